@@ -1,0 +1,1 @@
+# what an operator installs

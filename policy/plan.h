@@ -1,0 +1,28 @@
+/* plan: which limits and pauses one upstream transaction meets. Pure.
+ *
+ * A limit applies when its scope has an instance here (a route without a mailbox has no mailbox scope), its
+ * `route` is this route or NULL, and its `only` is this instance or NULL. External limits are left out of an internal
+ * transaction. The shortest window sets the charge's lifetime: 1 s, and at most a fortieth of it.
+ */
+#ifndef SENDGOV_POLICY_PLAN_H
+#define SENDGOV_POLICY_PLAN_H
+
+#include "policy/charge.h"
+#include "policy/warmup.h"
+#include "relay/base/span.h"
+
+struct plan_subject {
+    struct span route, mailbox, client, sender; /* mailbox may be empty; sender is canonical, "" for the null sender */
+    struct span sender_domain;
+    bool external;
+    uint32_t recipients;
+    uint32_t least;
+    uint64_t bytes;
+    uint32_t warmup_step; /* the step of the route as this node knows it, 1 when it knows none */
+};
+
+/* 0, or -1 when more than CHARGE_LINES_MAX limits would apply (the configuration refuses that beforehand). */
+int plan_charge(const struct limit_conf *limits, size_t n_limits, const struct plan_subject *subject,
+    struct charge_request *request_out);
+
+#endif

@@ -1,0 +1,116 @@
+/* types: the words of the governor, shared by policy, configuration and store.
+ *
+ * Pure data: no I/O, no clock. Each enum has its name table in types.c. */
+#ifndef SENDGOV_POLICY_TYPES_H
+#define SENDGOV_POLICY_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a limit counts for: each instance of the scope (each mailbox, each client ...) has its own counter. */
+enum limit_scope {
+    SCOPE_ROUTE,
+    SCOPE_MAILBOX,
+    SCOPE_CLIENT,
+    SCOPE_SENDER,
+    SCOPE_SENDER_DOMAIN,
+    SCOPE_COUNT,
+};
+
+enum limit_unit {
+    UNIT_MESSAGES,   /* one per upstream transaction */
+    UNIT_RECIPIENTS, /* one per recipient of it */
+    UNIT_EXTERNAL,   /* one per external recipient: what Microsoft's tenant limits count */
+    UNIT_BYTES,      /* content bytes, once per transaction */
+    UNIT_COUNT,
+};
+
+enum limit_kind {
+    LIMIT_WINDOW,      /* at most N in every interval of length L */
+    LIMIT_RATE,        /* N per period evenly, with a small burst (GCRA) */
+    LIMIT_CONCURRENCY, /* N upstream connections at once, over all nodes */
+    LIMIT_WARMUP,      /* a window of 24 h (or the hour cap derived from it) whose N comes from the curve */
+    LIMIT_KIND_COUNT,
+};
+
+const char *limit_scope_to_str(enum limit_scope s);
+const char *limit_unit_to_str(enum limit_unit u);
+const char *limit_kind_to_str(enum limit_kind k);
+
+#define LIMIT_UNLIMITED UINT64_MAX
+#define WINDOW_BUCKETS 64
+#define CHARGE_LIFETIME_MS 1000 /* and at most a fortieth of the shortest window */
+
+enum curve_kind { CURVE_GEOMETRIC, CURVE_TABLE };
+
+/* A warm-up schedule. growth in thousandths (1400 = 1.4): no floating point in a decision. */
+struct schedule_conf {
+    const char *name;
+    enum curve_kind curve;
+    uint64_t first;          /* geometric: cap of step 1, external recipients per 24 h */
+    uint32_t growth_milli;   /* geometric */
+    const uint64_t *table;   /* table: cap of step 1, 2, ... */
+    size_t n_table;
+    uint64_t ceiling;        /* no step goes above; LIMIT_UNLIMITED: none */
+    uint32_t use_percent;    /* the peak of a day must have reached this share of its cap to advance */
+};
+
+/* One limit. A name is unique in the configuration; Redis keys use the name, never the value. */
+struct limit_conf {
+    const char *name;
+    enum limit_kind kind;
+    enum limit_scope scope;
+    enum limit_unit unit;
+    uint64_t value;     /* N; the derived caps of a warm-up are computed from the schedule */
+    uint64_t period_ms; /* L */
+    uint64_t burst;     /* rate only, >= 1 */
+    const struct schedule_conf *schedule; /* warmup only */
+    bool hour_cap;      /* warmup only: this is the derived hour cap, max(10, day / 8) */
+    const char *only;   /* NULL, or the one instance of its scope it applies to (a route's profile) */
+    const char *route;  /* NULL, or the one route it applies to */
+    const char *source; /* "file:line" where it was set, for explanations */
+};
+
+/* An enhanced status code (RFC 3463): class.subject.detail. */
+struct enhanced {
+    uint8_t class; /* 2, 4, 5; 0: there is none */
+    uint16_t subject;
+    uint16_t detail;
+};
+
+/* Reply classes, from design: what a reply of the upstream means for the mail that follows. */
+enum reply_class {
+    CLASS_OK,
+    CLASS_BLOCK_TENANT,    /* pause external mail of the route */
+    CLASS_BLOCK_CONNECTOR, /* pause the whole route (also: block of our IP) */
+    CLASS_BLOCK_SENDER,    /* pause that sender */
+    CLASS_BLOCK_DOMAIN,    /* pause that sender domain */
+    CLASS_BUDGET,          /* the tenant's own cap was lower: trust the reply */
+    CLASS_THROTTLE,        /* slow down */
+    CLASS_AUTH,            /* pause that mailbox */
+    CLASS_TEMPORARY,       /* any other 4xx, or a reply that is not SMTP: this message later */
+    CLASS_MESSAGE,         /* any other 5xx: this message or recipient only */
+    CLASS_COUNT,
+};
+const char *reply_class_to_str(enum reply_class c);
+
+/* What a pause stops. */
+enum pause_extent { PAUSE_EXTERNAL, PAUSE_ALL };
+
+#define INSTANCE_MAX 330 /* bytes of a scope instance's name: an address at most */
+#define PAUSE_TEXT_MAX 512
+
+/* A pause in force. Lives in Redis and in the node's own state. */
+struct pause {
+    enum limit_scope scope;
+    char instance[INSTANCE_MAX];
+    enum pause_extent extent;
+    enum reply_class class; /* CLASS_OK: an operator's pause */
+    int64_t since_utc_ms;
+    int64_t until_utc_ms;        /* 0: until somebody resumes it */
+    char reason[PAUSE_TEXT_MAX]; /* the reply that caused it, or the operator's words; sanitised */
+    char actor[64];              /* node name, or "uid=0" of the control socket */
+};
+
+#endif

@@ -1,0 +1,34 @@
+/* admin: what the operator sees and says. The control socket (one JSON line in, one out; peer credentials), and over HTTP
+ * /metrics, /live, /ready and a status page (evhttp, read-only). Only main includes it. */
+#ifndef SENDGOV_ADMIN_ADMIN_H
+#define SENDGOV_ADMIN_ADMIN_H
+
+#include "relay/config/config.h"
+
+struct admin;
+struct loop;
+struct store;
+struct upstream;
+struct flow;
+struct front;
+struct metrics;
+
+struct admin_setup {
+    struct loop *loop;
+    struct store *store;
+    struct upstream *upstream;
+    struct flow *flow;
+    struct front *front;
+    struct metrics *metrics;
+    void *arg;
+    /* Loads the configuration file again; -1 and err when it was refused (and the old one stays). */
+    int (*reload)(void *arg, struct err *err);
+    void (*drain)(void *arg);
+};
+
+struct admin *admin_new(const struct admin_setup *setup, struct config *config, struct err *err);
+void admin_free(struct admin **a);
+/* After a reload: the new configuration; sockets move when their settings changed. */
+int admin_configure(struct admin *a, struct config *config, struct err *err);
+
+#endif

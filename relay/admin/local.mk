@@ -1,0 +1,2 @@
+# metrics, control socket, status
+libsendgov_a_SOURCES += relay/admin/admin.h 

@@ -1,0 +1,67 @@
+/* config: the whole configuration as typed, immutable, reference-counted data.
+ *
+ * YAML (libyaml, document API, so that every complaint names file:line:column) -> nodes -> one table of
+ * settings -> these structs -> cross-checks. A configuration either loads wholly or not at all. Sessions and messages hold a
+ * reference to the one they began with. Everything in it lives in its arena.
+ */
+#ifndef SENDGOV_CONFIG_CONFIG_H
+#define SENDGOV_CONFIG_CONFIG_H
+
+#include "policy/types.h"
+#include "relay/base/arena.h"
+#include "relay/base/buf.h"
+#include "relay/base/err.h"
+#include "relay/base/log.h"
+#include "relay/front/front_conf.h"
+#include "relay/store/store_conf.h"
+#include "relay/upstream/upstream_conf.h"
+
+struct admin_conf {
+    const char *socket;        /* control socket path, default /run/sendgov/control */
+    const char *http;          /* "127.0.0.1:9825"; NULL: none; loopback only unless http_public */
+    const char *const *groups; /* unix groups that may use the control socket besides root and the daemon's user; read-only */
+    size_t n_groups;
+};
+
+struct config {
+    struct arena arena;
+    unsigned references;
+    char hash[17];        /* of the effective values: hex, changes exactly when something changed */
+    const char *file;     /* main file */
+    const char *node;     /* default: host name */
+    const char *state;    /* folder, default /var/lib/sendgov */
+    const char *user;     /* to run as when started as root; NULL only when not started as root */
+    enum log_level log_level;
+    enum log_format log_format;
+    struct front_conf front;
+    struct store_conf store;
+    struct admin_conf admin;
+    const struct listener_conf *listeners;
+    size_t n_listeners;
+    const struct client_conf *clients;
+    size_t n_clients;
+    const struct route_conf *routes;
+    size_t n_routes;
+    const struct mailbox_conf *mailboxes;
+    size_t n_mailboxes;
+    const struct schedule_conf *schedules;
+    size_t n_schedules;
+    const struct limit_conf *limits; /* the configured ones and those derived from profiles and warm-ups */
+    size_t n_limits;
+    int drain_ms;
+    char *dump;           /* effective configuration, one line a setting with its origin, secrets masked */
+};
+
+/* NULL and err ("file:line:column: what is wrong; what to do") when anything is wrong. */
+struct config *config_load(const char *file, struct err *err);
+struct config *config_ref(struct config *c);
+void config_unref(struct config **c);
+
+const struct client_conf *config_client(const struct config *c, const char *name);
+const struct route_conf *config_route(const struct config *c, const char *name);
+const struct mailbox_conf *config_mailbox(const struct config *c, const char *name);
+const struct limit_conf *config_limit(const struct config *c, const char *name);
+/* The route that registered this sender domain; NULL: none; *ambiguous_out: more than one did. */
+const struct route_conf *config_route_for_domain(const struct config *c, struct span domain, bool *ambiguous_out);
+
+#endif

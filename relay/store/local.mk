@@ -1,0 +1,2 @@
+# counters and pauses
+libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h 

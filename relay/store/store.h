@@ -1,0 +1,114 @@
+/* store: the counters and pauses all nodes share, behind one interface with two implementations: Redis (store_redis.c over
+ * redis_link.c) and memory (store_memory.c: tests and the model).
+ *
+ * Every question has a deadline and gets exactly one answer, never during the asking call. A question
+ * that Redis cannot decide is answered VERDICT_NO_DECISION; there is no local allowance. A late reply is never mis-paired: the connection
+ * is dropped with everything that was under way.
+ *
+ * The store also keeps what the node must not forget, in `state/store.journal`: its node id, the epoch it last saw,
+ * the last acknowledged sequence number, and the pauses in force. So a pause survives a restart and the loss of Redis, and
+ * lost memory is recognised.
+ */
+#ifndef SENDGOV_STORE_STORE_H
+#define SENDGOV_STORE_STORE_H
+
+#include "policy/charge.h"
+#include "relay/base/err.h"
+#include "relay/base/slots.h"
+#include "relay/store/store_conf.h"
+
+struct store;
+struct loop;
+struct dialer;
+struct metrics;
+
+struct store_setup {
+    struct loop *loop;
+    struct dialer *dialer;
+    struct metrics *metrics;
+    const char *node;         /* name of this node */
+    const char *state_folder;
+};
+
+/* The answer of a charge; verdict is valid during the call only. */
+typedef void store_charge_fn(void *arg, const struct verdict *verdict);
+/* ok = false: not known to have happened; error says why. */
+typedef void store_done_fn(void *arg, bool ok, enum store_error error);
+
+struct store *store_redis_new(const struct store_setup *setup, const struct store_conf *conf, struct err *err);
+/* Manual clock, in ms; starts at 1 700 000 000 000. */
+struct store *store_memory_new(struct loop *loop);
+void store_memory_advance(struct store *s, int64_t ms);
+void store_free(struct store **s);
+/* A reload: reconnects when the connection settings changed. */
+int store_reconfigure(struct store *s, const struct store_conf *conf, struct err *err);
+
+/* The limits in force on this node now, for the heartbeat: nodes with different configuration
+ * agree on the lowest. Call at start and after every reload; the array must live until the next call. */
+void store_set_limits(struct store *s, const struct limit_conf *limits, size_t n);
+
+struct handle store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
+/* The answer is not wanted any more; whatever was charged stays charged. */
+void store_forget(struct store *s, struct handle h);
+/* Gives back a GRANTED charge of which no byte was offered. At most once per charge, never retried. */
+void store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
+
+/* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while it is held, and
+ * freed on a proven close. Crash: it expires by itself (6 min). lease_id is the caller's, unique per connection on this node.
+ * The answer: granted with the id kept by the store, or not. cap = LIMIT_UNLIMITED needs no call. */
+struct lease_request {
+    enum limit_scope scope; /* mailbox or route */
+    const char *instance;
+    const char *limit_name;
+    uint64_t cap;
+};
+typedef void store_lease_fn(void *arg, bool granted, uint64_t lease, enum store_error error, int64_t retry_after_ms);
+struct handle store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
+void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
+
+/* Local at once (this node stops now), then Redis, repeated until Redis has it. */
+void store_pause(struct store *s, const struct pause *pause);
+/* done after Redis has it too; refused while Redis is away. SCOPE/instance must name a pause in force. */
+void store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
+    store_done_fn *done, void *arg);
+/* The pauses this node knows, newest first; returns how many there are. Valid until the next turn. */
+size_t store_pauses(const struct store *s, const struct pause **pauses_out);
+/* The pause that stops this request, as far as this node knows; NULL: none. */
+const struct pause *store_pause_for(const struct store *s, const struct charge_request *request);
+
+/* A reply that was not clean holds the warm-up day of this route (throttle), or steps it back (block). */
+void store_warmup_hold(struct store *s, const struct limit_conf *limit, const char *route);
+void store_warmup_back(struct store *s, const struct limit_conf *limit, const char *route);
+/* The step of the route's warm-up as last heard; 1 when nothing was heard. */
+uint32_t store_warmup_step(const struct store *s, const char *route);
+
+/* Current use, for status pages: fills used/cap/retry of `n` (limit, instance) pairs. */
+struct usage {
+    const struct limit_conf *limit;
+    char instance[INSTANCE_MAX];
+    uint64_t cap;         /* in: as configured; out: in force */
+    uint64_t used;        /* out */
+    int64_t frees_after_ms; /* out: until one more would pass; 0 now, -1 unknown */
+    uint32_t warmup_step; /* out, warmup only */
+    uint64_t warmup_peak; /* out */
+    bool warmup_held;     /* out */
+};
+typedef void store_usage_fn(void *arg, bool ok, enum store_error error, const struct usage *usage, size_t n);
+struct handle store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);
+
+/* The operator says that the counters may be trusted although memory was lost. */
+void store_open(struct store *s, const char *actor, const char *reason, store_done_fn *done, void *arg);
+
+struct store_status {
+    bool up;                 /* the last script call succeeded, within the last heartbeats */
+    enum store_error error;  /* why not */
+    char detail[256];        /* text of the last error, without secrets */
+    int64_t closed_for_ms;   /* counters lost: nothing leaves for so long; 0: open; -1: not known */
+    int64_t redis_time_ms;   /* of the last answer */
+    unsigned nodes;          /* alive, this one included */
+    bool limits_differ;      /* nodes have different limits: the lowest are in force */
+    char node[64];
+};
+void store_status(const struct store *s, struct store_status *out);
+
+#endif

@@ -1,0 +1,2 @@
+# OpenSSL, and nowhere else
+libsendgov_a_SOURCES += tls/tls.h 
