@@ -1,2 +1,3 @@
-# towards Microsoft 365
-libsendgov_a_SOURCES += relay/upstream/upstream.h relay/upstream/upstream_conf.h 
+# towards Microsoft 365; the client's half of the wire protocol is listed here too
+libsendgov_a_SOURCES += relay/upstream/upstream.h relay/upstream/upstream_conf.h
+libsendgov_a_SOURCES += relay/smtp/reply.c
