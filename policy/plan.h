@@ -21,8 +21,15 @@ struct plan_subject {
     uint32_t warmup_step; /* the step of the route as this node knows it, 1 when it knows none */
 };
 
-/* 0, or -1 when more than CHARGE_LINES_MAX limits would apply (the configuration refuses that beforehand). */
+/* The sender instance of mail with the null sender: bounces have limits and pauses of their own. */
+#define PLAN_NULL_SENDER "<>"
+
+/* 0, or -1 when more than CHARGE_LINES_MAX limits would apply (the configuration refuses that beforehand) or a name is as long as
+ * INSTANCE_MAX. */
 int plan_charge(const struct limit_conf *limits, size_t n_limits, const struct plan_subject *subject,
     struct charge_request *request_out);
+
+/* The cap of a warm-up limit (or of the hour cap derived from one) at this step and at the next. */
+void plan_warmup_caps(const struct limit_conf *limit, uint32_t step, uint64_t *cap_out, uint64_t *next_cap_out);
 
 #endif
