@@ -2,3 +2,4 @@
 sbin_PROGRAMS += sendgovd
 sendgovd_SOURCES = relay/sendgovd.c
 sendgovd_LDADD = libsendgov.a
+EXTRA_DIST += relay/daemon.h relay/daemon.c relay/process.h relay/process.c

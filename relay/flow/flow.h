@@ -12,6 +12,7 @@
 #include "relay/base/blob.h"
 #include "relay/base/slots.h"
 #include "relay/config/config.h"
+#include "relay/flow/message.h"
 #include "relay/smtp/envelope.h"
 #include "relay/smtp/reply.h"
 
@@ -29,30 +30,10 @@ struct flow_setup {
 };
 
 struct flow *flow_new(const struct flow_setup *setup);
+/* Ends what is under way without an answer (logged); call it before upstream and store are freed. */
 void flow_free(struct flow **f);
 /* The configuration new work is planned with; flow takes a reference. */
 void flow_configure(struct flow *f, struct config *config);
-
-#define MESSAGE_ID_MAX 24
-
-/* One accepted transaction of a client. */
-struct message {
-    char id[MESSAGE_ID_MAX]; /* sortable, unique over nodes; in the log, the trace header and the reply */
-    struct config *config;   /* reference held */
-    const struct client_conf *client;
-    const struct route_conf *route;
-    const struct mailbox_conf *mailbox; /* NULL: the route has none */
-    struct envelope envelope;  /* all recipients of one class where the rest could not be held */
-    struct blob *body;         /* canonical wire form, without the final dot */
-    uint64_t content_bytes;    /* un-stuffed */
-    char *trace;               /* our Received header, wire form */
-    char peer[80];             /* client address */
-    char session[MESSAGE_ID_MAX];
-    char tls[96];              /* client TLS, empty without */
-    int64_t received_mono_ms;  /* the final dot */
-};
-struct message *message_new(struct config *config);
-void message_free(struct message **m);
 
 /* The answer for the client. */
 typedef void flow_done_fn(void *arg, const struct reply *reply);

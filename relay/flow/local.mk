@@ -1,2 +1,5 @@
 # the path of one message
-libsendgov_a_SOURCES += relay/flow/flow.h 
+libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/message.h relay/flow/message.c \
+    relay/flow/hint.h relay/flow/hint.c relay/flow/settle.h relay/flow/settle.c \
+    relay/flow/ledger.h relay/flow/connections.h relay/flow/connections.c
+EXTRA_DIST += relay/flow/flow.c relay/flow/ledger.c

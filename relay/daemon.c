@@ -1,0 +1,331 @@
+#include "relay/daemon.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "relay/admin/admin.h"
+#include "relay/base/log.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/config/config.h"
+#include "relay/flow/connections.h"
+#include "relay/flow/flow.h"
+#include "relay/front/front.h"
+#include "relay/net/dial.h"
+#include "relay/net/worker.h"
+#include "relay/process.h"
+#include "relay/store/store.h"
+#include "relay/upstream/upstream.h"
+
+#define WORKER_THREADS 2
+#define WORKER_QUEUE_MAX 256
+#define UPSTREAM_QUIT_MS 5000
+
+enum daemon_state {
+    DAEMON_RUNNING,
+    DAEMON_DRAINING, /* no new sessions; ends when all are gone or the deadline passed */
+};
+
+struct daemon {
+    struct config *config;
+    enum daemon_state state;
+    int lock_fd;
+    struct metrics *metrics;
+    struct loop *loop;
+    struct worker *worker;
+    struct resolver *resolver;
+    struct dialer *dialer;
+    struct store *store;
+    struct upstream *upstream;
+    struct flow *flow;
+    struct front *front;
+    struct admin *admin;
+    struct timer watchdog;
+    struct timer give_up; /* draining: QUIT is not waited for longer */
+};
+
+static void
+publish_config(struct daemon *d)
+{
+    metric_reset(d->metrics, M_CONFIG_INFO);
+    metric_set(d->metrics, M_CONFIG_INFO, 1, d->config->hash, NULL, NULL);
+}
+
+/* ---- reload: wholly or not at all ---- */
+
+static int
+check_fixed(const struct config *old, const struct config *new, struct err *err)
+{
+    if (strcmp(old->state, new->state) != 0)
+        return err_set(err, "%s: `state` changed from %s to %s; that needs a restart", new->file, old->state, new->state);
+    if (strcmp(old->node, new->node) != 0)
+        return err_set(err, "%s: `node` changed from %s to %s; that needs a restart", new->file, old->node, new->node);
+    return 0;
+}
+
+/* Each part takes the configuration or leaves everything as it was. */
+static int
+configure_parts(struct daemon *d, struct config *c, struct err *err)
+{
+    if (upstream_configure(d->upstream, c->routes, c->n_routes, c->mailboxes, c->n_mailboxes, err) != 0)
+        return -1;
+    if (store_reconfigure(d->store, &c->store, err) != 0)
+        return -1;
+    return d->admin == NULL ? 0 : admin_configure(d->admin, c, err);
+}
+
+static int
+apply(struct daemon *d, struct config *new, struct err *err)
+{
+    struct front_plan *plan;
+    struct err ignored;
+
+    if (check_fixed(d->config, new, err) != 0)
+        return -1;
+    plan = front_prepare(d->front, new, err);
+    if (plan == NULL)
+        return -1;
+    if (configure_parts(d, new, err) != 0) {
+        front_discard(d->front, &plan);
+        (void)configure_parts(d, d->config, &ignored); /* it was taken before */
+        return -1;
+    }
+    flow_configure(d->flow, new);
+    front_commit(d->front, &plan);
+    config_unref(&d->config);
+    d->config = config_ref(new);
+    log_setup(new->log_level, new->log_format);
+    publish_config(d);
+    return 0;
+}
+
+static int
+reload(void *arg, struct err *err)
+{
+    struct daemon *d = arg;
+    struct config *new = config_load(d->config->file, err);
+    int rc;
+
+    if (new == NULL) {
+        log_text(LOG_ERROR, "reload-refused", "%s", err->text);
+        return -1;
+    }
+    process_notify("RELOADING=1");
+    rc = apply(d, new, err);
+    config_unref(&new);
+    process_notify("READY=1");
+    if (rc != 0)
+        log_text(LOG_ERROR, "reload-refused", "%s", err->text);
+    else
+        log_text(LOG_NOTICE, "reload", "configuration %s is in force", d->config->hash);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+static void
+on_gave_up(void *arg)
+{
+    struct daemon *d = arg;
+
+    loop_stop(d->loop);
+}
+
+static void
+on_upstream_drained(void *arg)
+{
+    struct daemon *d = arg;
+
+    loop_stop(d->loop);
+}
+
+static void
+on_front_drained(void *arg)
+{
+    struct daemon *d = arg;
+
+    timer_start(&d->give_up, UPSTREAM_QUIT_MS);
+    upstream_drain(d->upstream, on_upstream_drained, d);
+}
+
+static void
+drain(void *arg)
+{
+    struct daemon *d = arg;
+
+    if (d->state == DAEMON_DRAINING)
+        return;
+    d->state = DAEMON_DRAINING;
+    log_text(LOG_NOTICE, "drain", "no new connections; messages under way have %d ms", d->config->drain_ms);
+    process_notify("STOPPING=1");
+    front_drain(d->front, d->config->drain_ms, on_front_drained, d);
+}
+
+static void
+on_signal(void *arg, int signo)
+{
+    struct daemon *d = arg;
+    struct err err;
+
+    if (signo == SIGHUP)
+        (void)reload(d, &err);
+    else if (d->state == DAEMON_DRAINING)
+        loop_stop(d->loop);
+    else
+        drain(d);
+}
+
+static void
+on_watchdog(void *arg)
+{
+    struct daemon *d = arg;
+
+    process_notify("WATCHDOG=1");
+    timer_start(&d->watchdog, process_watchdog_ms());
+}
+
+/* ---- the beginning ---- */
+
+static int
+make_store(struct daemon *d, struct err *err)
+{
+    struct store_setup setup = {d->loop, d->dialer, d->metrics, d->config->node, d->config->state};
+
+    d->store = store_redis_new(&setup, &d->config->store, err);
+    return d->store == NULL ? -1 : 0;
+}
+
+static int
+make_upstream_and_flow(struct daemon *d, struct err *err)
+{
+    struct config *c = d->config;
+    struct upstream_setup upstream = {d->loop, d->dialer, connections_of(d->store), d->metrics, c->front.hostname};
+    struct flow_setup flow;
+
+    d->upstream = upstream_new(&upstream);
+    flow = (struct flow_setup){d->loop, d->store, d->upstream, d->metrics};
+    d->flow = flow_new(&flow);
+    if (upstream_configure(d->upstream, c->routes, c->n_routes, c->mailboxes, c->n_mailboxes, err) != 0)
+        return -1;
+    flow_configure(d->flow, c);
+    return 0;
+}
+
+static int
+make_front(struct daemon *d, struct err *err)
+{
+    struct front_setup setup = {d->loop, d->worker, d->flow, d->metrics};
+    struct front_plan *plan;
+
+    d->front = front_new(&setup);
+    plan = front_prepare(d->front, d->config, err);
+    if (plan == NULL)
+        return -1;
+    front_commit(d->front, &plan);
+    return 0;
+}
+
+static int
+make_admin(struct daemon *d, struct err *err)
+{
+    struct admin_setup setup = {d->loop, d->store, d->upstream, d->flow, d->front, d->metrics, d, reload, drain};
+
+    d->admin = admin_new(&setup, d->config, err);
+    return d->admin == NULL ? -1 : 0;
+}
+
+static int
+watch_signals(struct daemon *d, struct err *err)
+{
+    const int signals[] = {SIGHUP, SIGTERM, SIGINT};
+
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        if (loop_on_signal(d->loop, signals[i], on_signal, d, err) != 0)
+            return -1;
+    return 0;
+}
+
+/* Ports below 1024 and files of root are opened first; threads, Redis and mail come after root is gone. */
+static int
+make_parts(struct daemon *d, struct err *err)
+{
+    d->lock_fd = process_lock_state(d->config->state, d->config->user, err);
+    if (d->lock_fd < 0)
+        return -1;
+    d->metrics = metrics_new();
+    d->loop = loop_new(d->metrics, err);
+    if (d->loop == NULL || watch_signals(d, err) != 0)
+        return -1;
+    timer_init(&d->watchdog, d->loop, on_watchdog, d);
+    timer_init(&d->give_up, d->loop, on_gave_up, d);
+    d->worker = worker_new(d->loop, WORKER_THREADS, WORKER_QUEUE_MAX, err);
+    if (d->worker == NULL)
+        return -1;
+    d->resolver = resolver_new(d->loop, err);
+    if (d->resolver == NULL)
+        return -1;
+    d->dialer = dialer_new(d->loop, d->resolver);
+    if (make_store(d, err) != 0 || make_upstream_and_flow(d, err) != 0 || make_front(d, err) != 0 || make_admin(d, err) != 0)
+        return -1;
+    return process_drop_root(d->config->user, err);
+}
+
+struct daemon *
+daemon_new(struct config *config, struct err *err)
+{
+    struct daemon *d = xcalloc(1, sizeof(*d));
+
+    d->config = config_ref(config);
+    d->lock_fd = -1;
+    log_setup(config->log_level, config->log_format);
+    (void)process_raise_descriptors();
+    if (make_parts(d, err) != 0)
+        daemon_free(&d);
+    return d;
+}
+
+int
+daemon_run(struct daemon *d)
+{
+    metric_set(d->metrics, M_BUILD_INFO, 1, PACKAGE_VERSION, NULL, NULL);
+    publish_config(d);
+    log_text(LOG_NOTICE, "start", "sendgovd " PACKAGE_VERSION ", node %s, configuration %s of %s", d->config->node,
+        d->config->hash, d->config->file);
+    process_notify("READY=1");
+    if (process_watchdog_ms() > 0)
+        on_watchdog(d);
+    if (loop_run(d->loop) != 0)
+        return 1;
+    log_text(LOG_NOTICE, "stop", "sendgovd ends");
+    return 0;
+}
+
+void
+daemon_free(struct daemon **dp)
+{
+    struct daemon *d = *dp;
+
+    if (d == NULL)
+        return;
+    if (d->loop != NULL && d->metrics != NULL) {
+        admin_free(&d->admin);
+        front_free(&d->front);
+        flow_free(&d->flow);
+        upstream_free(&d->upstream);
+        store_free(&d->store);
+        dialer_free(&d->dialer);
+        resolver_free(&d->resolver);
+        worker_free(&d->worker);
+        loop_free(&d->loop);
+    }
+    metrics_free(&d->metrics);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    config_unref(&d->config);
+    free(d);
+    *dp = NULL;
+}

@@ -1,0 +1,12 @@
+/* connections: lets the upstream pool take its shared connection slots from the store, without either knowing the other. */
+#ifndef SENDGOV_FLOW_CONNECTIONS_H
+#define SENDGOV_FLOW_CONNECTIONS_H
+
+#include "relay/store/store.h"
+#include "relay/upstream/upstream.h"
+
+#define CONNECTIONS_LIMIT "connections" /* the name of the limit in Redis keys and in texts */
+
+struct upstream_slots connections_of(struct store *store);
+
+#endif

@@ -1,0 +1,170 @@
+#include "relay/flow/ledger.h"
+
+#include <stdio.h>
+
+#include "relay/base/clock.h"
+#include "relay/base/log.h"
+#include "relay/base/metric.h"
+#include "relay/store/store.h"
+
+#define DAY_MS (24 * 60 * 60 * 1000LL)
+
+static const char *
+class_label(const struct envelope *e)
+{
+    return e->n_recipients > 0 && e->recipients[0].class == RECIPIENT_EXTERNAL ? "external" : "internal";
+}
+
+void
+ledger_count(struct metrics *metrics, const struct ledger_entry *entry)
+{
+    const struct envelope *e = &entry->message->envelope;
+    const struct settlement *s = entry->settlement;
+    char enhanced[ENHANCED_MAX];
+
+    metric_add(metrics, M_MESSAGES, 1, s->outcome, NULL, NULL);
+    metric_add(metrics, M_RECIPIENTS, (double)e->n_recipients, class_label(e), s->outcome, NULL);
+    if (s->outcome[0] == 'u')
+        metric_add(metrics, M_UNCERTAIN, 1, NULL, NULL, NULL);
+    if (entry->upstream_reply != NULL) {
+        enhanced_format(entry->upstream_reply->enhanced, enhanced);
+        metric_add(metrics, M_UPSTREAM_REPLIES, 1, reply_class_to_str(s->class), enhanced, NULL);
+    }
+}
+
+void
+ledger_decision(struct metrics *metrics, const struct verdict *v)
+{
+    const char *bound = v->limit != NULL ? v->limit->name : "";
+
+    if (v->kind == VERDICT_NO_DECISION)
+        bound = store_error_to_str(v->error);
+    else if (v->kind == VERDICT_PAUSED)
+        bound = reply_class_to_str(v->pause.class);
+    metric_add(metrics, M_DECISIONS, 1, verdict_kind_to_str(v->kind), bound, NULL);
+}
+
+struct end_code
+ledger_end_of_verdict(const struct verdict *v)
+{
+    switch (v->kind) {
+    case VERDICT_GRANTED:
+        return (struct end_code){"--"};
+    case VERDICT_OVER:
+    case VERDICT_IMPOSSIBLE:
+        return (struct end_code){"Gb"};
+    case VERDICT_PAUSED:
+        return (struct end_code){"Gp"};
+    case VERDICT_CLOSED:
+    case VERDICT_NO_DECISION:
+    case VERDICT_KIND_COUNT:
+        break;
+    }
+    return (struct end_code){"Sb"};
+}
+
+static void
+log_verdict(struct log_line *l, const struct verdict *v)
+{
+    if (v->kind == VERDICT_GRANTED)
+        return;
+    log_cstr(l, "decision", verdict_kind_to_str(v->kind));
+    if (v->kind == VERDICT_NO_DECISION)
+        log_cstr(l, "store_error", store_error_to_str(v->error));
+    if (v->limit != NULL) {
+        log_cstr(l, "limit", v->limit->name);
+        log_cstr(l, "scope", limit_scope_to_str(v->scope));
+        log_str(l, "instance", span_str(v->instance));
+        log_ratio(l, "used", v->used, v->cap);
+    }
+    if (v->retry_after_ms >= 0)
+        log_int(l, "retry_after_ms", v->retry_after_ms);
+}
+
+static void
+log_upstream(struct log_line *l, const struct ledger_entry *entry)
+{
+    char text[REPLY_TEXT_MAX + 8], enhanced[ENHANCED_MAX];
+
+    if (entry->caps != NULL) {
+        log_cstr(l, "upstream", entry->caps->peer);
+        log_cstr(l, "upstream_tls", entry->caps->tls_text);
+        log_int(l, "reuse", entry->caps->uses);
+    }
+    if (entry->upstream_reply == NULL)
+        return;
+    snprintf(text, sizeof(text), "%d %s", entry->upstream_reply->code, entry->upstream_reply->text);
+    enhanced_format(entry->upstream_reply->enhanced, enhanced);
+    log_str(l, "reply", span_str(text));
+    log_cstr(l, "enhanced", enhanced);
+    log_cstr(l, "class", reply_class_to_str(entry->settlement->class));
+}
+
+void
+ledger_log(const struct ledger_entry *entry)
+{
+    const struct message *m = entry->message;
+    const struct settlement *s = entry->settlement;
+    struct log_line l;
+
+    log_begin(&l, s->outcome[0] == 'r' && s->end.letters[0] == '-' ? LOG_INFO : LOG_NOTICE, "message");
+    log_cstr(&l, "id", m->id);
+    log_cstr(&l, "session", m->session);
+    log_cstr(&l, "outcome", s->outcome);
+    log_cstr(&l, "end", s->end.letters);
+    log_cstr(&l, "client", m->client->name);
+    log_cstr(&l, "peer", m->peer);
+    log_str(&l, "sender", span_str(m->envelope.sender.text));
+    log_int(&l, class_label(&m->envelope), (int64_t)m->envelope.n_recipients);
+    log_int(&l, "bytes", (int64_t)m->content_bytes);
+    log_cstr(&l, "route", m->route->name);
+    if (m->mailbox != NULL)
+        log_str(&l, "mailbox", span_str(m->mailbox->name));
+    log_verdict(&l, entry->verdict);
+    log_int(&l, "waited_ms", entry->waited_ms);
+    log_upstream(&l, entry);
+    log_cstr(&l, "tls", m->tls);
+    if (entry->client_left)
+        log_bool(&l, "client_left", true);
+    if (s->outcome[0] != 'r' || s->end.letters[0] != '-') {
+        char answer[REPLY_TEXT_MAX + 8];
+
+        snprintf(answer, sizeof(answer), "%d %s", s->answer.code, s->answer.text);
+        log_str(&l, "answer", span_str(answer));
+    }
+    log_end(&l);
+}
+
+void
+ledger_pause(struct pause *pause, int64_t for_ms, struct store *store)
+{
+    struct log_line l;
+
+    pause->since_utc_ms = clock_utc_ms();
+    pause->until_utc_ms = for_ms == 0 ? 0 : pause->since_utc_ms + for_ms;
+    store_pause(store, pause);
+    log_begin(&l, LOG_ERROR, "pause");
+    log_cstr(&l, "scope", limit_scope_to_str(pause->scope));
+    log_str(&l, "instance", span_str(pause->instance));
+    log_cstr(&l, "extent", pause->extent == PAUSE_EXTERNAL ? "external" : "all");
+    log_cstr(&l, "class", reply_class_to_str(pause->class));
+    log_str(&l, "reason", span_str(pause->reason));
+    log_end(&l);
+}
+
+void
+ledger_lower_cap(const struct charge_request *request, struct store *store)
+{
+    for (size_t s = 0; s < request->n_scopes; s++) {
+        const struct charge_scope *scope = &request->scopes[s];
+
+        if (scope->scope != SCOPE_ROUTE && scope->scope != SCOPE_MAILBOX)
+            continue;
+        for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
+            const struct limit_conf *limit = request->lines[i].limit;
+
+            if (limit->period_ms == DAY_MS && (limit->unit == UNIT_EXTERNAL || limit->unit == UNIT_RECIPIENTS))
+                store_lower_cap(store, limit, scope->instance, 90, DAY_MS);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/* ledger: the books of flow: metrics and the one log line of a settled message, and how a settlement reaches the store. */
+#ifndef SENDGOV_FLOW_LEDGER_H
+#define SENDGOV_FLOW_LEDGER_H
+
+#include "policy/charge.h"
+#include "relay/flow/settle.h"
+
+struct metrics;
+struct store;
+
+struct ledger_entry {
+    const struct message *message;
+    const struct settlement *settlement;
+    const struct verdict *verdict;       /* kind GRANTED with time_us 0: never asked */
+    const struct upstream_caps *caps;    /* NULL: no connection */
+    const struct reply *upstream_reply;  /* NULL: it said nothing */
+    int64_t waited_ms;
+    bool client_left;
+};
+
+void ledger_count(struct metrics *metrics, const struct ledger_entry *entry);
+void ledger_log(const struct ledger_entry *entry);
+/* One budget decision: granted, over, paused ... and the limit that bound. */
+void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
+struct end_code ledger_end_of_verdict(const struct verdict *verdict);
+
+/* Times the pause and hands it to the store, with an alarm in the log. */
+void ledger_pause(struct pause *pause, int64_t for_ms, struct store *store);
+/* The upstream says that the tenant's or the mailbox's own cap is reached: what it counts over 24 h, we take 0.9 of our count for. */
+void ledger_lower_cap(const struct charge_request *request, struct store *store);
+
+#endif

@@ -1,0 +1,35 @@
+/* message: one accepted transaction of a client, whole, as front hands it to flow. */
+#ifndef SENDGOV_FLOW_MESSAGE_H
+#define SENDGOV_FLOW_MESSAGE_H
+
+#include "relay/base/blob.h"
+#include "relay/config/config.h"
+#include "relay/smtp/envelope.h"
+
+#define MESSAGE_ID_MAX 24
+
+/* 22 characters: 10 of the time in ms, 12 random ones. Sorts by time, unique over nodes. */
+void message_id_make(char out[MESSAGE_ID_MAX]);
+
+/* One accepted transaction of a client. */
+struct message {
+    char id[MESSAGE_ID_MAX]; /* sortable, unique over nodes; in the log, the trace header and the reply */
+    struct config *config;   /* reference held */
+    const struct client_conf *client;
+    const struct route_conf *route;
+    const struct mailbox_conf *mailbox; /* NULL: the route has none */
+    struct envelope envelope;  /* all recipients of one class where the rest could not be held */
+    struct blob *body;         /* canonical wire form, without the final dot */
+    uint64_t content_bytes;    /* un-stuffed */
+    char *trace;               /* our Received header, wire form */
+    char peer[80];             /* client address */
+    char session[MESSAGE_ID_MAX];
+    char tls[96];              /* client TLS, empty without */
+    int64_t received_mono_ms;  /* the final dot */
+};
+/* Takes a reference to config and makes the id; everything else is empty. */
+struct message *message_new(struct config *config);
+/* With body and trace. */
+void message_free(struct message **m);
+
+#endif

@@ -1,0 +1,46 @@
+/* settle: what an upstream outcome means, for the client, for the mail that follows, and for the books. Pure but for
+ * settle_act; all failure policy of the relay stands in settle.c.
+ */
+#ifndef SENDGOV_FLOW_SETTLE_H
+#define SENDGOV_FLOW_SETTLE_H
+
+#include "policy/reply_class.h"
+#include "relay/flow/message.h"
+#include "relay/smtp/reply.h"
+#include "relay/upstream/upstream.h"
+
+struct store;
+struct upstream;
+
+/* How a message ended: who ended it, in which phase. The two letters of the log line.
+ * First letter: `-` nobody, it was relayed; C the client left; G the governor; S the store; U the
+ * upstream; N this node. Second: b budget, p pause, c connect, t TLS, a AUTH, m MAIL, r RCPT, d DATA, o body, `.` the dot. */
+struct end_code {
+    char letters[3];
+};
+
+/* What follows from a reply for the mail after it. */
+enum settle_action {
+    ACTION_NONE,
+    ACTION_PAUSE,
+    ACTION_LOWER_CAP, /* the tenant's own cap was lower than ours: trust the reply */
+    ACTION_SLOW_DOWN,
+};
+
+struct settlement {
+    const char *outcome; /* "relayed", "deferred", "rejected", "uncertain": the metric's label */
+    struct end_code end;
+    enum reply_class class;
+    enum settle_action action;
+    struct pause pause;  /* ACTION_PAUSE; times are filled in by settle_act */
+    int64_t pause_for_ms; /* 0: until somebody resumes it */
+    bool warmup_hold, warmup_back;
+    struct reply answer; /* for the client */
+};
+
+/* The whole transaction was settled by the upstream (or lost). */
+void settle_outcome(const struct message *m, const struct tx_outcome *outcome, struct settlement *out);
+/* There was no connection. */
+void settle_no_connection(const struct message *m, const struct lease_failure *failure, struct settlement *out);
+
+#endif

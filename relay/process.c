@@ -1,0 +1,136 @@
+#include "relay/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int
+make_state_folder(const char *folder, const char *owner, struct err *err)
+{
+    const struct passwd *pw = owner != NULL && geteuid() == 0 ? getpwnam(owner) : NULL;
+
+    if (mkdir(folder, 0750) != 0)
+        return errno == EEXIST ? 0 : err_set_errno(err, "state: cannot create %s", folder);
+    if (pw != NULL && chown(folder, pw->pw_uid, pw->pw_gid) != 0)
+        return err_set_errno(err, "state: cannot give %s to %s", folder, owner);
+    return 0;
+}
+
+int
+process_lock_state(const char *folder, const char *owner, struct err *err)
+{
+    int dir, fd;
+
+    if (make_state_folder(folder, owner, err) != 0)
+        return -1;
+    dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return err_set_errno(err, "state: cannot open %s", folder);
+    fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    close(dir);
+    if (fd < 0)
+        return err_set_errno(err, "state: cannot open %s/lock", folder);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int why = errno;
+
+        close(fd);
+        errno = why;
+        return errno == EWOULDBLOCK
+            ? err_set(err, "state: another sendgovd runs on %s; give each its own `state`", folder)
+            : err_set_errno(err, "state: cannot lock %s/lock", folder);
+    }
+    return fd;
+}
+
+/* No core file and no debugger of another user: memory holds secrets. The leak checker of a sanitizer build needs to look. */
+static void
+forbid_core(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    (void)prctl(PR_SET_DUMPABLE, 1);
+#else
+    (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+int
+process_drop_root(const char *user, struct err *err)
+{
+    const struct passwd *pw;
+
+    if (geteuid() != 0) {
+        forbid_core();
+        return 0;
+    }
+    if (user == NULL)
+        return err_set(err, "started as root without `user`: name the user to run as, e.g. `user: sendgov`");
+    errno = 0;
+    pw = getpwnam(user);
+    if (pw == NULL)
+        return err_set(err, "user: there is no user %s; create it or name another", user);
+    if (pw->pw_uid == 0)
+        return err_set(err, "user: %s is root; running on as root is refused", user);
+    if (initgroups(user, pw->pw_gid) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
+        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0)
+        return err_set_errno(err, "user: cannot become %s", user);
+    forbid_core();
+    return 0;
+}
+
+long
+process_raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* a lower one is bounded by the listener's spare descriptor */
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return (long)limit.rlim_cur;
+}
+
+void
+process_notify(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    size_t n = path != NULL ? strlen(path) : 0;
+    int fd;
+
+    if (n < 2 || n >= sizeof(to.sun_path) || (path[0] != '/' && path[0] != '@'))
+        return;
+    memcpy(to.sun_path, path, n);
+    if (path[0] == '@')
+        to.sun_path[0] = '\0'; /* an abstract socket */
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&to,
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+    close(fd);
+}
+
+long
+process_watchdog_ms(void)
+{
+    const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+
+    if (us == NULL || (pid != NULL && atol(pid) != (long)getpid()))
+        return 0;
+    return atol(us) / 2000;
+}
