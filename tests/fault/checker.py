@@ -1,0 +1,200 @@
+"""checker: judges a run from outside, by ledgers alone.
+
+It knows what clients sent and were told, what the upstream saw, which caps were in force when, and how the processes ended; nothing of
+the program's inside. Each check gives a list of findings, one line each; an empty list means that the invariant held.
+
+Ledgers
+    attempt   one try of a client to send one message: {"id": Message-ID, "sender", "recipients", "sha256", "begun_ns",
+              "ended_ns", "outcome": "2xx" | "4xx" | "5xx" | "lost", "after_dot": bool, "reply",
+              "dialog": [[command, reply], ...], "extra": text that came unasked}
+    message   a row of the upstream's ledger (tests/lib/m365/ledger.py)
+    Cap       a limit as configured, with its history
+    end       how a process ended: {"name", "status", "asked": [statuses that were asked for], "log": text}
+
+Times are monotonic nanoseconds of one machine. An arrival upstream is an interval [lo, hi]; it is counted against a cap only
+where it must lie inside, so a finding is always real.
+"""
+import collections
+import dataclasses
+import re
+
+SECOND_NS = 1_000_000_000
+ENHANCED = re.compile(r"^(\d)\d\d[ -](\d)\.\d{1,3}\.\d{1,3}(?:\s|$)")
+BLOCK = re.compile(r"^5\d\d[ -;]5\.7\.708\b")
+SANITIZER = re.compile(r"(ERROR: (?:Address|Leak|Thread|Memory)Sanitizer|runtime error:|AddressSanitizer:|sg_assert)")
+
+
+@dataclasses.dataclass
+class Cap:
+    """At most `value` of `unit` in every interval of `period_ns`, over the messages that `covers` says."""
+    name: str
+    period_ns: int
+    unit: str                                  # messages, recipients, external
+    history: list                              # [(from_ns, value), ...], ascending; the first holds from the beginning
+    covers: object = lambda message: True
+    internal_domains: tuple = ()
+
+    def weight(self, message):
+        if self.unit == "messages":
+            return 1
+        if self.unit == "recipients":
+            return len(message["rcpts"])
+        return sum(1 for r in message["rcpts"] if r["to"].rpartition("@")[2].lower() not in self.internal_domains)
+
+    def most_within(self, begin_ns, end_ns):
+        """The highest value in force at any time of the interval."""
+        best = 0
+        for i, (since, value) in enumerate(self.history):
+            until = self.history[i + 1][0] if i + 1 < len(self.history) else None
+            if (i == 0 or since < end_ns) and (until is None or until > begin_ns):
+                best = max(best, value)
+        return best
+
+
+# 1: never over, in every interval of the limit's length
+def check_cap(messages, cap):
+    events = sorted((m["mail_ns"][0], m["mail_ns"][1], cap.weight(m)) for m in messages if cap.covers(m))
+    findings, worst = [], 0
+    for i, (begin, _, _) in enumerate(events):
+        end = begin + cap.period_ns
+        used = 0
+        for lo, hi, n in events[i:]:
+            if lo >= end:
+                break
+            if hi < end:
+                used += n
+        allowed = cap.most_within(begin, end)
+        if used > allowed and used - allowed > worst:
+            worst = used - allowed
+            findings = [f"1 cap {cap.name}: {used} {cap.unit} in {cap.period_ns / 1e9:g} s from {begin}, cap {allowed}"]
+    return findings
+
+
+# 2: a 2xx means that the upstream took it
+def check_no_loss(attempts, messages):
+    taken = {m["message_id"] for m in messages if m["accepted"]}
+    return [f"2 loss: {a['id']} was told {a['reply']!r} and never arrived upstream"
+            for a in attempts if a["outcome"] == "2xx" and a["id"] not in taken]
+
+
+# 3: a 4xx or 5xx means that the upstream did not take it, uncertain ends apart
+def check_no_lie(attempts, messages):
+    told = collections.Counter(a["id"] for a in attempts if a["outcome"] == "2xx")
+    open_ends = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
+    known = {a["id"] for a in attempts}
+    findings = []
+    for message_id, taken in _taken(messages).items():
+        unsure = sum(1 for m in taken if not m["told"])
+        if message_id not in known:
+            findings.append(f"3 lie: {message_id} arrived upstream and no client sent it")
+        elif len(taken) > told[message_id] + open_ends[message_id] + unsure:
+            findings.append(f"3 lie: {message_id} was taken upstream {len(taken)} times, its clients were told "
+                            f"2xx {told[message_id]} times")
+    return findings
+
+
+# 4: copies <= 1 + connections broken between the last body byte and the complete reply
+def check_duplicates(attempts, messages):
+    broken = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
+    findings = []
+    for message_id, taken in _taken(messages).items():
+        allowed = 1 + broken[message_id] + sum(1 for m in messages if m["message_id"] == message_id and not m["told"])
+        if len(taken) > allowed:
+            findings.append(f"4 duplicates: {message_id} was taken {len(taken)} times, {allowed} can be explained")
+    return findings
+
+
+# 5: the bytes below our trace header are the client's
+def check_bytes(attempts, messages):
+    sent = {a["id"]: a["sha256"] for a in attempts}
+    return [f"5 bytes: {m['message_id']} arrived changed"
+            for m in messages if m["accepted"] and m["message_id"] in sent
+            and sent[m["message_id"]] not in (m["sha256_below_trace"], m["sha256"])]
+
+
+# 7: after a block nothing external leaves, on any node, later than one second
+def check_pause(messages, internal_domains, resumed_ns=()):
+    findings = []
+    for said in sorted(t for m in messages for t in [_block_time(m)] if t is not None):
+        resumed = min((t for t in resumed_ns if t > said), default=None)
+        for m in messages:
+            late = m["mail_ns"][0] > said + SECOND_NS and (resumed is None or m["mail_ns"][1] < resumed)
+            if late and any(r["to"].rpartition("@")[2].lower() not in internal_domains for r in m["rcpts"]):
+                findings.append(f"7 pause: external mail offered {(m['mail_ns'][0] - said) / 1e9:.3f} s after a block")
+                break
+    return findings
+
+
+def _block_time(message):
+    """When the upstream said 5.7.708 in this transaction; None: it did not."""
+    replies = [message.get(k) or "" for k in ("mail_reply", "data_reply", "reply")] + [r["reply"] or "" for r in message["rcpts"]]
+    if any(BLOCK.match(line) for reply in replies for line in reply.split("\n")):
+        return message["said_ns"]
+    return None
+
+
+def used_share(messages, cap, begin_ns, end_ns, outages=()):
+    """Offered over what the cap allows in this time, as a fraction; outages [(begin, end)] do not count as time."""
+    lost = sum(max(0, min(e, end_ns) - max(b, begin_ns)) for b, e in outages)
+    used = sum(cap.weight(m) for m in messages if cap.covers(m) and begin_ns <= m["mail_ns"][0] < end_ns)
+    return used * cap.period_ns / (cap.most_within(begin_ns, end_ns) * (end_ns - begin_ns - lost))
+
+
+# 13: work conserving
+def check_work(messages, cap, begin_ns, end_ns, outages=(), least=0.95):
+    share = used_share(messages, cap, begin_ns, end_ns, outages)
+    return [] if share >= least else [f"13 work: {share:.1%} of cap {cap.name} was used, {least:.0%} is the least"]
+
+
+# 14: processes end only when they are told to, and sanitizers stay silent
+def check_alive(ends):
+    findings = []
+    for end in ends:
+        if end["status"] is not None and end["status"] not in end["asked"]:
+            findings.append(f"14 alive: {end['name']} ended with {end['status']}, asked for {end['asked']}")
+        found = SANITIZER.search(end["log"])
+        if found:
+            findings.append(f"14 alive: {end['name']}: {end['log'][found.start():found.start() + 300]!r}")
+    return findings
+
+
+# 15: one reply per command, in order, code class = enhanced class
+def check_protocol(attempts):
+    findings = []
+    for a in attempts:
+        if a["extra"] and not a["extra"].startswith("421"):
+            findings.append(f"15 protocol: {a['id']}: unasked {a['extra'][:80]!r}")
+        for command, reply in a["dialog"]:
+            for problem in _reply_problems(command, reply):
+                findings.append(f"15 protocol: {a['id']}: {command} -> {reply[:80]!r}: {problem}")
+    return findings
+
+
+def _reply_problems(command, reply):
+    lines = reply.split("\n")
+    if not all(re.match(r"^[2-5]\d\d[ -]", line) for line in lines) or len({line[:3] for line in lines}) != 1:
+        return ["not a reply"]
+    if lines[0].startswith("3") or command in ("banner", "EHLO"):
+        return []
+    found = ENHANCED.match(lines[0])
+    if not found:
+        return ["no enhanced code"]
+    return [] if found.group(1) == found.group(2) else ["the classes differ"]
+
+
+def _taken(messages):
+    by_id = collections.defaultdict(list)
+    for m in messages:
+        if m["accepted"]:
+            by_id[m["message_id"]].append(m)
+    return by_id
+
+
+def check_all(attempts, messages, caps, internal_domains=(), ends=(), resumed_ns=()):
+    """All but 13, which needs to know when there was work."""
+    findings = [f for cap in caps for f in check_cap(messages, cap)]
+    findings += check_no_loss(attempts, messages) + check_no_lie(attempts, messages)
+    findings += check_duplicates(attempts, messages) + check_bytes(attempts, messages)
+    findings += check_pause(messages, internal_domains, resumed_ns)
+    findings += check_alive(ends) + check_protocol(attempts)
+    return findings
