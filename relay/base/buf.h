@@ -30,6 +30,9 @@ void buf_consume(struct buf *b, size_t n);
 void buf_clear(struct buf *b);
 /* Forgets the content and gives the memory back. */
 void buf_release(struct buf *b);
+/* As buf_release, and overwrites it first. For what held a secret; reserve the whole size before adding,
+ * since growing leaves copies behind. */
+void buf_wipe(struct buf *b);
 
 static inline struct span
 buf_span(const struct buf *b)
