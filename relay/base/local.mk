@@ -18,3 +18,25 @@ libsendgov_a_SOURCES += \
 
 EXTRA_DIST += tests/lib/guard.h
 
+if HAVE_CMOCKA
+BASE_TESTS = tests/unit/test_span tests/unit/test_slots tests/unit/test_buf tests/unit/test_log \
+    tests/unit/test_blob tests/unit/test_metric tests/unit/test_table tests/unit/test_file
+check_PROGRAMS += $(BASE_TESTS)
+TESTS += $(BASE_TESTS)
+tests_unit_test_span_SOURCES = tests/unit/test_span.c
+tests_unit_test_span_LDADD = $(unit_ldadd)
+tests_unit_test_slots_SOURCES = tests/unit/test_slots.c
+tests_unit_test_slots_LDADD = $(unit_ldadd)
+tests_unit_test_buf_SOURCES = tests/unit/test_buf.c
+tests_unit_test_buf_LDADD = $(unit_ldadd)
+tests_unit_test_log_SOURCES = tests/unit/test_log.c
+tests_unit_test_log_LDADD = $(unit_ldadd)
+tests_unit_test_blob_SOURCES = tests/unit/test_blob.c
+tests_unit_test_blob_LDADD = $(unit_ldadd)
+tests_unit_test_metric_SOURCES = tests/unit/test_metric.c
+tests_unit_test_metric_LDADD = $(unit_ldadd)
+tests_unit_test_table_SOURCES = tests/unit/test_table.c
+tests_unit_test_table_LDADD = $(unit_ldadd)
+tests_unit_test_file_SOURCES = tests/unit/test_file.c
+tests_unit_test_file_LDADD = $(unit_ldadd)
+endif
