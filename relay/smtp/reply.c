@@ -133,14 +133,15 @@ enhanced_eq(struct enhanced a, struct enhanced b)
     return a.class == b.class && a.subject == b.subject && a.detail == b.detail;
 }
 
-/* The first enhanced code of the reply is kept as such; where a line repeats it, it leaves the text. */
+/* The first enhanced code of the reply is kept as such; where a line repeats it, it leaves the text. In a
+ * 2xx only 2.x.x is one: "250 5.7.708 ..." is a yes with odd words. */
 static struct span
 reader_enhanced(struct reply_reader *r, struct span text)
 {
     struct enhanced e;
     size_t used;
 
-    if (!enhanced_parse(text, &e, &used))
+    if (!enhanced_parse(text, &e, &used) || (r->reply.code < 300 && e.class != 2))
         return text;
     if (r->reply.enhanced.class == 0)
         r->reply.enhanced = e;
@@ -222,6 +223,14 @@ reply_format(const struct reply *r, struct buf *out)
         if (rest.n == 0)
             return;
     }
+}
+
+void
+reply_copy(struct reply *to, const struct reply *from)
+{
+    to->code = from->code;
+    to->enhanced = from->enhanced;
+    memcpy(to->text, from->text, strlen(from->text) + 1);
 }
 
 void

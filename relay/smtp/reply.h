@@ -56,6 +56,8 @@ enum reply_status reply_parse(struct span in, struct reply *reply_out, size_t *u
     const char **why_out);
 /* "451 4.4.5 text\r\n"; text longer than a line is folded into a multi-line reply. */
 void reply_format(const struct reply *r, struct buf *out);
+/* Like an assignment, without the unused part of the text. */
+void reply_copy(struct reply *to, const struct reply *from);
 /* Ours: reply_set(&r, 451, "4.4.5", "limit %s ...", ...). Everything is sanitised. */
 void reply_set(struct reply *r, int code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

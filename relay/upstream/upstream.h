@@ -8,11 +8,9 @@
 #ifndef SENDGOV_UPSTREAM_UPSTREAM_H
 #define SENDGOV_UPSTREAM_UPSTREAM_H
 
-#include "relay/base/blob.h"
 #include "relay/base/err.h"
 #include "relay/base/slots.h"
-#include "relay/smtp/envelope.h"
-#include "relay/smtp/reply.h"
+#include "relay/smtp/transaction.h"
 #include "relay/upstream/upstream_conf.h"
 
 struct upstream;
@@ -47,19 +45,6 @@ void upstream_free(struct upstream **u);
 int upstream_configure(struct upstream *u, const struct route_conf *routes, size_t n_routes,
     const struct mailbox_conf *mailboxes, size_t n_mailboxes, struct err *err);
 
-/* How far a transaction got: what the governor may conclude, and which end code the log shows. */
-enum tx_phase {
-    TX_CONNECT,   /* no connection: name, TCP, banner, EHLO */
-    TX_TLS,
-    TX_AUTH,
-    TX_MAIL,      /* the first byte of MAIL left: the charge is spent */
-    TX_RCPT,
-    TX_DATA,      /* DATA was answered, or lost before its answer */
-    TX_BODY,      /* lost in the body, before the final dot left */
-    TX_DOT,       /* the final dot left */
-};
-const char *tx_phase_to_str(enum tx_phase p);
-
 /* Why there is no connection. */
 struct lease_failure {
     enum tx_phase phase;  /* TX_CONNECT, TX_TLS or TX_AUTH */
@@ -92,35 +77,6 @@ bool upstream_conn_is_dead(struct upstream_conn *c);
 /* Back to the pool, unused. */
 void upstream_release(struct upstream_conn **c);
 
-/* One transaction. Sender, recipients and body stay the caller's until done. all_or_nothing: without a spool, DATA is sent only
- * if every RCPT was accepted, else RSET. A single recipient (or !all_or_nothing) lets MAIL, RCPT and DATA leave in one write. */
-struct transaction {
-    const struct address *sender;
-    const struct recipient *const *recipients;
-    size_t n_recipients;
-    struct blob *body;       /* canonical wire form: CRLF, dot-stuffed, ends in CRLF */
-    struct span prefix;      /* trace header that goes before the body, wire form */
-    uint64_t content_bytes;  /* for SIZE= */
-    enum smtp_body body_type;
-    bool all_or_nothing;
-};
-
-enum tx_fate { TX_ACCEPTED, TX_REFUSED_FOR_NOW, TX_REFUSED_FOR_GOOD, TX_UNCERTAIN };
-
-struct tx_recipient {
-    enum tx_fate fate;
-    struct reply reply; /* that decided: to RCPT, or to MAIL, DATA, the dot; code 0 when the connection was lost */
-};
-
-struct tx_outcome {
-    enum tx_phase phase;     /* furthest reached */
-    bool offered;            /* the first byte of MAIL left */
-    bool lost;               /* the connection broke, or broke the protocol */
-    bool lost_on_reuse;      /* a pooled connection died before it answered MAIL: try another, unseen */
-    struct reply reply;      /* the deciding one: of the dot, or of what stopped the transaction */
-    char detail[256];        /* when lost: how */
-    struct tx_recipient *recipients; /* n_recipients of them; valid during the call */
-};
 typedef void upstream_send_fn(void *arg, const struct tx_outcome *outcome);
 
 /* Takes the connection. The first byte of MAIL leaves within this turn, or not at all (then
