@@ -1,1 +1,12 @@
-# make bench
+# make bench: the programs are built and tried by `make check` too, so that they cannot rot unseen
+check_PROGRAMS += tests/bench/load tests/bench/sink
+tests_bench_load_SOURCES = tests/bench/load.c tests/bench/load.h tests/bench/load_setup.c tests/bench/wire.c \
+    tests/bench/wire.h tests/bench/hist.h
+tests_bench_sink_SOURCES = tests/bench/sink.c tests/bench/wire.c tests/bench/wire.h
+EXTRA_DIST += tests/bench/test_bench.py
+TESTS += tests/bench/test_bench.py
+EXTRA_DIST += tests/bench/bench.py tests/bench/procs.py tests/bench/sendgov.py tests/bench/table.py
+
+.PHONY: bench
+bench: sendgovd tests/bench/load tests/bench/sink
+	/usr/bin/python3 $(srcdir)/tests/bench/bench.py --build $(builddir) $(BENCH_ARGS)

@@ -1,0 +1,109 @@
+"""sendgovd with a private redis-server: every message is charged against limits that never bind."""
+import os
+import pwd
+import shutil
+import smtplib
+import time
+
+from procs import Proc, answers, cpu_seconds, free_port, need, wait_for, write
+
+# A limit of every kind, high enough not to bind at any speed: what is measured is the price of asking. Two routes,
+# so that one daemon serves plain and TLS messages: the sender's domain chooses. Per message the store is asked for the warm-up's day and
+# hour cap (route), the mailbox's minute window and the client's rate: four limits in three scopes.
+CONFIG = """\
+node: bench
+hostname: relay.bench.test
+state: {state}
+user: {user}
+redis: {{url: "unix:{redis}"}}
+admin: {{socket: {state}/control}}
+log: {{level: {level}}}
+smtp: {{connections: 5000, connections_per_ip: 5000, unauthenticated: 5000, connections_per_minute: 1000000,
+  connections_burst: 1000000, messages: 1000000}}
+tls: {{cert_file: {cert}, key_file: {key}}}
+listeners:
+  plain: {{address: "127.0.0.1:{plain}", tls: off}}
+  tls: {{address: "127.0.0.1:{tls}", tls: required}}
+clients:
+  load: {{networks: [127.0.0.0/8], senders: ["*"]}}
+schedules:
+  high: {{curve: table, table: [1000000000]}}
+routes:
+  plain: {{upstream: "127.0.0.1:{sink}", tls: off, domains: [plain.test], warmup: high, pool: {pool},
+    messages_per_connection: 1000}}
+  tls: {{upstream: "localhost:{sink}", tls: starttls, tls_ca_file: {cert}, domains: [tls.test], warmup: high, pool: {pool},
+    messages_per_connection: 1000}}
+mailboxes:
+  relay@plain.test: {{route: plain, auth: none, connections: {pool}}}
+  relay@tls.test: {{route: tls, auth: none, connections: {pool}}}
+limits:
+  mailbox-minute: {{scope: mailbox, unit: messages, window: 1_000_000_000/min}}
+  client-rate: {{scope: client, unit: messages, rate: 100_000_000/min, burst: 1000000}}
+"""
+
+
+class Redis:
+    """As an installation has it: appendonly, noeviction; on a unix socket."""
+
+    def __init__(self, folder):
+        program = need("redis-server", "redis-server")
+        self.socket = os.path.join(folder, "redis.sock")
+        self.proc = Proc(folder, "redis", [
+            program, "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "777", "--dir", folder,
+            "--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
+            "--daemonize", "no"])
+        wait_for("redis-server", lambda: self.proc.check() or os.path.exists(self.socket))
+
+    def stop(self):
+        self.proc.stop()
+
+
+class Sendgov:
+    name = "sendgov"
+
+    def __init__(self, setup, sink):
+        self.setup, self.sink = setup, sink
+        self.ports = {False: free_port(), True: free_port()}
+        self.redis = self.proc = self.pid = None
+
+    def start(self):
+        setup = self.setup
+        self.redis = Redis(setup.folder)
+        state, config = os.path.join(setup.folder, "state"), os.path.join(setup.folder, "sendgov.yaml")
+        os.mkdir(state)
+        user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        if os.geteuid() == 0:
+            shutil.chown(state, user)
+        write(config, CONFIG.format(state=state, user=user, redis=self.redis.socket, plain=self.ports[False],
+                                    tls=self.ports[True], sink=self.sink.port, cert=setup.cert, key=setup.key,
+                                    pool=setup.args.pool, level=setup.args.log_level))
+        self.proc = Proc(setup.folder, "sendgovd", [setup.sendgovd, "-c", config])
+        self.pid = self.proc.pid
+        wait_for("sendgovd", lambda: self.proc.check() or answers(self.ports[False]))
+        wait_for("sendgovd, the first message (new counters are closed for a while)", self.relays, 30)
+
+    def relays(self):
+        """Until the store has settled messages are refused for now; one must pass before anything is measured."""
+        self.proc.check()
+        try:
+            with smtplib.SMTP("127.0.0.1", self.ports[False], timeout=10) as client:
+                client.sendmail("load@plain.test", ["rcpt@example.org"], "From: <load@plain.test>\r\n\r\nbegin\r\n")
+        except (smtplib.SMTPException, OSError):
+            time.sleep(0.2)
+            return False
+        return True
+
+    def port(self, tls):
+        return self.ports[tls]
+
+    def cpu(self):
+        self.proc.check()
+        return cpu_seconds(self.pid)
+
+    def helper_cpu(self):
+        return cpu_seconds(self.redis.proc.pid)
+
+    def stop(self):
+        for one in (self.proc, self.redis):
+            if one is not None:
+                one.stop()
