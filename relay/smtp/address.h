@@ -2,8 +2,8 @@
  *
  * Everything after the parser decides on the canonical form and sends it again from that form, so
  * that no byte of the client's spelling reaches the upstream: domain in lower case without a trailing dot, local
- * part unquoted where it needs no quotes, source route dropped. Control bytes, bare `<>` inside,
- * 8-bit bytes are refused. */
+ * part unquoted where it needs no quotes. Source routes, address literals, control bytes and
+ * 8-bit bytes are refused, each with its own status. */
 #ifndef SENDGOV_SMTP_ADDRESS_H
 #define SENDGOV_SMTP_ADDRESS_H
 
@@ -23,7 +23,8 @@ enum address_status {
     ADDRESS_OK,
     ADDRESS_BAD_SYNTAX,    /* 501 5.1.7 / 5.1.3 */
     ADDRESS_NO_DOMAIN,     /* "a": no domain where one is needed */
-    ADDRESS_LITERAL,       /* "a@[192.0.2.1]": not relayed */
+    ADDRESS_LITERAL,       /* "a@[192.0.2.1]", "a@192.0.2.1": not relayed */
+    ADDRESS_ROUTE,         /* "@relay:a@b": a source route is a relay trick, nobody else uses it any more */
     ADDRESS_NEEDS_UTF8,    /* 553 5.6.7 */
     ADDRESS_TOO_LONG,
 };
@@ -33,6 +34,8 @@ enum address_status address_parse_path(struct span in, bool null_ok, struct addr
     size_t *used_out);
 /* Parses a bare "local@domain" of a configuration, a header or a command line; all of in. */
 enum address_status address_parse_plain(struct span in, struct address *address_out);
+/* The null sender. */
+void address_init(struct address *a);
 void address_fini(struct address *a);
 void address_copy(const struct address *from, struct address *to_out);
 
@@ -40,6 +43,13 @@ static inline bool
 address_is_null(const struct address *a)
 {
     return a->text[0] == '\0';
+}
+
+/* Empty for the null sender. Quoted where it must be. */
+static inline struct span
+address_local(const struct address *a)
+{
+    return span_of(a->text, a->domain_at ? a->domain_at - 1u : 0);
 }
 
 /* Empty for the null sender. */

@@ -25,6 +25,7 @@ struct envelope {
     enum smtp_body body;
 };
 
+/* No sender yet (text NULL), no recipients. */
 void envelope_init(struct envelope *e);
 void envelope_fini(struct envelope *e);
 /* Takes over *address. */

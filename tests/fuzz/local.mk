@@ -1,1 +1,3 @@
 # libFuzzer targets
+include tests/fuzz/local_upstream.mk
+include tests/fuzz/local_store.mk

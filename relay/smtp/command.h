@@ -1,0 +1,61 @@
+/* command: one line of a client, taken apart (RFC 5321 section 4.1.1).
+ *
+ * A line is what stood before CRLF. Nothing here knows in which state the session is or whether the
+ * command may be given now; that is server's. What is wrong with a line is a `struct complaint`: a reply ready to be sent. */
+#ifndef SENDGOV_SMTP_COMMAND_H
+#define SENDGOV_SMTP_COMMAND_H
+
+#include "relay/smtp/envelope.h"
+
+enum command_verb {
+    COMMAND_EHLO,
+    COMMAND_HELO,
+    COMMAND_STARTTLS,
+    COMMAND_AUTH,
+    COMMAND_MAIL,
+    COMMAND_RCPT,
+    COMMAND_DATA,
+    COMMAND_RSET,
+    COMMAND_NOOP,
+    COMMAND_QUIT,
+    COMMAND_HELP,
+    COMMAND_VRFY,
+    COMMAND_BDAT,     /* CHUNKING is not offered; what follows would be its chunk */
+    COMMAND_KNOWN,    /* EXPN, ETRN, TURN, XCLIENT ...: known, not implemented */
+    COMMAND_STRANGER, /* HTTP, SSH, TLS: no mail client talks so */
+    COMMAND_UNKNOWN,
+    COMMAND_VERB_COUNT,
+};
+
+struct command {
+    enum command_verb verb;
+    struct span args; /* without the blanks around */
+};
+
+struct complaint {
+    int code;
+    const char *enhanced;
+    const char *text;
+};
+
+/* Takes the verb off a line without control bytes. */
+void command_parse(struct span line, struct command *out);
+/* Whether bytes at the start of a session belong to another protocol: a TLS record, HTTP, SSH, or noise. Needs no
+ * whole line. */
+bool command_is_stranger(struct span start);
+
+struct mail_command {
+    struct address sender;
+    uint64_t declared_bytes; /* SIZE=, 0 when not given */
+    enum smtp_body body;
+};
+
+/* The arguments of MAIL and RCPT, "FROM:<...> ..." and "TO:<...>". lenient: blanks before the path, as old devices send them.
+ * NULL when all is well, and then the address is the caller's. */
+const struct complaint *command_parse_mail(struct span args, bool lenient, struct mail_command *out);
+const struct complaint *command_parse_rcpt(struct span args, bool lenient, struct address *out);
+/* The name in EHLO and HELO: a domain, an address literal, or what devices send instead, as long as it
+ * is made of letters, digits and "._-:[]" only: it goes into the trace header and the log. */
+bool command_is_helo_name(struct span name);
+
+#endif

@@ -1,0 +1,240 @@
+#include "relay/smtp/header.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define LINE_KEEP_MAX (HEADER_VALUE_MAX + 64) /* of a line that comes in pieces */
+
+void
+header_init(struct header *h, const struct header_limits *limits)
+{
+    memset(h, 0, sizeof *h);
+    h->limits = *limits;
+    buf_init(&h->partial);
+    buf_init(&h->value);
+    buf_init(&h->from);
+    buf_init(&h->sender);
+}
+
+void
+header_fini(struct header *h)
+{
+    buf_fini(&h->partial);
+    buf_fini(&h->value);
+    buf_fini(&h->from);
+    buf_fini(&h->sender);
+}
+
+static bool
+is_over(const struct header *h)
+{
+    return h->bytes > h->limits.bytes_max || h->lines > h->limits.lines_max;
+}
+
+/* Our own trace, as front writes it: "... by HOSTNAME (sendgov) with ...". */
+static bool
+is_own_trace(const struct header *h, struct span value)
+{
+    char mark[300];
+    int n = snprintf(mark, sizeof mark, " by %s (sendgov) with ", h->limits.hostname);
+
+    return n > 0 && (size_t)n < sizeof mark && span_find_nocase(value, span_of(mark, (size_t)n)) >= 0;
+}
+
+/* The field under way is complete. */
+static void
+close_field(struct header *h, enum header_field next)
+{
+    switch (h->field) {
+    case HEADER_FROM:
+        if (h->from_fields++ == 0)
+            buf_add_span(&h->from, buf_span(&h->value));
+        h->from_cut = h->from_cut || h->cut;
+        break;
+    case HEADER_SENDER:
+        if (h->sender_fields++ == 0 && !h->cut)
+            buf_add_span(&h->sender, buf_span(&h->value));
+        break;
+    case HEADER_RECEIVED:
+        h->received_fields++;
+        if (is_own_trace(h, buf_span(&h->value)))
+            h->own_fields++;
+        break;
+    case HEADER_NONE:
+    case HEADER_OTHER:
+    case HEADER_CLOSED:
+        break;
+    }
+    h->cut = false;
+    buf_clear(&h->value);
+    h->field = next;
+}
+
+static void
+add_value(struct header *h, struct span text)
+{
+    size_t room = HEADER_VALUE_MAX - buf_len(&h->value);
+
+    if (text.n > room) {
+        h->cut = true;
+        text = span_head(text, room);
+    }
+    buf_add_span(&h->value, text);
+}
+
+/* Which field a line begins; *value_out is what follows the colon. */
+static enum header_field
+name_of(struct span line, struct span *value_out)
+{
+    struct span name;
+    ptrdiff_t colon;
+    char first = line.n > 0 ? (char)(line.p[0] | 0x20) : '\0';
+
+    if (first != 'f' && first != 's' && first != 'r')
+        return HEADER_OTHER;
+    colon = span_find_byte(line, ':');
+    if (colon < 0)
+        return HEADER_NONE;
+    name = span_trim(span_head(line, (size_t)colon));
+    *value_out = span_from(line, (size_t)colon + 1);
+    if (span_eq_nocase(name, SPAN_LIT("From")))
+        return HEADER_FROM;
+    if (span_eq_nocase(name, SPAN_LIT("Sender")))
+        return HEADER_SENDER;
+    return span_eq_nocase(name, SPAN_LIT("Received")) ? HEADER_RECEIVED : HEADER_OTHER;
+}
+
+/* A whole line without its CRLF. */
+static void
+take_line(struct header *h, struct span line)
+{
+    struct span value = {line.p, 0};
+    enum header_field field;
+
+    if (line.n == 0) {
+        close_field(h, HEADER_CLOSED);
+        return;
+    }
+    if (line.p[0] == ' ' || line.p[0] == '\t') {
+        if (h->field >= HEADER_FROM)
+            add_value(h, line);
+        return;
+    }
+    field = name_of(line, &value);
+    close_field(h, field);
+    if (field >= HEADER_FROM)
+        add_value(h, value);
+}
+
+/* A piece of a line whose end has not come yet. What is beyond the bound is dropped: no field we read is that long. */
+static void
+keep_partial(struct header *h, struct span piece)
+{
+    size_t room = LINE_KEEP_MAX - buf_len(&h->partial);
+
+    if (piece.n > room)
+        h->partial_cut = true;
+    buf_add_span(&h->partial, span_head(piece, room));
+}
+
+static void
+end_line(struct header *h, struct span piece)
+{
+    struct span line = piece;
+
+    if (buf_len(&h->partial) > 0) {
+        keep_partial(h, piece);
+        line = buf_span(&h->partial);
+    }
+    if (line.n > 0 && line.p[line.n - 1] == '\r')
+        line.n--;
+    take_line(h, line);
+    h->cut = h->cut || h->partial_cut;
+    h->partial_cut = false;
+    buf_clear(&h->partial);
+}
+
+void
+header_feed(struct header *h, struct span wire)
+{
+    while (wire.n > 0 && h->field != HEADER_CLOSED && !is_over(h)) {
+        const char *lf = memchr(wire.p, '\n', wire.n);
+        size_t n = lf != NULL ? (size_t)(lf - wire.p) : wire.n;
+
+        h->bytes += n + (lf != NULL);
+        if (lf == NULL) {
+            keep_partial(h, wire);
+            return;
+        }
+        h->lines++;
+        end_line(h, span_of(wire.p, n));
+        wire = span_from(wire, n + 1);
+    }
+}
+
+static enum header_status
+read_authors(struct header *h, struct header_authors *out)
+{
+    struct header_authors sender;
+
+    if (h->from_cut || !header_parse_authors(buf_span(&h->from), out))
+        return HEADER_BAD_FROM;
+    if (out->n == 1)
+        return HEADER_OK;
+    if (h->sender_fields != 1 || !header_parse_authors(buf_span(&h->sender), &sender)) {
+        header_authors_fini(out);
+        return h->sender_fields == 0 ? HEADER_NEEDS_SENDER : HEADER_BAD_SENDER;
+    }
+    if (sender.n != 1) {
+        header_authors_fini(out);
+        header_authors_fini(&sender);
+        return HEADER_BAD_SENDER;
+    }
+    out->addresses[out->n++] = sender.addresses[0];
+    return HEADER_OK;
+}
+
+enum header_status
+header_end(struct header *h, struct header_authors *out)
+{
+    if (h->field != HEADER_CLOSED && !is_over(h))
+        close_field(h, HEADER_CLOSED);
+    if (is_over(h))
+        return HEADER_TOO_BIG;
+    if (h->own_fields >= 2)
+        return HEADER_LOOP;
+    if (h->received_fields > h->limits.hops_max)
+        return HEADER_HOPS;
+    if (h->from_fields == 0)
+        return HEADER_NO_FROM;
+    if (h->from_fields > 1)
+        return HEADER_MANY_FROM;
+    return read_authors(h, out);
+}
+
+void
+header_authors_fini(struct header_authors *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        address_fini(&a->addresses[i]);
+    a->n = 0;
+}
+
+static const struct complaint complaints[] = {
+    [HEADER_OK] = {0, NULL, NULL},
+    [HEADER_TOO_BIG] = {552, "5.3.4", "Message header is too large"},
+    [HEADER_HOPS] = {554, "5.4.6", "Too many hops: this message has more Received fields than any path needs"},
+    [HEADER_LOOP] = {554, "5.4.6", "Mail loop: this message has passed here twice already"},
+    [HEADER_NO_FROM] = {550, "5.7.1", "Message has no From header; the upstream refuses such mail (5.7.512)"},
+    [HEADER_MANY_FROM] = {550, "5.7.1", "Message has more than one From header; the upstream refuses such mail (5.7.512)"},
+    [HEADER_BAD_FROM] = {550, "5.7.1", "From header must hold an address like Name <user@example.com> (RFC 5322 section 3.6.2)"},
+    [HEADER_NEEDS_SENDER] = {550, "5.7.1", "From header has several addresses and there is no Sender header; the upstream refuses such mail (5.1.20)"},
+    [HEADER_BAD_SENDER] = {550, "5.7.1", "Sender header must hold exactly one address (RFC 5322 section 3.6.2)"},
+};
+static_assert(sizeof complaints / sizeof complaints[0] == HEADER_STATUS_COUNT, "a reply for each status");
+
+const struct complaint *
+header_complaint(enum header_status status)
+{
+    return status == HEADER_OK ? NULL : &complaints[status];
+}

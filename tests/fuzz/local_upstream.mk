@@ -1,0 +1,1 @@
+# client machine and reply reader
