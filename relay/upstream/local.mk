@@ -2,3 +2,13 @@
 libsendgov_a_SOURCES += relay/upstream/upstream.h relay/upstream/upstream_conf.h
 libsendgov_a_SOURCES += relay/smtp/reply.c relay/smtp/transaction.h relay/smtp/ehlo.h relay/smtp/ehlo.c
 libsendgov_a_SOURCES += relay/smtp/client.h relay/smtp/client_tx.h relay/smtp/client.c relay/smtp/client_tx.c
+
+if HAVE_CMOCKA
+UPSTREAM_TESTS = tests/unit/test_reply tests/unit/test_client
+check_PROGRAMS += $(UPSTREAM_TESTS)
+TESTS += $(UPSTREAM_TESTS)
+tests_unit_test_reply_SOURCES = tests/unit/test_reply.c
+tests_unit_test_reply_LDADD = $(unit_ldadd)
+tests_unit_test_client_SOURCES = tests/unit/test_client.c
+tests_unit_test_client_LDADD = $(unit_ldadd)
+endif
