@@ -5,21 +5,11 @@
 #ifndef SENDGOV_NET_LISTENER_H
 #define SENDGOV_NET_LISTENER_H
 
-#include <sys/socket.h>
-
 #include "relay/base/err.h"
+#include "relay/net/addr.h"
 #include "relay/net/loop.h"
 
 struct listener;
-
-/* The peer's address in the form the rest of the program uses: v4-mapped v6 is given as v4, a
- * scope id is kept in the sockaddr and left out of the text. */
-struct net_addr {
-    struct sockaddr_storage ss;
-    socklen_t len;
-    char text[64]; /* "192.0.2.1" or "2001:db8::1", no port */
-    uint16_t port;
-};
 
 /* owner takes fd (non-blocking, close-on-exec). */
 typedef void listener_accept_fn(void *arg, int fd, const struct net_addr *peer,
@@ -36,7 +26,5 @@ void listener_pause(struct listener *l);
 void listener_resume(struct listener *l);
 const char *listener_address(const struct listener *l);
 int listener_fd(const struct listener *l);
-/* "1.2.3.4:25" and the like from a sockaddr. */
-void net_addr_from_sockaddr(struct net_addr *out, const struct sockaddr *sa, socklen_t len);
 
 #endif
