@@ -5,9 +5,10 @@ libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/message.h relay/flow/messag
 EXTRA_DIST += relay/flow/flow.c relay/flow/ledger.c
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_hint
-TESTS += tests/unit/test_hint
+check_PROGRAMS += tests/unit/test_hint tests/unit/test_settle
+TESTS += tests/unit/test_hint tests/unit/test_settle
 tests_unit_test_hint_SOURCES = tests/unit/test_hint.c
 tests_unit_test_hint_LDADD = $(unit_ldadd)
+tests_unit_test_settle_SOURCES = tests/unit/test_settle.c
+tests_unit_test_settle_LDADD = $(unit_ldadd)
 endif
-EXTRA_DIST += tests/unit/test_settle.c
