@@ -54,8 +54,6 @@ command_parse(struct span line, struct command *out)
             out->verb = verbs[i].verb;
             return;
         }
-    if (command_is_stranger(line))
-        out->verb = COMMAND_STRANGER;
 }
 
 bool

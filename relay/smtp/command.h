@@ -22,7 +22,7 @@ enum command_verb {
     COMMAND_VRFY,
     COMMAND_BDAT,     /* CHUNKING is not offered; what follows would be its chunk */
     COMMAND_KNOWN,    /* EXPN, ETRN, TURN, XCLIENT ...: known, not implemented */
-    COMMAND_STRANGER, /* HTTP, SSH, TLS: no mail client talks so */
+    COMMAND_STRANGER, /* HTTP: no mail client talks so */
     COMMAND_UNKNOWN,
     COMMAND_VERB_COUNT,
 };

@@ -29,7 +29,7 @@ test_verbs(void **state)
         {"BDAT 70 LAST", COMMAND_BDAT, "70 LAST"},
         {"GET / HTTP/1.1", COMMAND_STRANGER, "/ HTTP/1.1"},
         {"Host: x", COMMAND_STRANGER, "x"},
-        {"SSH-2.0-OpenSSH_9.2", COMMAND_STRANGER, ""},
+        {"SSH-2.0-OpenSSH_9.2", COMMAND_UNKNOWN, ""},
         {"PROXY TCP4 1.2.3.4 5.6.7.8 1 2", COMMAND_UNKNOWN, "TCP4 1.2.3.4 5.6.7.8 1 2"},
     };
 
@@ -51,6 +51,7 @@ test_strangers(void **state)
     (void)state;
     assert_true(command_is_stranger(SPAN_LIT("\x16\x03\x01")));
     assert_true(command_is_stranger(SPAN_LIT("\x80")));
+    assert_true(command_is_stranger(SPAN_LIT("SSH-2.0-OpenSSH_9.2")));
     assert_true(command_is_stranger(span_of("", 1)));
     assert_true(command_is_stranger(SPAN_LIT("\x04")));
     assert_false(command_is_stranger(SPAN_LIT("")));
