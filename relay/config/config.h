@@ -23,6 +23,12 @@ struct admin_conf {
     size_t n_groups;
 };
 
+/* Nothing that stops the configuration from being used, but the operator should know. */
+struct config_warning {
+    const char *position; /* "file:line:column" */
+    const char *text;
+};
+
 struct config {
     struct arena arena;
     unsigned references;
@@ -30,7 +36,7 @@ struct config {
     const char *file;     /* main file */
     const char *node;     /* default: host name */
     const char *state;    /* folder, default /var/lib/sendgov */
-    const char *user;     /* to run as when started as root; NULL only when not started as root */
+    const char *user;     /* to run as when started as root, default "sendgov"; has no meaning otherwise */
     enum log_level log_level;
     enum log_format log_format;
     struct front_conf front;
@@ -49,6 +55,8 @@ struct config {
     const struct limit_conf *limits; /* the configured ones and those derived from profiles and warm-ups */
     size_t n_limits;
     int drain_ms;
+    const struct config_warning *warnings; /* for the log, at start and after a reload */
+    size_t n_warnings;
     char *dump;           /* effective configuration, one line a setting with its origin, secrets masked */
 };
 
@@ -61,7 +69,7 @@ const struct client_conf *config_client(const struct config *c, const char *name
 const struct route_conf *config_route(const struct config *c, const char *name);
 const struct mailbox_conf *config_mailbox(const struct config *c, const char *name);
 const struct limit_conf *config_limit(const struct config *c, const char *name);
-/* The route that registered this sender domain; NULL: none; *ambiguous_out: more than one did. */
+/* The route that registered this sender domain; NULL: none, or *ambiguous_out: more than one did. */
 const struct route_conf *config_route_for_domain(const struct config *c, struct span domain, bool *ambiguous_out);
 
 #endif

@@ -1,0 +1,135 @@
+#include "relay/config/check.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include "relay/config/type.h"
+
+void *
+find_entry(const struct entries *e, enum section section, const char *name)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        struct entry_head *head = entries_at(e, section, i);
+
+        if (strcmp(head->name, name) == 0)
+            return head;
+    }
+    return NULL;
+}
+
+int
+dangling(struct draft *d, const struct entry_head *e, const char *key, const char *name, const struct entries *among,
+    enum section section)
+{
+    const char *known[64];
+    char hint[512];
+    size_t n = 0;
+
+    for (; n < among->n && n < sizeof known / sizeof known[0]; n++)
+        known[n] = ((struct entry_head *)entries_at(among, section, n))->name;
+    if (n == 0)
+        snprintf(hint, sizeof hint, "; there are none");
+    else
+        suggest(name, known, n, hint, sizeof hint);
+    return draft_fail(d, entry_key(e, key), "%s '%.100s' is not in section %s%s", key, name, section_table[section].name, hint);
+}
+
+/* Does the wildcard cover the name? "*.x" covers "a.x", not "x". */
+static bool
+wildcard_covers(const char *wild, const char *name)
+{
+    return wild[0] == '*' && span_ends_nocase(span_str(name), span_str(wild + 1));
+}
+
+bool
+domains_meet(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0 || wildcard_covers(a, b) || wildcard_covers(b, a);
+}
+
+bool
+is_loopback(struct span host)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr v6;
+    struct in_addr v4;
+
+    if (span_eq_nocase(host, SPAN_LIT("localhost")))
+        return true;
+    if (host.n >= sizeof text)
+        return false;
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    if (inet_pton(AF_INET, text, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, text, &v6) == 1
+        && (IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127));
+}
+
+static int
+check_http(struct draft *d)
+{
+    const struct node *at = node_get(node_get(d->root, "admin"), "http");
+    struct span host;
+    uint16_t port;
+
+    if (!d->conf.admin.http || d->http_public)
+        return 0;
+    sg_assert(!type_split_port(span_str(d->conf.admin.http), &host, &port));
+    if (is_loopback(host))
+        return 0;
+    return draft_fail(d, at, "http '%s' is not a loopback address and the pages have no login; say http_public: true if that is "
+        "meant", d->conf.admin.http);
+}
+
+static int
+check_pair(struct draft *d, const char *one, const char *other, const char *key)
+{
+    const struct node *tls = node_get(d->root, "tls");
+
+    if (!one == !other)
+        return 0;
+    return draft_fail(d, tls, "section tls has no %s; certificate and key come together", key);
+}
+
+static int
+check_redis(struct draft *d)
+{
+    const struct node *redis = node_get(d->root, "redis");
+
+    if (d->conf.store.tls_ca_file && !d->conf.store.tls)
+        return draft_fail(d, node_get(redis, "ca_file"), "ca_file has a meaning only with rediss://");
+    if (d->conf.store.password && !d->conf.store.tls && strncmp(d->conf.store.target, "unix:", 5) != 0) {
+        struct span host;
+        uint16_t port;
+
+        if (!type_split_port(span_str(d->conf.store.target), &host, &port) && !is_loopback(host))
+            draft_warn(d, node_get(redis, "password_file"), "the Redis password travels in clear; use rediss://");
+    }
+    return 0;
+}
+
+static int
+check_smtp(struct draft *d)
+{
+    const struct front_conf *f = &d->conf.front;
+    const struct node *smtp = node_get(d->root, "smtp");
+
+    if (f->errors_hard < f->errors_soft)
+        return draft_fail(d, smtp, "errors_hard (%u) is below errors_soft (%u)", f->errors_hard, f->errors_soft);
+    if (f->header_bytes_max > f->message_bytes_max)
+        return draft_fail(d, smtp, "header_size is above message_size");
+    return 0;
+}
+
+int
+draft_check(struct draft *d)
+{
+    if (check_http(d) < 0 || check_redis(d) < 0 || check_smtp(d) < 0)
+        return -1;
+    if (check_pair(d, d->tls.cert_file, d->tls.key_file, d->tls.cert_file ? "key_file" : "cert_file") < 0)
+        return -1;
+    if (check_listeners(d) < 0 || check_routes(d) < 0 || check_mailboxes(d) < 0 || check_clients(d) < 0)
+        return -1;
+    return check_limits(d);
+}

@@ -1,0 +1,67 @@
+#include "relay/config/draft.h"
+
+#include <stdio.h>
+
+#include "relay/base/xmalloc.h"
+
+int
+draft_fail(struct draft *d, const struct node *at, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return node_fail(at, d->err, "%s", text);
+}
+
+void
+draft_warn(struct draft *d, const struct node *at, const char *fmt, ...)
+{
+    struct config_warning *more = arena_alloc(&d->conf.arena, (d->n_warnings + 1) * sizeof *more);
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (d->n_warnings > 0)
+        memcpy(more, d->warnings, d->n_warnings * sizeof *more);
+    more[d->n_warnings].position = draft_printf(d, "%s:%u:%u", at->file, at->line, at->column);
+    more[d->n_warnings].text = draft_keep(d, text);
+    d->warnings = more;
+    d->n_warnings++;
+}
+
+const char *
+draft_keep(struct draft *d, const char *text)
+{
+    return arena_strdup(&d->conf.arena, span_str(text));
+}
+
+const char *
+draft_printf(struct draft *d, const char *fmt, ...)
+{
+    struct buf text;
+    const char *kept;
+    va_list ap;
+    int n;
+
+    buf_init(&text);
+    va_start(ap, fmt);
+    n = vsnprintf(buf_reserve(&text, 8192), 8192, fmt, ap);
+    va_end(ap);
+    buf_commit(&text, n < 8192 ? (size_t)n : 8191);
+    kept = arena_strdup(&d->conf.arena, buf_span(&text));
+    buf_fini(&text);
+    return kept;
+}
+
+const struct node *
+entry_key(const struct entry_head *e, const char *key)
+{
+    const struct node *v = node_get(e->node, key);
+
+    return v ? v : e->node;
+}

@@ -1,0 +1,265 @@
+/* Limits: those of the configuration, those a route's profile brings (ROUTE-NAME), the tenant's cap by licences
+ * (ROUTE-tenant-day) and the two of a warm-up (ROUTE-warmup, ROUTE-warmup-hour).
+ *
+ * A limit of the configuration replaces the profile's of the same name and keeps its route; the dump says so. Those of a warm-up
+ * cannot be replaced: they follow from `warmup`.
+ *
+ * Example: route contoso, profile m365-submission, licences 25, warmup new-tenant. The profile's mailbox-day becomes
+ * contoso-mailbox-day, 8000 recipients a day for each mailbox of that route; contoso-tenant-day is 11 408 external
+ * recipients a day; contoso-warmup is 50 on the first day. */
+#include "relay/config/draft.h"
+
+#define DAY_MS 86400000u
+#define HOUR_MS 3600000u
+
+struct growing {
+    struct limit_entry *items;
+    size_t n;
+};
+
+static int
+check_burst(struct draft *d, struct limit_entry *e)
+{
+    if (!e->rate.set && e->conf.burst > 0)
+        return draft_fail(d, entry_key(&e->head, "burst"), "burst belongs to rate, not to window");
+    if (e->conf.burst == LIMIT_UNLIMITED)
+        return draft_fail(d, entry_key(&e->head, "burst"), "burst must be a number");
+    if (e->rate.set && e->rate.period_ms > 0 && e->conf.burst == 0 && e->conf.unit != UNIT_MESSAGES)
+        return draft_fail(d, e->head.node, "limit %s needs burst: the most %s that one message may bring", e->head.name,
+            e->conf.unit == UNIT_BYTES ? "bytes" : "recipients");
+    return 0;
+}
+
+/* From window and rate to kind, value and period. */
+static int
+settle_value(struct draft *d, struct limit_entry *e)
+{
+    const struct rate *rate = e->rate.set ? &e->rate : &e->window;
+
+    if (e->rate.set == e->window.set)
+        return draft_fail(d, e->head.node, "limit %s needs %s", e->head.name,
+            e->rate.set ? "either window or rate, not both" : "window or rate");
+    if (check_burst(d, e) < 0)
+        return -1;
+    e->conf.name = e->head.name;
+    e->conf.kind = e->rate.set && e->rate.period_ms > 0 ? LIMIT_RATE : LIMIT_WINDOW;
+    e->conf.value = rate->n;
+    e->conf.period_ms = rate->period_ms > 0 ? rate->period_ms : DAY_MS; /* deny has no period of its own */
+    e->dropped = rate->n == LIMIT_UNLIMITED;
+    if (e->conf.kind == LIMIT_RATE && e->conf.burst == 0)
+        e->conf.burst = 1;
+    if (!e->conf.source)
+        e->conf.source = draft_printf(d, "%s:%u", e->head.node->file, e->head.node->line);
+    return 0;
+}
+
+static struct limit_entry *
+add_derived(struct draft *d, struct growing *g, const struct route_entry *r, const char *suffix, const struct node *at)
+{
+    struct limit_entry *e = &g->items[g->n++];
+
+    e->head.name = draft_printf(d, "%s-%s", r->head.name, suffix);
+    e->head.node = at;
+    e->conf.name = e->head.name;
+    e->conf.route = r->head.name;
+    e->conf.source = draft_printf(d, "%s:%u", at->file, at->line);
+    return e;
+}
+
+/* The limit of the configuration that replaces the one just derived, if any: then the derived one is taken back. */
+static int
+yield_to_own(struct draft *d, struct growing *g, bool replaceable)
+{
+    struct limit_entry *derived = &g->items[g->n - 1];
+
+    for (size_t i = 0; i < d->limits.n; i++) {
+        struct limit_entry *own = entries_at(&d->limits, SECTION_LIMIT, i);
+
+        if (strcmp(own->head.name, derived->head.name) != 0)
+            continue;
+        if (!replaceable)
+            return draft_fail(d, own->head.node, "'%s' is the limit of a warm-up; change it by `warmup` of route %s",
+                own->head.name, derived->conf.route);
+        if (own->conf.scope != derived->conf.scope || own->conf.unit != derived->conf.unit)
+            return draft_fail(d, own->head.node, "'%s' replaces a limit of the profile and must have its scope and unit, %s and %s",
+                own->head.name, limit_scope_to_str(derived->conf.scope), limit_unit_to_str(derived->conf.unit));
+        own->conf.route = derived->conf.route;
+        own->conf.only = derived->conf.only;
+        own->head.origin = draft_printf(d, "replaces %s", derived->conf.source);
+        memset(derived, 0, sizeof *derived);
+        g->n--;
+        return 0;
+    }
+    return 0;
+}
+
+static bool
+covers(const char *pattern, const char *domain)
+{
+    if (pattern[0] == '*')
+        return span_ends_nocase(span_str(domain), span_str(pattern + 1));
+    return strcmp(pattern, domain) == 0;
+}
+
+static size_t
+count_covered(const struct route_entry *r, const char *pattern)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->domains.n; i++)
+        n += covers(pattern, r->domains.items[i]);
+    return n;
+}
+
+static int
+derive_one(struct draft *d, struct growing *g, const struct route_entry *r, const struct limit_entry *from)
+{
+    struct limit_entry *e = add_derived(d, g, r, from->head.name, from->head.node);
+    struct entry_head head = e->head;
+    struct limit_conf conf = e->conf;
+
+    *e = *from;
+    e->head = head;
+    e->conf.route = conf.route;
+    e->conf.source = conf.source;
+    e->head.origin = draft_printf(d, "profile %s", r->profile->name);
+    return settle_value(d, e);
+}
+
+/* One limit of the profile that is for some sender domains only; they share its value, because at Microsoft they do. */
+static int
+derive_for_domains(struct draft *d, struct growing *g, const struct route_entry *r, const struct limit_entry *from)
+{
+    size_t n = count_covered(r, from->domains), k = 0;
+
+    for (size_t i = 0; i < r->domains.n; i++) {
+        struct limit_entry *e;
+
+        if (!covers(from->domains, r->domains.items[i]))
+            continue;
+        if (derive_one(d, g, r, from) < 0)
+            return -1;
+        e = &g->items[g->n - 1];
+        e->conf.only = r->domains.items[i];
+        if (k++ > 0)
+            e->head.name = e->conf.name = draft_printf(d, "%s-%zu", e->head.name, k);
+        if (e->conf.value != LIMIT_UNLIMITED && e->conf.value >= n)
+            e->conf.value = e->window.n = e->conf.value / n;
+        if (yield_to_own(d, g, true) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int
+derive_profile(struct draft *d, struct growing *g, const struct route_entry *r)
+{
+    for (size_t i = 0; i < r->profile->limits.n; i++) {
+        const struct limit_entry *from = entries_at(&r->profile->limits, SECTION_PROFILE_LIMIT, i);
+        int result;
+
+        if (from->domains && from->conf.scope != SCOPE_SENDER_DOMAIN)
+            return draft_fail(d, from->head.node, "domains needs scope: sender_domain");
+        result = from->domains ? derive_for_domains(d, g, r, from) : derive_one(d, g, r, from);
+        if (result < 0 || (!from->domains && yield_to_own(d, g, true) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+static int
+derive_tenant_day(struct draft *d, struct growing *g, const struct route_entry *r)
+{
+    struct limit_entry *e = add_derived(d, g, r, "tenant-day", entry_key(&r->head, "licences"));
+
+    e->head.origin = draft_printf(d, "licences, profile %s", r->profile->name);
+    e->conf.kind = LIMIT_WINDOW;
+    e->conf.scope = SCOPE_ROUTE;
+    e->conf.unit = UNIT_EXTERNAL;
+    e->conf.only = r->head.name;
+    e->conf.period_ms = DAY_MS;
+    e->conf.value = tenant_limit_cap(&r->profile->tenant_limit, r->licences);
+    e->window = (struct rate){true, e->conf.value, DAY_MS};
+    return yield_to_own(d, g, true);
+}
+
+static int
+derive_warmup(struct draft *d, struct growing *g, const struct route_entry *r, bool hour)
+{
+    struct limit_entry *e = add_derived(d, g, r, hour ? "warmup-hour" : "warmup", entry_key(&r->head, "warmup"));
+
+    e->head.origin = draft_printf(d, "warmup %s", r->conf.warmup->name);
+    e->conf.kind = LIMIT_WARMUP;
+    e->conf.scope = SCOPE_ROUTE;
+    e->conf.unit = UNIT_EXTERNAL;
+    e->conf.only = r->head.name;
+    e->conf.period_ms = hour ? HOUR_MS : DAY_MS;
+    e->conf.schedule = r->conf.warmup;
+    e->conf.hour_cap = hour;
+    return yield_to_own(d, g, false);
+}
+
+static int
+derive_all(struct draft *d, struct growing *g)
+{
+    for (size_t i = 0; i < d->routes.n; i++) {
+        const struct route_entry *r = entries_at(&d->routes, SECTION_ROUTE, i);
+
+        if (r->profile && derive_profile(d, g, r) < 0)
+            return -1;
+        if (r->licences > 0 && derive_tenant_day(d, g, r) < 0)
+            return -1;
+        if (r->conf.warmup && (derive_warmup(d, g, r, false) < 0 || derive_warmup(d, g, r, true) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+static size_t
+most_derived(const struct draft *d)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < d->routes.n; i++) {
+        const struct route_entry *r = entries_at(&d->routes, SECTION_ROUTE, i);
+
+        n += 3 + (r->profile ? r->profile->limits.n * (1 + r->domains.n) : 0);
+    }
+    return n;
+}
+
+static int
+refuse_same_name(struct draft *d)
+{
+    for (size_t i = 0; i < d->limits.n; i++) {
+        const struct entry_head *a = entries_at(&d->limits, SECTION_LIMIT, i);
+
+        for (size_t j = 0; j < i; j++) {
+            const struct entry_head *b = entries_at(&d->limits, SECTION_LIMIT, j);
+
+            if (strcmp(a->name, b->name) == 0)
+                return draft_fail(d, a->node, "two limits are called '%s'; the other is from %s:%u", a->name, b->node->file,
+                    b->node->line);
+        }
+    }
+    return 0;
+}
+
+int
+draft_finish_limits(struct draft *d)
+{
+    struct growing g = {.n = 0};
+
+    g.items = arena_alloc(&d->scratch, (d->limits.n + most_derived(d) + 1) * sizeof *g.items);
+    for (size_t i = 0; i < d->limits.n; i++)
+        if (settle_value(d, entries_at(&d->limits, SECTION_LIMIT, i)) < 0)
+            return -1;
+    if (derive_all(d, &g) < 0)
+        return -1;
+    if (d->limits.n > 0) {
+        memmove(g.items + d->limits.n, g.items, g.n * sizeof *g.items);
+        memcpy(g.items, d->limits.items, d->limits.n * sizeof *g.items);
+    }
+    d->limits = (struct entries){(char *)g.items, d->limits.n + g.n};
+    return refuse_same_name(d);
+}
