@@ -20,11 +20,13 @@ enum tls_version { TLS_V1_0, TLS_V1_1, TLS_V1_2, TLS_V1_3 };
 const char *tls_version_to_str(enum tls_version v);
 
 /* cert_file: PEM, leaf first, then its chain. client_ca_file: NULL, or whose client certificates
- * to ask for (asked, never required: the identity decides). TLS_V1_0/1 lower the security level of this context only. */
+ * to ask for (asked, never required: the identity decides). TLS_V1_0/1 lower the security level of this context only. A
+ * context that asks for certificates resumes no sessions, so every identity is proven in its own handshake. */
 struct tls_server_conf {
     const char *cert_file;
-    const char *key_file;
+    const char *key_file; /* refused when everybody may read it */
     const char *client_ca_file;
+    bool ask_client_cert; /* also without client_ca_file: for clients known by their SPKI pin */
     enum tls_version least;
 };
 
@@ -42,20 +44,30 @@ struct tls_ctx *tls_client_ctx_new(const struct tls_client_conf *conf, struct er
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);
 
-/* What is known of the peer after the handshake; texts are printable and bounded. */
+/* What is known of the peer after the handshake; texts are printable, bounded, never NULL ("" when there is none),
+ * and live as long as the connection. */
 struct tls_peer {
-    char version[16];       /* "TLSv1.3" */
-    char cipher[64];
-    bool has_cert;          /* presented and verified against the configured CA, in date */
-    char cert_subject[256];
-    char cert_name[256];    /* the subject's CN; empty when absent or not plain ASCII */
-    size_t n_dns_names;     /* dNSName entries of the SAN, at most 16, ASCII, no NUL inside */
-    char dns_names[16][256];
-    char spki_sha256[65];   /* hex of the SHA-256 of the public key, for pins; set whenever a certificate was presented */
-    bool presented_cert;    /* presented, verified or not */
+    const char *version;      /* "TLSv1.3" */
+    const char *cipher;
+    bool presented_cert;      /* presented, verified or not */
+    bool has_cert;            /* presented and verified against the configured CA, in date */
+    const char *cert_error;   /* presented but not verified: why */
+    const char *cert_subject;
+    const char *cert_name;    /* the subject's CN; empty when absent, not unique or not plain ASCII */
+    const char *spki_sha256;  /* hex of the SHA-256 of the public key, for pins; set whenever a certificate was presented */
+    size_t n_dns_names;       /* dNSName entries of the SAN, at most 16, ASCII, no NUL inside */
+    const char *const *dns_names;
 };
 
-enum tls_io { TLS_IO_OK, TLS_IO_WANT_READ, TLS_IO_WANT_WRITE, TLS_IO_CLOSED, TLS_IO_TRUNCATED, TLS_IO_FAILED };
+enum tls_io {
+    TLS_IO_OK,
+    TLS_IO_WANT_READ,
+    TLS_IO_WANT_WRITE,
+    TLS_IO_CLOSED,    /* close_notify */
+    TLS_IO_TRUNCATED, /* the peer's end of TCP came without it */
+    TLS_IO_RESET,     /* an error of the socket */
+    TLS_IO_FAILED,    /* an error of TLS */
+};
 
 /* fd stays the caller's. host (client side): verified against the certificate and sent as SNI. */
 struct tls_conn *tls_conn_new_server(struct tls_ctx *ctx, int fd);
@@ -68,8 +80,10 @@ enum tls_io tls_write(struct tls_conn *c, struct span bytes, size_t *n_out);
 void tls_shutdown(struct tls_conn *c);
 /* Decrypted bytes that wait inside (the descriptor will not become readable for them). */
 bool tls_has_pending(const struct tls_conn *c);
+/* Nothing waits inside, and the last read took all the descriptor had: reading now would only give WANT_READ. */
+bool tls_is_drained(const struct tls_conn *c);
 const struct tls_peer *tls_conn_peer(const struct tls_conn *c);
-/* Why the last TLS_IO_FAILED: "certificate has expired", "no shared cipher", ... */
+/* Why the last TLS_IO_FAILED, _TRUNCATED or _RESET: "certificate has expired", "no shared cipher", ... */
 const char *tls_conn_error(const struct tls_conn *c);
 
 /* Random bytes from OpenSSL, for ids and the secret of the credential cache. */

@@ -4,5 +4,13 @@ libsendgov_a_SOURCES += \
     relay/net/dial.h \
     relay/net/listener.c relay/net/listener.h \
     relay/net/loop.c relay/net/loop.h relay/net/loop_part.h relay/net/timer.c \
-    relay/net/stream.h \
+    relay/net/stream.c relay/net/stream.h relay/net/stream_io.c relay/net/stream_part.h \
     relay/net/worker.c relay/net/worker.h
+
+if HAVE_CMOCKA
+NET_TESTS = tests/unit/test_loop
+check_PROGRAMS += $(NET_TESTS)
+TESTS += $(NET_TESTS)
+tests_unit_test_loop_SOURCES = tests/unit/test_loop.c
+tests_unit_test_loop_LDADD = $(unit_ldadd)
+endif

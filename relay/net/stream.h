@@ -8,7 +8,8 @@
  * stream ends itself with STREAM_OVERFLOW.
  *
  * Life: new -> [on_ready] -> on_data* -> on_end (exactly once, never during an owner's own call; not after stream_close).
- * After on_end only stream_close is of use. stream_close is idempotent, drops what is queued (use
+ * After on_end only stream_close is of use; but after STREAM_EOF what is queued or written still leaves (the peer may have closed
+ * only its own direction), and stream_finish sends it. stream_close is idempotent, drops what is queued (use
  * stream_finish to send it first), closes the descriptor and lets the loop free the stream.
  */
 #ifndef SENDGOV_NET_STREAM_H
@@ -37,7 +38,7 @@ const char *stream_end_to_str(enum stream_end end);
 struct stream_ops {
     /* A TLS handshake completed. May be NULL for a stream that never does TLS. */
     void (*on_secure)(void *arg);
-    /* in: all unread bytes, contiguous. Returns how many were consumed; fewer means "more is
+    /* in: all unread bytes, contiguous; valid during the call. Returns how many were consumed; fewer means "more is
      * needed" and it is called again when more came (or after stream_resume). */
     size_t (*on_data)(void *arg, struct span in);
     /* The output queue fell below half its high mark after having been full. May be NULL. */
@@ -69,7 +70,8 @@ void stream_resume(struct stream *s);
 void stream_set_deadline(struct stream *s, int64_t ms);
 
 /* Starts TLS on a plain stream. Unread plaintext must be consumed before: what is left is thrown
- * away (RFC 3207 section 4.2). host: the name to verify and to send as SNI (client side). */
+ * away (RFC 3207 section 4.2). What was written before leaves in the clear first; what is written from now on waits for
+ * on_secure. host: the name to verify and to send as SNI (client side). */
 void stream_start_tls_server(struct stream *s, struct tls_ctx *ctx);
 void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *host);
 bool stream_is_tls(const struct stream *s);
