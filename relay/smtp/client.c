@@ -11,6 +11,7 @@
 
 #include "relay/base/err.h"
 #include "relay/smtp/client_tx.h"
+#include "relay/smtp/sasl.h"
 
 #define QUIT_MS 5000
 #define HANDSHAKE_MS 30000
@@ -159,38 +160,6 @@ be_ready(struct client *c)
     return CLIENT_IS_READY;
 }
 
-static void
-add_base64(struct buf *out, const char *p, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *in = (const unsigned char *)p;
-
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t group = (uint32_t)in[i] << 16 | (i + 1 < n ? (uint32_t)in[i + 1] << 8 : 0)
-            | (i + 2 < n ? in[i + 2] : 0);
-        char four[4] = {digits[group >> 18], digits[group >> 12 & 63], i + 1 < n ? digits[group >> 6 & 63] : '=',
-            i + 2 < n ? digits[group & 63] : '='};
-
-        buf_add(out, four, sizeof(four));
-    }
-}
-
-/* NUL user NUL password (RFC 4616), with an empty authorization identity. */
-static void
-add_plain_response(struct client *c, struct buf *out)
-{
-    struct buf plain;
-
-    buf_init(&plain);
-    buf_add(&plain, "", 1);
-    buf_add_str(&plain, c->conf->user);
-    buf_add(&plain, "", 1);
-    buf_add_str(&plain, c->conf->password);
-    add_base64(out, buf_span(&plain).p, buf_len(&plain));
-    explicit_bzero(plain.p, plain.len);
-    buf_fini(&plain);
-}
-
 /* The mechanism that is preferred and offered, else the other one, else none. */
 static enum client_auth
 choose_mechanism(const struct client *c)
@@ -212,7 +181,7 @@ send_auth(struct client *c, struct buf *out)
     buf_add_str(out, mechanism == CLIENT_AUTH_PLAIN ? "AUTH PLAIN" : "AUTH LOGIN");
     if (mechanism == CLIENT_AUTH_PLAIN && response + 13 <= AUTH_LINE_MAX) {
         buf_add_str(out, " ");
-        add_plain_response(c, out);
+        sasl_plain_format(span_str(c->conf->user), span_str(c->conf->password), out);
         c->state = CLIENT_AUTH_LAST;
     }
     buf_add_str(out, "\r\n");
@@ -273,10 +242,10 @@ on_auth_start(struct client *c, const struct reply *r, struct buf *out)
     if (r->code != 334)
         return refused(c, r);
     if (choose_mechanism(c) == CLIENT_AUTH_PLAIN) {
-        add_plain_response(c, out);
+        sasl_plain_format(span_str(c->conf->user), span_str(c->conf->password), out);
         c->state = CLIENT_AUTH_LAST;
     } else {
-        add_base64(out, c->conf->user, strlen(c->conf->user));
+        sasl_base64_encode(span_str(c->conf->user), out);
         c->state = CLIENT_AUTH_USER;
     }
     buf_add_str(out, "\r\n");
@@ -288,7 +257,7 @@ on_auth_user(struct client *c, const struct reply *r, struct buf *out)
 {
     if (r->code != 334)
         return refused(c, r);
-    add_base64(out, c->conf->password, strlen(c->conf->password));
+    sasl_base64_encode(span_str(c->conf->password), out);
     buf_add_str(out, "\r\n");
     c->state = CLIENT_AUTH_LAST;
     return CLIENT_GO_ON;

@@ -1,0 +1,385 @@
+/* The front door: finding the pool of a route and mailbox, taking a new configuration, draining, status. */
+#include "relay/upstream/upstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/upstream/pool.h"
+
+static void
+on_fail_hopeless(void *arg)
+{
+    struct upstream *up = arg;
+    struct lease_failure f = {.phase = TX_CONNECT};
+    struct list failing;
+
+    snprintf(f.detail, sizeof(f.detail), "%s",
+        up->drained != NULL ? "this node is being stopped" : "the route or mailbox is not configured any more");
+    list_init(&failing);
+    while (!list_is_empty(&up->hopeless))
+        list_add_tail(&failing, list_pop(&up->hopeless));
+    while (!list_is_empty(&failing))
+        lease_end(LIST_ITEM(failing.next, struct lease, link), NULL, &f);
+}
+
+static void
+on_tell_drained(void *arg)
+{
+    struct upstream *up = arg;
+
+    up->drained(up->drained_arg);
+}
+
+/* Routes with several mailboxes have several pools: their sum. */
+static void
+on_publish(void *arg)
+{
+    struct upstream *up = arg;
+    struct metrics *m = up->setup.metrics;
+
+    metric_reset(m, M_UPSTREAM_CONNECTIONS);
+    LIST_EACH(it, &up->pools) {
+        const struct pool *p = LIST_ITEM(it, struct pool, link);
+        const unsigned *n = p->count;
+
+        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_DIALING] + n[CONN_LOGIN], p->conf->route, "connecting", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_LEASED] + n[CONN_BUSY] + n[CONN_TIDYING], p->conf->route, "busy", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_IDLE], p->conf->route, "idle", NULL);
+    }
+}
+
+struct upstream *
+upstream_new(const struct upstream_setup *setup)
+{
+    struct upstream *up = xcalloc(1, sizeof(*up));
+
+    up->setup = *setup;
+    up->hostname = xstrdup(setup->hostname);
+    slot_keeper_init(&up->slots, setup->loop, &setup->slots);
+    list_init(&up->seen);
+    list_init(&up->pools);
+    list_init(&up->hopeless);
+    slots_init(&up->leases);
+    task_init(&up->fail_hopeless, on_fail_hopeless, up);
+    task_init(&up->tell_drained, on_tell_drained, up);
+    timer_init(&up->publish, setup->loop, on_publish, up);
+    buf_init(&up->out);
+    up->chunk = xmalloc(BODY_CHUNK);
+    return up;
+}
+
+static void
+seen_free(struct route_seen *seen)
+{
+    list_del(&seen->link);
+    tls_ctx_unref(&seen->tls);
+    free(seen->name);
+    free(seen->target);
+    free(seen);
+}
+
+void
+upstream_free(struct upstream **u)
+{
+    struct upstream *up = *u;
+
+    *u = NULL;
+    if (up == NULL)
+        return;
+    up->drained = NULL;
+    LIST_EACH_SAFE(it, &up->pools)
+        pool_destroy(LIST_ITEM(it, struct pool, link));
+    while (!list_is_empty(&up->hopeless))
+        lease_end(LIST_ITEM(up->hopeless.next, struct lease, link), NULL, NULL);
+    LIST_EACH_SAFE(it, &up->seen)
+        seen_free(LIST_ITEM(it, struct route_seen, link));
+    slot_keeper_fini(&up->slots);
+    task_cancel(&up->fail_hopeless);
+    task_cancel(&up->tell_drained);
+    timer_fini(&up->publish);
+    slots_fini(&up->leases);
+    buf_fini(&up->out);
+    free(up->chunk);
+    free(up->hostname);
+    free(up);
+}
+
+/* ---- configuration ---- */
+
+static const struct route_conf *
+find_route(const struct upstream *up, const char *name)
+{
+    for (size_t i = 0; i < up->n_routes; i++)
+        if (strcmp(up->routes[i].name, name) == 0)
+            return &up->routes[i];
+    return NULL;
+}
+
+static const struct mailbox_conf *
+find_mailbox(const struct upstream *up, const char *name)
+{
+    for (size_t i = 0; i < up->n_mailboxes; i++)
+        if (strcmp(up->mailboxes[i].name, name) == 0)
+            return &up->mailboxes[i];
+    return NULL;
+}
+
+static struct route_seen *
+find_seen(const struct list *list, const char *name)
+{
+    LIST_EACH(it, list) {
+        struct route_seen *seen = LIST_ITEM(it, struct route_seen, link);
+
+        if (strcmp(seen->name, name) == 0)
+            return seen;
+    }
+    return NULL;
+}
+
+/* What is known of the route so far is kept as long as it goes to the same place. */
+static int
+seen_new(const struct route_conf *route, const struct list *old_list, struct list *list, struct err *err)
+{
+    struct tls_client_conf tls = {route->tls_ca_file, route->tls_cert_file, route->tls_key_file, route->tls_verify};
+    const struct route_seen *old = find_seen(old_list, route->name);
+    struct route_seen *seen = xcalloc(1, sizeof(*seen));
+
+    list_init(&seen->link);
+    seen->name = xstrdup(route->name);
+    seen->target = xstrdup(route->upstream);
+    if (old != NULL && strcmp(old->target, seen->target) == 0) {
+        seen->size_max = old->size_max;
+        seen->eightbitmime = old->eightbitmime;
+    }
+    if (route->tls != UPSTREAM_TLS_OFF)
+        seen->tls = tls_client_ctx_new(&tls, err);
+    if (route->tls != UPSTREAM_TLS_OFF && seen->tls == NULL) {
+        seen_free(seen);
+        return -1;
+    }
+    list_add_tail(list, &seen->link);
+    return 0;
+}
+
+static struct pool *
+pool_for(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox)
+{
+    struct pool *pool = pool_new(up, pool_conf_new(route, mailbox, up->hostname), find_seen(&up->seen, route->name));
+
+    pool->route = route;
+    pool->mailbox = mailbox;
+    return pool;
+}
+
+/* Keeps a pool whose settings are the same (new connections use the TLS files as they are now), else replaces it. */
+static void
+reconfigure_pool(struct upstream *up, struct pool *pool)
+{
+    const struct route_conf *route = find_route(up, pool->conf->route);
+    const struct mailbox_conf *mailbox = pool->conf->mailbox != NULL ? find_mailbox(up, pool->conf->mailbox) : NULL;
+    struct pool_conf *conf;
+    bool same;
+
+    if (route == NULL || (pool->conf->mailbox != NULL && mailbox == NULL)) {
+        pool_drain(pool, NULL);
+        return;
+    }
+    conf = pool_conf_new(route, mailbox, up->hostname);
+    same = pool_conf_eq(conf, pool->conf);
+    pool_conf_free(&conf);
+    if (!same) {
+        struct pool *successor = pool_for(up, route, mailbox);
+
+        if (pool_conf_same_identity(successor->conf, pool->conf))
+            pace_inherit(&successor->pace, &pool->pace);
+        pool_drain(pool, successor);
+        return;
+    }
+    pool->route = route;
+    pool->mailbox = mailbox;
+    pool->seen = find_seen(&up->seen, route->name);
+    tls_ctx_unref(&pool->tls);
+    pool->tls = pool->seen->tls != NULL ? tls_ctx_ref(pool->seen->tls) : NULL;
+}
+
+static void
+move_list(struct list *from, struct list *to)
+{
+    while (!list_is_empty(from))
+        list_add_tail(to, list_pop(from));
+}
+
+int
+upstream_configure(struct upstream *up, const struct route_conf *routes, size_t n_routes,
+    const struct mailbox_conf *mailboxes, size_t n_mailboxes, struct err *err)
+{
+    struct list fresh, old;
+    int status = 0;
+
+    list_init(&fresh);
+    list_init(&old);
+    for (size_t i = 0; i < n_routes && status == 0; i++)
+        status = seen_new(&routes[i], &up->seen, &fresh, err);
+    move_list(status == 0 ? &up->seen : &fresh, &old);
+    move_list(&fresh, &up->seen);
+    if (status == 0) {
+        up->routes = routes;
+        up->n_routes = n_routes;
+        up->mailboxes = mailboxes;
+        up->n_mailboxes = n_mailboxes;
+        LIST_EACH_SAFE(it, &up->pools)
+            if (LIST_ITEM(it, struct pool, link)->state == POOL_OPEN)
+                reconfigure_pool(up, LIST_ITEM(it, struct pool, link));
+    }
+    LIST_EACH_SAFE(it, &old)
+        seen_free(LIST_ITEM(it, struct route_seen, link));
+    return status;
+}
+
+/* ---- leases ---- */
+
+static bool
+same_name(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* By the pointers of the configuration in force; by name for a message that was planned with an older one. What is found goes to
+ * the front, where it is found at once next time. */
+static struct pool *
+find_pool(const struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox)
+{
+    LIST_EACH(it, &up->pools) {
+        struct pool *pool = LIST_ITEM(it, struct pool, link);
+
+        if (pool->state == POOL_OPEN && pool->route == route && pool->mailbox == mailbox)
+            return pool;
+    }
+    LIST_EACH(it, &up->pools) {
+        struct pool *pool = LIST_ITEM(it, struct pool, link);
+
+        if (pool->state == POOL_OPEN && strcmp(pool->conf->route, route->name) == 0
+            && same_name(pool->conf->mailbox, mailbox != NULL ? mailbox->name : NULL))
+            return pool;
+    }
+    return NULL;
+}
+
+/* NULL: not configured, or stopping. */
+static struct pool *
+find_or_make_pool(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox)
+{
+    struct pool *pool = find_pool(up, route, mailbox);
+
+    if (up->drained != NULL)
+        return NULL;
+    if (pool == NULL) {
+        const struct route_conf *r = find_route(up, route->name);
+        const struct mailbox_conf *m = mailbox != NULL ? find_mailbox(up, mailbox->name) : NULL;
+
+        /* A mailbox that is gone must not become "none": that would be another identity. */
+        pool = r != NULL && (m != NULL || mailbox == NULL) ? pool_for(up, r, m) : NULL;
+    } else if (up->pools.next != &pool->link) {
+        list_del(&pool->link);
+        list_add_head(&up->pools, &pool->link);
+    }
+    return pool;
+}
+
+struct handle
+upstream_lease(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox, int deadline_ms,
+    upstream_lease_fn *done, void *arg)
+{
+    struct pool *pool = find_or_make_pool(up, route, mailbox);
+    struct lease *lease = xcalloc(1, sizeof(*lease));
+
+    lease->up = up;
+    lease->due_mono_ms = loop_now_ms(up->setup.loop) + deadline_ms;
+    lease->done = done;
+    lease->arg = arg;
+    lease->self = slots_add(&up->leases, lease);
+    if (pool != NULL) {
+        pool_add_lease(pool, lease);
+        return lease->self;
+    }
+    timer_init(&lease->deadline, up->setup.loop, NULL, NULL);
+    list_add_tail(&up->hopeless, &lease->link);
+    task_defer(up->setup.loop, &up->fail_hopeless);
+    return lease->self;
+}
+
+void
+upstream_lease_cancel(struct upstream *up, struct handle h)
+{
+    struct lease *lease = slots_get(&up->leases, h);
+
+    if (lease != NULL)
+        lease_end(lease, NULL, NULL);
+}
+
+/* ---- the rest ---- */
+
+void
+upstream_slow_down(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox)
+{
+    struct pool *pool = find_pool(up, route, mailbox);
+
+    if (pool != NULL)
+        pool_slow_down(pool);
+}
+
+void
+upstream_drain(struct upstream *up, void (*done)(void *arg), void *arg)
+{
+    up->drained = done;
+    up->drained_arg = arg;
+    if (list_is_empty(&up->pools))
+        task_defer(up->setup.loop, &up->tell_drained);
+    LIST_EACH_SAFE(it, &up->pools)
+        if (LIST_ITEM(it, struct pool, link)->state == POOL_OPEN)
+            pool_drain(LIST_ITEM(it, struct pool, link), NULL);
+}
+
+static void
+fill_status(const struct upstream *up, const struct pool *pool, struct upstream_status *out)
+{
+    const unsigned *n = pool->count;
+    int64_t now = loop_now_ms(up->setup.loop);
+
+    out->route = pool->conf->route;
+    out->mailbox = pool->conf->mailbox;
+    out->connecting = n[CONN_DIALING] + n[CONN_LOGIN] + pool->n_asking;
+    out->busy = n[CONN_LEASED] + n[CONN_BUSY] + n[CONN_TIDYING];
+    out->idle = n[CONN_IDLE];
+    out->waiting = pool->n_waiting;
+    out->limit = pace_limit(&pool->pace, now);
+    out->backoff_ms = pace_backoff_ms(&pool->pace, now);
+    out->last_error[0] = '\0';
+    if (pace_is_failing(&pool->pace))
+        snprintf(out->last_error, sizeof(out->last_error), "%s", pool->failure.detail);
+}
+
+size_t
+upstream_status(const struct upstream *up, struct upstream_status *out, size_t max)
+{
+    size_t n = 0;
+
+    LIST_EACH(it, &up->pools) {
+        const struct pool *pool = LIST_ITEM(it, struct pool, link);
+
+        if (pool->state == POOL_OPEN && n < max)
+            fill_status(up, pool, &out[n++]);
+    }
+    return n;
+}
+
+void
+upstream_route_caps(const struct upstream *up, const struct route_conf *route, uint64_t *size_out, bool *eightbit_out)
+{
+    const struct route_seen *seen = find_seen(&up->seen, route->name);
+
+    *size_out = seen != NULL ? seen->size_max : 0;
+    *eightbit_out = seen != NULL && seen->eightbitmime;
+}
