@@ -85,6 +85,10 @@ class Limits:
                            "recipients"):
                 raise ValueError(f"unknown limit {key!r}")
             setattr(self, key, value)
+        if "external" in changes:
+            self.taken = []  # a new limit counts from now on
+        if "per_minute" in changes:
+            self.minute = {}
 
     def external_left(self):
         if self.external is None:

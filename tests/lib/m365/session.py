@@ -201,10 +201,8 @@ class Session:
             self._end_message()
             return
         body_rule = self.server.rules.match("body", sender=self.message["sender"], auth=self.auth)
-        try:
-            content, dot = await self.wire.content(lambda total: self._body_drop(body_rule, total))
-        finally:
-            self.message["body_begun"] = True
+        self.message["told"] = False  # the reply to the content is what counts now
+        content, dot = await self.wire.content(lambda total: self._body_drop(body_rule, total))
         if body_rule:
             self._body_drop(body_rule, len(content))
         self.message.update(self.ledger.keep_body(content), dot_ns=dot)
