@@ -168,6 +168,14 @@ warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, uint
         state->step++;
     state->utc_day = utc_day;
     state->peak = 0;
-    state->held = false;
+    state->held = state->backed = false;
     return advance;
+}
+
+void
+warmup_step_back(struct warmup_state *state)
+{
+    if (!state->backed && state->step > 1)
+        state->step--;
+    state->held = state->backed = true;
 }

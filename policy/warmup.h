@@ -26,9 +26,13 @@ struct warmup_state {
     uint64_t utc_day;  /* days since 1970-01-01 the state belongs to */
     uint64_t peak;     /* highest rolling use seen in that day */
     bool held;         /* a reply of that day forbids to advance */
+    bool backed;       /* a block took it back in that day already; more of its replies do nothing */
 };
 
 /* Brings the state to utc_day; cap is that of the state's step, use_percent the schedule's. Returns true when the step advanced. */
 bool warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, uint32_t use_percent);
+
+/* A block: one step back (at most one a day), and the day is held. */
+void warmup_step_back(struct warmup_state *state);
 
 #endif

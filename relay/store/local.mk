@@ -1,2 +1,12 @@
 # counters and pauses
-libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h 
+libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store/book.h relay/store/book.c \
+    relay/store/msgpack.h relay/store/msgpack.c relay/store/store_codec.h relay/store/store_codec.c \
+    relay/store/store_codec_reply.c relay/store/store_keys.h relay/store/store_keys.c
+
+if HAVE_CMOCKA
+STORE_TESTS = tests/unit/test_model
+check_PROGRAMS += $(STORE_TESTS)
+TESTS += $(STORE_TESTS)
+tests_unit_test_model_SOURCES = tests/unit/test_model.c tests/lib/private_redis.c tests/lib/private_redis.h
+tests_unit_test_model_LDADD = $(unit_ldadd)
+endif

@@ -1,0 +1,212 @@
+#include "policy/decide.h"
+
+#include <string.h>
+
+#include "policy/plan.h"
+
+/* One line on its way to the verdict. */
+struct work {
+    uint64_t cap; /* in force: N of a window, the burst of a rate */
+    uint64_t fixed, each;
+};
+
+static uint64_t
+least_of(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t
+cap_in_force(uint64_t cap, const struct decide_line *d)
+{
+    return least_of(least_of(cap, d->cap_most), CAP_MAX);
+}
+
+void
+decide_link_days(const struct charge_request *r, struct decide_line *lines)
+{
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        size_t first = r->scopes[s].first_line, end = first + r->scopes[s].n_lines;
+
+        for (size_t i = first; i < end; i++) {
+            lines[i].day_line = i;
+            for (size_t k = first; r->lines[i].limit->hour_cap && k < end; k++)
+                if (!r->lines[k].limit->hour_cap && r->lines[k].limit->kind == LIMIT_WARMUP
+                    && r->lines[k].limit->schedule == r->lines[i].limit->schedule)
+                    lines[i].day_line = k;
+        }
+    }
+}
+
+static void
+load(const struct charge_line *line, const struct decide_line *d, uint64_t now_us, struct counter *c)
+{
+    struct counter_terms t = {counter_kind(line->limit), line->limit->unit, counter_period_us(line->limit),
+        cap_in_force(line->cap, d), least_of(least_of(line->limit->burst, d->burst_most), CAP_MAX), line->step};
+
+    if (d->counter) {
+        *c = *d->counter;
+        counter_turn(c, &t, now_us);
+    } else if (d->lost) {
+        counter_init_full(c, &t, now_us);
+    } else {
+        counter_init(c, &t, now_us);
+    }
+}
+
+/* Turns the warm-ups' days and sets the caps in force. False: a step is not the one that was asked for. */
+static bool
+set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t now_us, struct counter *c, struct work *w,
+    size_t *step_line_out, uint32_t *step_out)
+{
+    bool advanced[CHARGE_LINES_MAX] = {false};
+
+    for (size_t i = 0; i < r->n_lines; i++) {
+        const struct charge_line *line = &r->lines[i];
+
+        if (c[i].kind != LIMIT_WARMUP || d[i].day_line != i)
+            continue;
+        if (c[i].warm.step != line->step) {
+            *step_line_out = i;
+            *step_out = c[i].warm.step;
+            return false;
+        }
+        advanced[i] = warmup_turn_day(&c[i].warm, now_us / US_PER_DAY, least_of(line->cap, CAP_MAX),
+            line->limit->schedule->use_percent);
+    }
+    for (size_t i = 0; i < r->n_lines; i++) {
+        const struct charge_line *line = &r->lines[i];
+
+        w[i].cap = cap_in_force(advanced[d[i].day_line] ? line->next_cap : line->cap, &d[i]);
+        if (c[i].kind == LIMIT_RATE)
+            w[i].cap = c[i].rate.burst;
+        w[i].fixed = least_of(line->fixed, CAP_MAX);
+        w[i].each = line->each;
+    }
+    return true;
+}
+
+static bool
+is_impossible(const struct charge_request *r, size_t i, const struct work *w)
+{
+    const struct charge_line *line = &r->lines[i];
+    uint64_t configured = line->limit->kind == LIMIT_RATE && line->cap > 0 ? line->limit->burst : line->cap;
+    uint64_t cost = w->fixed + w->each * r->least;
+
+    if (cost <= w->cap)
+        return false;
+    if (r->least > 1 && w->each > 0 && w->fixed + w->each <= w->cap)
+        return true;
+    return line->limit->kind != LIMIT_WARMUP && cost > configured;
+}
+
+static uint64_t
+grant_of(const struct work *w, uint64_t used, uint32_t n)
+{
+    uint64_t room = w->cap > used ? w->cap - used : 0;
+
+    if (w->fixed > room)
+        return 0;
+    return w->each == 0 ? n : least_of((room - w->fixed) / w->each, n);
+}
+
+static void
+name_limit(struct verdict *v, const struct charge_request *r, size_t line, uint64_t used, uint64_t cap)
+{
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        const struct charge_scope *scope = &r->scopes[s];
+
+        if (line < scope->first_line || line >= scope->first_line + scope->n_lines)
+            continue;
+        v->scope = scope->scope;
+        memcpy(v->instance, scope->instance, sizeof(v->instance));
+    }
+    v->limit = r->lines[line].limit;
+    v->used = used;
+    v->cap = cap;
+}
+
+/* In us from now; -1: not under the cap in force. */
+static int64_t
+wait_of(const struct counter *c, const struct work *w, uint32_t least, uint64_t now_us)
+{
+    uint64_t cost = w->fixed + w->each * least, used = counter_used(c), at_us;
+
+    if (cost > w->cap)
+        return -1;
+    at_us = counter_frees_at_us(c, used + cost - w->cap);
+    return at_us > now_us ? (int64_t)(at_us - now_us) : 0;
+}
+
+/* The limit that keeps it longest; "not known" is longer than any wait. */
+static void
+refuse(const struct charge_request *r, const struct counter *c, const struct work *w, uint64_t now_us, struct verdict *v)
+{
+    int64_t longest = -2;
+
+    v->kind = VERDICT_OVER;
+    for (size_t i = 0; i < r->n_lines && longest != -1; i++) {
+        uint64_t used = counter_used(&c[i]);
+        int64_t wait;
+
+        if (grant_of(&w[i], used, r->recipients) >= r->least)
+            continue;
+        wait = wait_of(&c[i], &w[i], r->least, now_us);
+        if (wait == -1 || wait > longest) {
+            longest = wait;
+            name_limit(v, r, i, used, w[i].cap);
+        }
+    }
+    v->retry_after_ms = longest < 0 ? -1 : (longest + 999) / 1000;
+}
+
+enum decide_status
+decide_charge(const struct charge_request *r, const struct decide_line *d, uint64_t now_us, struct counter *fresh,
+    struct verdict *v, size_t *step_line_out, uint32_t *step_out)
+{
+    struct work w[CHARGE_LINES_MAX];
+    uint64_t g = r->recipients;
+    size_t binding = r->n_lines;
+
+    memset(v, 0, sizeof(*v));
+    v->time_us = now_us;
+    for (size_t i = 0; i < r->n_lines; i++)
+        load(&r->lines[i], &d[i], now_us, &fresh[i]);
+    if (!set_caps(r, d, now_us, fresh, w, step_line_out, step_out))
+        return DECIDE_STEP;
+    for (size_t i = 0; i < r->n_lines; i++) {
+        uint64_t most = grant_of(&w[i], counter_used(&fresh[i]), r->recipients);
+
+        if (is_impossible(r, i, &w[i])) {
+            v->kind = VERDICT_IMPOSSIBLE;
+            name_limit(v, r, i, counter_used(&fresh[i]), w[i].cap);
+            return DECIDE_DONE;
+        }
+        if (most < g) {
+            g = most;
+            binding = i;
+        }
+    }
+    if (g < r->least) {
+        refuse(r, fresh, w, now_us, v);
+        return DECIDE_DONE;
+    }
+    v->kind = VERDICT_GRANTED;
+    v->granted = (uint32_t)g;
+    for (size_t i = 0; i < r->n_lines && !r->look; i++)
+        counter_take(&fresh[i], w[i].fixed + w[i].each * g, w[i].cap, now_us);
+    if (binding < r->n_lines)
+        name_limit(v, r, binding, counter_used(&fresh[binding]), w[binding].cap);
+    return DECIDE_DONE;
+}
+
+void
+decide_set_step(struct charge_request *r, const struct decide_line *lines, size_t line, uint32_t step)
+{
+    for (size_t i = 0; i < r->n_lines; i++) {
+        if (lines[i].day_line != line || r->lines[i].limit->kind != LIMIT_WARMUP)
+            continue;
+        r->lines[i].step = step;
+        plan_warmup_caps(r->lines[i].limit, step, &r->lines[i].cap, &r->lines[i].next_cap);
+    }
+}

@@ -1,0 +1,185 @@
+-- charge: may g of n recipients go, and if so, count them in every limit at once.
+-- KEYS: g, n of the node, o, then one state key per scope instance that has limits.
+-- ARGV[1]: msgpack of {n, least, external, look, earliest, latest, not after, seq, acked seq, epoch, run, scopes ("scope
+--   number:instance"), lines of each scope, lines}; earliest..latest is the time it must be now by the node's own clock (0: it has no idea yet)
+-- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups}; numbers only, but a pause's text comes last
+local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local n, least, external, look, earliest, latest, not_after, seq, acked, epoch, run, scopes, counts, lines =
+    list_unpack(cmsgpack.unpack(ARGV[1]))
+local now = clock()
+
+-- Is it the Redis we know, at the time we know, in time?
+if latest > 0 and (now > latest or now < earliest) then
+    return {CLOCK, now}
+end
+if not_after > 0 and now > not_after then
+    return {LATE, now}
+end
+local fields = {'schema', 'epoch', 'open_at', 'mixed'}
+for i, scope in ipairs(scopes) do
+    fields[4 + i] = 'p:' .. scope
+end
+local general = call('HMGET', KEYS[1], list_unpack(fields))
+if general[1] and tonumber(general[1]) ~= SCHEMA then
+    return {FOREIGN, now}
+end
+if general[2] ~= epoch then
+    return {EPOCH, now}
+end
+local slot = 'r' .. fmod(seq, 64)
+local node = call('HMGET', KEYS[2], 'run', 'seq', slot)
+if (tonumber(node[2]) or 0) < acked then
+    return {LOST, now}
+end
+if node[1] ~= run then
+    return {TWIN, now}
+end
+if node[3] and look == 0 then -- an answer that was lost on its way: the same answer again
+    local of, granted, at = string.match(node[3], '^(%d+) (%d+) (%d+)$')
+
+    if tonumber(of) == seq then
+        return {GRANTED, tonumber(at), tonumber(granted), 0, 0, 0, 0}
+    end
+end
+
+-- A pause that cannot be read stops everything.
+for i = 5, #fields do
+    local text = general[i]
+
+    if text and byte(text) ~= 114 then -- 'r': resumed
+        local extent, till = string.match(text, '^([ea]) (%d+) ')
+
+        if not extent or ((extent == 'a' or external == 1) and (till == '0' or tonumber(till) * 1000 > now)) then
+            return {PAUSED, now, i - 4, text}
+        end
+    end
+end
+local open_at = tonumber(general[3]) * 1000
+if now < open_at then
+    return {CLOSED, now, open_at - now}
+end
+
+-- Bring every counter to now.
+local lowered, lowered_burst = load_lowered(KEYS[3], general[4], scopes, counts, lines, now)
+local states, counters, caps, advanced = {}, {}, {}, {}
+local i, key = 0, 3
+for s, count in ipairs(counts) do
+    if count > 0 then
+        key = key + 1
+        states[s] = load_state(KEYS[key])
+    end
+    for _ = 1, count do
+        i = i + 1
+        local line = lines[i]
+        local entry = states[s].named[line[L_NAME]]
+        local cap = min(line[L_CAP], lowered[i] or CAP_MAX)
+        local burst = min(line[L_BURST], lowered_burst[i] or CAP_MAX)
+
+        if entry then
+            counters[i] = counter_turn(load_counter(states[s], entry), line, cap, burst, now)
+        elseif line[L_LOST] == 1 then
+            counters[i] = counter_init_full(line, cap, burst, now)
+        else
+            counters[i] = counter_init(line, cap, burst, now)
+        end
+    end
+end
+
+-- Writes the counters back: all of them, or those whose limit was edited (policy/counter.h says why these always).
+local changed = false
+for _, c in ipairs(counters) do
+    changed = changed or c.changed
+end
+local function save(all)
+    local k, at = 0, 3
+
+    for s, count in ipairs(counts) do
+        local new = {}
+
+        for _ = 1, count do
+            k = k + 1
+            if all or counters[k].changed then
+                new[lines[k][L_NAME]] = counters[k]
+            end
+        end
+        at = count > 0 and at + 1 or at
+        if next(new) then
+            save_state(KEYS[at], states[s], new, now)
+        end
+    end
+end
+
+-- Turn the days of warm-ups, then set the caps in force.
+for k, line in ipairs(lines) do
+    if line[L_KIND] == KIND_WARMUP and line[L_DAY] == k then
+        if counters[k].step ~= line[L_STEP] then
+            return {STEP, now, k, counters[k].step}
+        end
+        advanced[k] = turn_day(counters[k], now, line[L_CAP], line[L_USE])
+    end
+end
+local granted, binding = n, 0
+local rooms = {}
+for k, line in ipairs(lines) do
+    local c, fixed, each = counters[k], line[L_FIXED], line[L_EACH]
+    local configured = line[L_KIND] == KIND_RATE and line[L_BURST] or line[L_CAP]
+    local cap = c.kind == KIND_RATE and c.burst or min(advanced[line[L_DAY]] and line[L_NEXT] or line[L_CAP], lowered[k] or CAP_MAX)
+    local used = counter_used(c)
+    local room = max(cap - used, 0)
+    local cost = fixed + each * least
+
+    if cost > cap and ((least > 1 and each > 0 and fixed + each <= cap) or (line[L_KIND] ~= KIND_WARMUP and cost > configured)) then
+        if changed then
+            save(false)
+        end
+        return {IMPOSSIBLE, now, 0, k, used, cap, -1}
+    end
+    caps[k] = cap
+    rooms[k] = fixed > room and 0 or (each == 0 and n or min(div(room - fixed, each), n))
+    if rooms[k] < granted then
+        granted, binding = rooms[k], k
+    end
+end
+
+-- Not enough: say which limit keeps it longest, and for how long.
+if granted < least then
+    local longest, worst = -2, 0
+
+    if changed then
+        save(false)
+    end
+    for k, line in ipairs(lines) do
+        if rooms[k] < least then
+            local cost, used, wait = line[L_FIXED] + line[L_EACH] * least, counter_used(counters[k]), -1
+
+            if cost <= caps[k] then
+                wait = max(counter_frees_at(counters[k], used + cost - caps[k]) - now, 0)
+            end
+            if wait == -1 or wait > longest then
+                longest, worst = wait, k
+            end
+            if wait == -1 then
+                break
+            end
+        end
+    end
+    return {OVER, now, 0, worst, worst > 0 and counter_used(counters[worst]) or 0, caps[worst] or 0, longest < 0 and -1 or longest}
+end
+
+-- Take it on all.
+if look == 0 then
+    for k, line in ipairs(lines) do
+        counter_take(counters[k], line[L_FIXED] + line[L_EACH] * granted, caps[k], now)
+    end
+    save(true)
+    call('HSET', KEYS[2], 'seq', max(seq, tonumber(node[2]) or 0), slot, string.format('%.0f %.0f %.0f', seq, granted, now))
+elseif changed then
+    save(false)
+end
+local reply = {GRANTED, now, granted, binding, binding > 0 and counter_used(counters[binding]) or 0, caps[binding] or 0, 0}
+for k, line in ipairs(lines) do
+    if line[L_KIND] == KIND_WARMUP and line[L_DAY] == k then
+        reply[#reply + 1], reply[#reply + 2] = k, counters[k].step
+    end
+end
+return reply

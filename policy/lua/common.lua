@@ -1,0 +1,434 @@
+-- common: what every script of sendgov begins with. The counters' arithmetic is that of policy/window.c, rate.c and counter.c; the
+-- model test (tests/unit/test_model.c) holds both together, result by result.
+--
+-- Numbers are doubles, exact up to 2^53. Times are Redis time in microseconds (below 2^51), caps are at most 2^47, and every product
+-- below stays under 2^53 (rate.h says how). Division is always div(), which is exact.
+--
+-- A scope instance's key holds one string: byte 1 (the version), then an entry per limit:
+--   2 bytes  length of the rest of the entry
+--   1 byte   length of the limit's name, then the name
+--   window and warm-up: WINDOW, then 65 counts of 6 bytes;  rate: RATE
+local call = redis.call
+local byte, sub, rep, concat = string.byte, string.sub, string.rep, table.concat
+local pack, unpack, list_unpack = struct.pack, struct.unpack, unpack
+local fmod, min, max, floor = math.fmod, math.min, math.max, math.floor
+
+local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end
+
+local WINDOW, WINDOW_SIZE = '>BBI8I8I8I8I8I2I4I8B', 57 -- kind unit period head total born seen | step day peak held
+local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74    -- kind unit period n burst level base rest last born seen
+local COUNT, SLOTS = '>I6', 65
+local COUNTS_SIZE = SLOTS * 6
+local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
+local CAP_MAX = 2 ^ 47
+local EXACT_MAX = 2 ^ 50
+local DAY_US = 86400000000
+local SCHEMA = 1
+
+-- fields of a line of a request, as store_codec.c packs them
+local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST, L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_LOST =
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+
+local function div(a, b)
+    return (a - fmod(a, b)) / b
+end
+
+local function lifetime(period)
+    return min(div(period, 40), 1000000)
+end
+
+local function width(period)
+    return div(period + lifetime(period) + 1000 + 63, 64)
+end
+
+-- window ----------------------------------------------------------------------------------------------------------------------
+-- c.src from c.at on holds the 65 counts of the ring; bucket b is number fmod(b, 65).
+
+local function count_at(c, number)
+    return (unpack(COUNT, c.src, c.at + fmod(number, SLOTS) * 6))
+end
+
+local function set_count(c, number, n)
+    local at = c.at + fmod(number, SLOTS) * 6
+
+    c.src = concat({sub(c.src, c.at, at - 1), pack(COUNT, n), sub(c.src, at + 6, c.at + COUNTS_SIZE - 1)})
+    c.at = 1
+end
+
+local function window_init(c, period, now)
+    c.period, c.width = period, width(period)
+    c.head, c.total, c.born, c.seen = div(now, c.width), 0, now, 0
+    c.src, c.at = rep('\0', COUNTS_SIZE), 1
+end
+
+local function oldest(c)
+    return max(c.head - 64, 0)
+end
+
+local function window_turn(c, now)
+    local to = div(now, c.width)
+
+    if to <= c.head then
+        return
+    end
+    if c.total == 0 or to - c.head > 64 then
+        c.src, c.at, c.total, c.head = rep('\0', COUNTS_SIZE), 1, 0, to
+        return
+    end
+    while c.head < to do -- what was 65 buckets ago leaves
+        local n
+
+        c.head = c.head + 1
+        n = count_at(c, c.head)
+        if n > 0 then
+            c.total = c.total - n
+            set_count(c, c.head, 0)
+        end
+    end
+end
+
+local function window_add(c, number, n)
+    if n > 0 then
+        set_count(c, number, count_at(c, number) + n)
+        c.total = c.total + n
+    end
+end
+
+local function window_assume(c, at, amount, cap)
+    local number = min(div(at, c.width), c.head)
+
+    if number >= oldest(c) then
+        window_add(c, number, min(amount, max(cap - c.total, 0)))
+    end
+end
+
+local function window_set_period(c, period, now, cap)
+    local old = {src = c.src, at = c.at, head = c.head, width = c.width}
+    local old_period, born, seen, known = c.period, c.born, c.seen, oldest(c) * c.width
+    local asked
+
+    now = max(now, c.head * c.width)
+    window_init(c, period, now)
+    c.born, c.seen = born, seen
+    for b = oldest(old), old.head do
+        local n = count_at(old, b)
+        local number = div(min((b + 1) * old.width - 1, now), c.width)
+
+        if n > 0 and number >= oldest(c) then
+            window_add(c, number, n)
+        end
+    end
+    asked = max(oldest(c) * c.width, c.born)
+    if asked < known then
+        local times = div(known - asked + old_period - 1, old_period)
+
+        window_assume(c, known - 1, seen > div(CAP_MAX, times) and CAP_MAX or times * seen, cap)
+    end
+end
+
+local function window_frees_at(c, need)
+    local freed, b = 0, oldest(c)
+
+    while b < c.head do
+        freed = freed + count_at(c, b)
+        if freed >= need then
+            break
+        end
+        b = b + 1
+    end
+    return (b + SLOTS) * c.width
+end
+
+-- rate ------------------------------------------------------------------------------------------------------------------------
+
+local function scale(c)
+    local stretched = c.period + lifetime(c.period) + 1000
+    local tick, period = 1, stretched
+
+    while period > 1000 and c.burst > div(EXACT_MAX, period) do
+        tick = tick * 1000
+        period = div(stretched + tick - 1, tick)
+    end
+    return tick, period
+end
+
+local function rate_init(c, n, period, burst, now)
+    c.n, c.period, c.burst = n, period, burst
+    c.level, c.base, c.rest, c.last, c.born, c.seen = 0, now, 0, 0, now, 0
+end
+
+local function rate_turn(c, now)
+    local tick, period, ticks, leaked
+
+    if now <= c.base then
+        return
+    end
+    tick, period = scale(c)
+    ticks = div(now - c.base, tick)
+    if c.level == 0 or ticks > div(c.level * period - c.rest, c.n) then
+        c.level, c.rest, c.base = 0, 0, now
+        return
+    end
+    leaked = div(ticks * c.n + c.rest, period)
+    c.rest = ticks * c.n + c.rest - leaked * period
+    c.level = c.level - leaked
+    c.base = c.base + ticks * tick
+end
+
+local function rate_set(c, n, period, burst)
+    local _, ticks
+
+    c.n, c.period, c.burst, c.rest = n, period, burst, 0
+    _, ticks = scale(c)
+    c.level = min(c.level, div(4 * EXACT_MAX, ticks))
+end
+
+local function rate_frees_at(c, need)
+    local tick, period = scale(c)
+
+    return c.base + div(need * period - c.rest + c.n - 1, c.n) * tick
+end
+
+-- counter: a window, a warm-up or a rate --------------------------------------------------------------------------------------
+
+local function counter_used(c)
+    return c.kind == KIND_RATE and c.level or c.total
+end
+
+local function begin_warmup(c, step, now)
+    c.step, c.day, c.peak, c.held = step, div(now, DAY_US), 0, 0
+end
+
+-- line: the limit's terms; cap and burst are those in force
+local function counter_init(line, cap, burst, now)
+    local c = {kind = line[L_KIND], unit = line[L_UNIT], step = 0, day = 0, peak = 0, held = 0}
+
+    if c.kind == KIND_RATE then
+        rate_init(c, cap, line[L_PERIOD], burst, now)
+    else
+        window_init(c, line[L_PERIOD], now)
+    end
+    if c.kind == KIND_WARMUP then
+        begin_warmup(c, line[L_STEP], now)
+    end
+    return c
+end
+
+local function counter_init_full(line, cap, burst, now)
+    local c = counter_init(line, cap, burst, now)
+
+    if c.kind == KIND_RATE then
+        c.level = burst
+    else
+        window_assume(c, now, CAP_MAX, cap)
+    end
+    c.seen, c.born, c.changed = CAP_MAX, 0, true
+    return c
+end
+
+local function window_to_rate(c, line, cap, burst, now)
+    local used, born = c.total, c.born
+
+    rate_init(c, cap, line[L_PERIOD], burst, now)
+    c.level, c.born, c.seen = min(used, burst), born, CAP_MAX
+end
+
+local function rate_to_window(c, line, cap, now)
+    local born, seen, old_period, times = c.born, c.seen, c.period
+
+    now = max(now, c.base)
+    window_init(c, line[L_PERIOD], now)
+    c.born, c.seen = born, seen
+    times = div(now - max(oldest(c) * c.width, born), old_period) + 1
+    window_assume(c, now, seen > div(CAP_MAX, times) and CAP_MAX or times * seen, cap)
+end
+
+local function counter_turn(c, line, cap, burst, now)
+    local kind = line[L_KIND]
+
+    if c.kind == KIND_RATE then
+        rate_turn(c, now)
+    else
+        window_turn(c, now)
+    end
+    if c.unit ~= line[L_UNIT] then
+        local full = counter_init_full(line, cap, burst, now)
+
+        if kind == KIND_WARMUP and c.step > 0 then
+            full.step, full.day, full.peak, full.held = c.step, c.day, c.peak, c.held
+        end
+        return full
+    end
+    if c.kind ~= kind then
+        if kind == KIND_RATE then
+            window_to_rate(c, line, cap, burst, now)
+        elseif c.kind == KIND_RATE then
+            rate_to_window(c, line, cap, now)
+        end
+        if kind == KIND_WARMUP then
+            begin_warmup(c, line[L_STEP], now)
+        end
+        c.kind, c.changed = kind, true
+    end
+    if kind == KIND_RATE then
+        if c.n ~= cap or c.period ~= line[L_PERIOD] or c.burst ~= burst then
+            rate_set(c, cap, line[L_PERIOD], burst)
+            c.changed = true
+        end
+    elseif c.period ~= line[L_PERIOD] then
+        window_set_period(c, line[L_PERIOD], now, cap)
+        c.changed = true
+    end
+    return c
+end
+
+local function counter_take(c, n, cap, now)
+    if c.kind == KIND_RATE then
+        c.level, c.last, c.seen = c.level + n, now, max(c.seen, min(c.n + c.burst, CAP_MAX))
+        return
+    end
+    window_add(c, c.head, n)
+    c.seen = max(c.seen, cap)
+    if c.kind == KIND_WARMUP then
+        c.peak = max(c.peak, c.total)
+    end
+end
+
+-- The day rule of policy/warmup.h. True when the step advanced.
+local function turn_day(c, now, cap, use)
+    local today = div(now, DAY_US)
+    local advance
+
+    if today <= c.day then
+        return false
+    end
+    advance = c.held == 0 and c.step < 1000 and c.peak * 100 >= cap * use
+    c.step, c.day, c.peak, c.held = c.step + (advance and 1 or 0), today, 0, 0
+    return advance
+end
+
+local function counter_frees_at(c, need)
+    return c.kind == KIND_RATE and rate_frees_at(c, need) or window_frees_at(c, need)
+end
+
+-- the packed state of a scope instance ----------------------------------------------------------------------------------------
+
+-- -> {value, entries by name, entries in order}; an entry is {name, first byte, last byte, body, kind, period}
+local function load_state(key)
+    local value = call('GET', key)
+    local state = {value = value, named = {}, list = {}}
+    local at = 2
+
+    if not value then
+        return state
+    end
+    if byte(value) ~= SCHEMA then
+        error({err = 'SCHEMA ' .. key .. ' was written by another version of sendgov'})
+    end
+    while at <= #value do
+        local size, name, kind, _, period, after = unpack('>I2Bc0BBI8', value, at)
+        local entry = {name = name, first = at, last = at + 1 + size, body = after - 10, kind = kind, period = period}
+
+        state.named[name] = entry
+        state.list[#state.list + 1] = entry
+        at = at + 2 + size
+    end
+    return state
+end
+
+local function load_counter(state, entry)
+    local c = {src = state.value, at = entry.body + WINDOW_SIZE, step = 0, day = 0, peak = 0, held = 0}
+
+    if entry.kind == KIND_RATE then
+        c.kind, c.unit, c.period, c.n, c.burst, c.level, c.base, c.rest, c.last, c.born, c.seen =
+            unpack(RATE, state.value, entry.body)
+    else
+        c.kind, c.unit, c.period, c.head, c.total, c.born, c.seen, c.step, c.day, c.peak, c.held =
+            unpack(WINDOW, state.value, entry.body)
+        c.width = width(c.period)
+    end
+    return c
+end
+
+local function counter_to_entry(c, name)
+    if c.kind == KIND_RATE then
+        return pack('>I2Bc0', 1 + #name + RATE_SIZE, #name, name)
+            .. pack(RATE, c.kind, c.unit, c.period, c.n, c.burst, c.level, c.base, c.rest, c.last, c.born, c.seen)
+    end
+    return concat({pack('>I2Bc0', 1 + #name + WINDOW_SIZE + COUNTS_SIZE, #name, name),
+        pack(WINDOW, c.kind, c.unit, c.period, c.head, c.total, c.born, c.seen, c.step, c.day, c.peak, c.held),
+        sub(c.src, c.at, c.at + COUNTS_SIZE - 1)})
+end
+
+-- An entry nobody asked for and that no longer counts anything: the limit was renamed or removed.
+local function is_stale(state, entry, now)
+    local c = load_counter(state, entry)
+
+    if c.kind == KIND_WARMUP then
+        return (c.head + SLOTS) * c.width + 40 * DAY_US < now
+    elseif c.kind == KIND_WINDOW then
+        return (c.head + SLOTS) * c.width < now
+    end
+    rate_turn(c, now)
+    return c.level == 0
+end
+
+-- Writes the state with the counters in `new` (by name) in their places. It lives for its longest period + 2 h; a warm-up
+-- is remembered for 40 days of silence.
+local function save_state(key, state, new, now)
+    local parts, live = {string.char(SCHEMA)}, 0
+    local crowded = #state.list > 24
+
+    for _, entry in ipairs(state.list) do
+        local c = new[entry.name]
+
+        if c then
+            parts[#parts + 1] = counter_to_entry(c, entry.name)
+            live = max(live, c.kind == KIND_WARMUP and 40 * DAY_US or c.period)
+            new[entry.name] = nil
+        elseif not (crowded and is_stale(state, entry, now)) then
+            parts[#parts + 1] = sub(state.value, entry.first, entry.last)
+            live = max(live, entry.kind == KIND_WARMUP and 40 * DAY_US or entry.period)
+        end
+    end
+    for name, c in pairs(new) do
+        parts[#parts + 1] = counter_to_entry(c, name)
+        live = max(live, c.kind == KIND_WARMUP and 40 * DAY_US or c.period)
+    end
+    call('SET', key, concat(parts), 'PX', div(live, 1000) + 7200000)
+end
+
+-- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike) and the upstream's word ("b:" fields,
+-- for one instance). -> caps, bursts by line; nil where nothing does
+local function load_lowered(key, mixed, scopes, counts, lines, now)
+    local caps, bursts, fields, i = {}, {}, {}, 0
+
+    if not mixed or mixed == '' or #lines == 0 then
+        return caps, bursts
+    end
+    for s, count in ipairs(counts) do
+        for _ = 1, count do
+            i = i + 1
+            fields[2 * i - 1] = 'c:' .. lines[i][L_NAME]
+            fields[2 * i] = 'b:' .. scopes[s] .. ':' .. lines[i][L_NAME]
+        end
+    end
+    fields = call('HMGET', key, list_unpack(fields))
+    for k = 1, i do
+        local common, own = fields[2 * k - 1], fields[2 * k]
+
+        if common then
+            local cap, burst = string.match(common, '^(%d+) (%d+)')
+
+            caps[k], bursts[k] = tonumber(cap), tonumber(burst)
+        end
+        if own then
+            local cap, till = string.match(own, '^(%d+) (%d+)')
+
+            if tonumber(till) > now then
+                caps[k] = min(caps[k] or CAP_MAX, tonumber(cap))
+            end
+        end
+    end
+    return caps, bursts
+end

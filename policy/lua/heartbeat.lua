@@ -1,0 +1,173 @@
+-- heartbeat: each node says every second that it lives, what it remembers and what its caps are, and hears what all must know.
+-- KEYS: g, h (who lives), o (lowered caps), n of this node
+-- ARGV[1]: msgpack of {node, uuid, run, first, epoch remembered, acked seq, time of the last charge ms, longest window ms, settle ms,
+--   epoch to use for a new one, version of the pauses known, hash of the own caps, own caps}
+-- -> {OK, time, epoch, open at ms, stored seq, nodes alive, nodes differ, pause version, send your caps, memory was lost,
+--   then field, text of every pause when their version is not the known one}
+--
+-- Memory. The epoch names one set of counters. A node whose own charges are still inside the longest window objects to another
+-- epoch, or to a stored sequence number below its last acknowledged one: counters that should count were lost, so nothing
+-- leaves for the longest window from now on, or until the operator says so. A new epoch nobody objects to opens after the settle time.
+local OK, FOREIGN, TWIN = 0, 7, 11
+local ALIVE_MS, FORGET_MS, KEEP_MS = 5000, 86400000, 2592000000
+local node, uuid, run, first, epoch_remembered, acked, last_charge, longest, settle, new_epoch, pauses_known, caps_hash, caps =
+    list_unpack(cmsgpack.unpack(ARGV[1]))
+local now = clock()
+local now_ms = div(now, 1000)
+local general = call('HMGET', KEYS[1], 'schema', 'epoch', 'open_at', 'lost', 'trusted', 'pauses', 'mixed')
+local stored = call('HMGET', KEYS[4], 'run', 'seq')
+local beat = call('HGET', KEYS[2], node)
+
+if general[1] and tonumber(general[1]) ~= SCHEMA then
+    return {FOREIGN, now}
+end
+
+-- Two with one name. Another folder's node that lives is in its right; of one folder the younger process is.
+if beat then
+    local at, owner = string.match(beat, '^(%d+) (%S+)')
+
+    if owner ~= uuid and now_ms - tonumber(at) < ALIVE_MS then
+        return {TWIN, now}
+    end
+end
+if stored[1] and stored[1] ~= run then
+    if first == 0 then
+        return {TWIN, now}
+    end
+    call('DEL', KEYS[4]) -- the answers remembered for the former process
+end
+
+-- Memory.
+local seq = tonumber(stored[2]) or 0
+local epoch, open_at, lost = general[2], tonumber(general[3]) or 0, false
+local counts = epoch_remembered ~= '' and last_charge > 0 and now_ms - last_charge <= longest + 1000
+
+local function renew(opens)
+    epoch, open_at = new_epoch, opens
+    call('HSET', KEYS[1], 'schema', SCHEMA, 'epoch', epoch, 'open_at', open_at, 'lost', lost and 1 or 0)
+    call('HDEL', KEYS[1], 'trusted')
+end
+
+if not epoch then
+    lost = counts
+    renew(now_ms + (counts and longest + 1000 or settle))
+elseif counts and epoch == epoch_remembered and seq < acked then
+    lost = true
+    renew(now_ms + longest + 1000)
+elseif counts and epoch ~= epoch_remembered and (tonumber(general[5]) or 0) < last_charge then
+    lost = true
+    open_at = max(open_at, general[4] == '1' and last_charge + longest + 1000 or now_ms + longest + 1000)
+    call('HSET', KEYS[1], 'open_at', open_at, 'lost', 1)
+end
+seq = max(seq, acked)
+call('HSET', KEYS[4], 'run', run, 'seq', seq)
+
+-- Who lives, and do their caps agree?
+call('HSET', KEYS[2], node, string.format('%.0f %s %s', now_ms, uuid, caps_hash))
+if caps ~= '' then
+    call('HSET', KEYS[3], 'm:' .. node, cmsgpack.pack({caps_hash, caps}))
+end
+local alive, beats, fields = {}, call('HGETALL', KEYS[2]), {}
+for i = 1, #beats, 2 do
+    local at, _, hash = string.match(beats[i + 1], '^(%d+) (%S+) (%S+)$')
+    local age = at and now_ms - tonumber(at) or FORGET_MS + 1
+
+    if age < ALIVE_MS then
+        alive[#alive + 1] = beats[i] .. '=' .. hash
+        fields[#fields + 1] = {'m:' .. beats[i], hash}
+    elseif age > FORGET_MS then
+        call('HDEL', KEYS[2], beats[i])
+        call('HDEL', KEYS[3], 'm:' .. beats[i])
+    end
+end
+table.sort(alive)
+
+-- The lowest cap of each limit on which the nodes that have it differ; a limit that some lack is a difference too.
+local function agree(maps)
+    local lowest, differs = {}, false
+
+    for _, map in ipairs(maps) do
+        for _, limit in ipairs(map) do
+            local name, cap, burst, period = limit[1], limit[2], limit[3], limit[4]
+            local l = lowest[name]
+
+            if not l then
+                lowest[name] = {cap = cap, burst = burst, period = period, nodes = 1, differ = false}
+            else
+                l.differ = l.differ or l.cap ~= cap or l.burst ~= burst
+                differs = differs or l.differ or l.period ~= period
+                l.cap, l.burst, l.nodes = min(l.cap, cap), min(l.burst, burst), l.nodes + 1
+            end
+        end
+    end
+    for _, l in pairs(lowest) do
+        differs = differs or l.nodes ~= #maps
+    end
+    return lowest, differs
+end
+
+local function load_maps()
+    local maps = {}
+
+    for i, field in ipairs(fields) do
+        local packed = call('HGET', KEYS[3], field[1])
+        local map = packed and cmsgpack.unpack(packed)
+
+        if not map or map[1] ~= field[2] then
+            return nil -- somebody's caps are on their way; what is in force stays in force
+        end
+        maps[i] = cmsgpack.unpack(map[2])
+    end
+    return maps
+end
+
+local own = call('HGET', KEYS[3], 'm:' .. node)
+local want_caps = not own or cmsgpack.unpack(own)[1] ~= caps_hash
+local summary = call('HMGET', KEYS[3], 'summary', 'differ')
+local mixed = general[7] or ''
+local differ = summary[2] == '1'
+if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
+    local maps = load_maps()
+
+    if maps then
+        local lowest
+        local marks, all = {c = false, b = false}, call('HGETALL', KEYS[3])
+
+        lowest, differ = agree(maps)
+        for i = 1, #all, 2 do
+            local mark = sub(all[i], 1, 2)
+            local till = mark == 'b:' and string.match(all[i + 1], '^%d+ (%d+)$')
+
+            if mark == 'c:' or (mark == 'b:' and (not till or tonumber(till) <= now)) then
+                call('HDEL', KEYS[3], all[i])
+            elseif mark == 'b:' then
+                marks.b = true
+            end
+        end
+        for name, l in pairs(lowest) do
+            if l.differ then
+                marks.c = true
+                call('HSET', KEYS[3], 'c:' .. name, string.format('%.0f %.0f', l.cap, l.burst))
+            end
+        end
+        mixed = (marks.c and 'c' or '') .. (marks.b and 'b' or '')
+        call('HSET', KEYS[3], 'summary', concat(alive, ' '), 'differ', differ and 1 or 0)
+        call('HSET', KEYS[1], 'mixed', mixed)
+    end
+end
+for i = 1, 4 do
+    call('PEXPIRE', KEYS[i], KEEP_MS)
+end
+
+local version = tonumber(general[6]) or 0
+local reply = {OK, now, epoch, open_at, seq, #alive, differ and 1 or 0, version, want_caps and 1 or 0, lost and 1 or 0}
+if version ~= pauses_known then
+    local all = call('HGETALL', KEYS[1])
+
+    for i = 1, #all, 2 do
+        if sub(all[i], 1, 2) == 'p:' then
+            reply[#reply + 1], reply[#reply + 2] = all[i], all[i + 1]
+        end
+    end
+end
+return reply

@@ -1,0 +1,41 @@
+-- lease: slots of a concurrency limit. A sorted set: member "node's uuid:run:number", score = when it expires (us).
+-- op 1 takes one, op 2 renews (adds it again if Redis forgot it: the connection is there), op 3 gives it back.
+-- A slot of a former run of the asking node is free: that process is dead, and its connections with it.
+-- KEYS: g, o, the leases. ARGV[1]: msgpack of {op, uuid, run, number, ttl us, cap, limit name}
+-- -> {1 granted | 0, time, us until the first slot expires by itself}
+local op, uuid, run, number, ttl, cap, name = list_unpack(cmsgpack.unpack(ARGV[1]))
+local now = clock()
+local key, member = KEYS[3], uuid .. ':' .. run .. ':' .. string.format('%.0f', number)
+
+local function hold()
+    call('ZADD', key, now + ttl, member)
+    call('PEXPIRE', key, div(ttl, 1000) + 7200000)
+    return {1, now, 0}
+end
+
+if op == 3 then
+    return {call('ZREM', key, member), now, 0}
+elseif op == 2 then
+    return hold()
+end
+call('ZREMRANGEBYSCORE', key, '-inf', now)
+local held = call('ZRANGE', key, 0, -1)
+local count = 0
+for _, other in ipairs(held) do
+    if sub(other, 1, #uuid) == uuid and sub(other, 1, #uuid + 1 + #run) ~= uuid .. ':' .. run then
+        call('ZREM', key, other)
+    elseif other ~= member then
+        count = count + 1
+    end
+end
+local mixed = call('HGET', KEYS[1], 'mixed')
+if mixed and mixed ~= '' then
+    local common = call('HGET', KEYS[2], 'c:' .. name)
+
+    cap = min(cap, common and tonumber(string.match(common, '^(%d+)')) or CAP_MAX)
+end
+if count < cap then
+    return hold()
+end
+local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+return {0, now, first[2] and max(tonumber(first[2]) - now, 0) or 0}

@@ -1,0 +1,23 @@
+# Turns the Lua scripts into C strings: common.lua goes before each other script. Comment lines become empty ones, so that
+# line numbers in Redis' error texts stay right within the joined script.
+function emit(line) {
+    if (line ~ /^[ \t]*--/)
+        line = ""
+    gsub(/\\/, "&&", line)
+    gsub(/"/, "\\\"", line)
+    return "    \"" line "\\n\"\n"
+}
+FILENAME ~ /common\.lua$/ { common = common emit($0); next }
+FNR == 1 {
+    if (open)
+        print "    ;"
+    name = FILENAME
+    sub(/.*\//, "", name)
+    sub(/\.lua$/, "", name)
+    if (!open)
+        print "#include \"policy/scripts.h\"\n"
+    printf "const char script_%s[] =\n    \"#!lua\\n\"\n%s", name, common
+    open = 1
+}
+{ printf "%s", emit($0) }
+END { print "    ;" }

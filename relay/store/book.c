@@ -1,0 +1,260 @@
+#include "relay/store/book.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/plan.h"
+#include "relay/base/list.h"
+#include "relay/base/xmalloc.h"
+
+#define CHAINS 1024
+
+/* One limit of one scope instance. */
+struct page {
+    struct list link;
+    enum limit_scope scope;
+    char *instance, *limit;
+    bool present; /* it holds a counter (a lowered cap alone makes a page too) */
+    struct counter counter;
+    uint64_t lowered_cap, lowered_until_us;
+};
+
+struct book {
+    struct list chains[CHAINS];
+};
+
+struct book *
+book_new(void)
+{
+    struct book *b = xmalloc(sizeof(*b));
+
+    for (size_t i = 0; i < CHAINS; i++)
+        list_init(&b->chains[i]);
+    return b;
+}
+
+static void
+page_free(struct page *p)
+{
+    list_del(&p->link);
+    free(p->instance);
+    free(p->limit);
+    free(p);
+}
+
+void
+book_free(struct book **b)
+{
+    if (!*b)
+        return;
+    for (size_t i = 0; i < CHAINS; i++)
+        LIST_EACH_SAFE(it, &(*b)->chains[i])
+            page_free(LIST_ITEM(it, struct page, link));
+    free(*b);
+    *b = NULL;
+}
+
+static struct list *
+chain_of(struct book *b, enum limit_scope scope, const char *instance)
+{
+    uint64_t hash = 14695981039346656037ull ^ scope; /* FNV-1a */
+
+    for (; *instance; instance++)
+        hash = (hash ^ (unsigned char)*instance) * 1099511628211ull;
+    return &b->chains[hash % CHAINS];
+}
+
+static struct page *
+find(struct book *b, enum limit_scope scope, const char *instance, const char *limit)
+{
+    struct list *chain = chain_of(b, scope, instance);
+
+    LIST_EACH(it, chain) {
+        struct page *p = LIST_ITEM(it, struct page, link);
+
+        if (p->scope == scope && strcmp(p->instance, instance) == 0 && strcmp(p->limit, limit) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+static struct page *
+find_or_make(struct book *b, enum limit_scope scope, const char *instance, const char *limit)
+{
+    struct page *p = find(b, scope, instance, limit);
+
+    if (p)
+        return p;
+    p = xcalloc(1, sizeof(*p));
+    p->scope = scope;
+    p->instance = xstrdup(instance);
+    p->limit = xstrdup(limit);
+    list_add_tail(chain_of(b, scope, instance), &p->link);
+    return p;
+}
+
+static uint64_t
+lowered(const struct page *p, uint64_t now_us)
+{
+    return p && p->lowered_until_us > now_us ? p->lowered_cap : LIMIT_UNLIMITED;
+}
+
+static void
+look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct decide_line *lines)
+{
+    decide_link_days(r, lines);
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        const struct charge_scope *scope = &r->scopes[s];
+
+        for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
+            struct page *p = find(b, scope->scope, scope->instance, r->lines[i].limit->name);
+
+            lines[i].counter = p && p->present ? &p->counter : NULL;
+            lines[i].lost = false;
+            lines[i].cap_most = lowered(p, now_us);
+            lines[i].burst_most = LIMIT_UNLIMITED;
+        }
+    }
+}
+
+static void
+write_down(struct book *b, const struct charge_request *r, const struct counter *fresh, bool all)
+{
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        const struct charge_scope *scope = &r->scopes[s];
+
+        for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
+            struct page *p;
+
+            if (!all && !fresh[i].changed)
+                continue;
+            p = find_or_make(b, scope->scope, scope->instance, r->lines[i].limit->name);
+            p->counter = fresh[i];
+            p->present = true;
+        }
+    }
+}
+
+void
+book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct verdict *v)
+{
+    struct decide_line lines[CHARGE_LINES_MAX];
+    struct counter fresh[CHARGE_LINES_MAX];
+    size_t line;
+    uint32_t step;
+
+    look_up(b, r, now_us, lines);
+    while (decide_charge(r, lines, now_us, fresh, v, &line, &step) == DECIDE_STEP)
+        decide_set_step(r, lines, line, step); /* once per warm-up at most: its counter's step does not move meanwhile */
+    write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look);
+}
+
+void
+book_refund(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t time_us)
+{
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        const struct charge_scope *scope = &r->scopes[s];
+
+        for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
+            const struct charge_line *l = &r->lines[i];
+            struct page *p = find(b, scope->scope, scope->instance, l->limit->name);
+
+            if (p && p->present)
+                counter_give(&p->counter, l->fixed + (uint64_t)l->each * granted, time_us);
+        }
+    }
+}
+
+static struct counter_terms
+terms_of(const struct limit_conf *limit, uint64_t cap, uint32_t step)
+{
+    return (struct counter_terms){counter_kind(limit), limit->unit, counter_period_us(limit), cap < CAP_MAX ? cap : CAP_MAX,
+        limit->burst < CAP_MAX ? limit->burst : CAP_MAX, step};
+}
+
+uint32_t
+book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us)
+{
+    struct page *p = find_or_make(b, limit->scope, instance, limit->name);
+    uint32_t step = p->present && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
+    uint64_t cap, next;
+    struct counter_terms t;
+
+    plan_warmup_caps(limit, step, &cap, &next);
+    t = terms_of(limit, cap, step);
+    if (p->present)
+        counter_turn(&p->counter, &t, now_us);
+    else
+        counter_init(&p->counter, &t, now_us);
+    p->present = true;
+    warmup_turn_day(&p->counter.warm, now_us / US_PER_DAY, t.cap, limit->schedule->use_percent);
+    if (back)
+        warmup_step_back(&p->counter.warm);
+    p->counter.warm.held = true;
+    return p->counter.warm.step;
+}
+
+uint64_t
+book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent, uint64_t now_us,
+    uint64_t until_us)
+{
+    struct page *p = find_or_make(b, limit->scope, instance, limit->name);
+    uint64_t cap = 0;
+
+    if (p->present) {
+        struct counter c = p->counter;
+
+        if (c.kind == LIMIT_RATE)
+            rate_turn(&c.rate, now_us);
+        else
+            window_turn(&c.window, now_us);
+        cap = counter_used(&c) * percent / 100;
+    }
+    p->lowered_cap = cap > 0 ? cap : 1;
+    p->lowered_until_us = until_us;
+    return p->lowered_cap;
+}
+
+void
+book_forget(struct book *b, enum limit_scope scope, const char *instance)
+{
+    LIST_EACH_SAFE(it, chain_of(b, scope, instance)) {
+        struct page *p = LIST_ITEM(it, struct page, link);
+
+        if (p->scope == scope && strcmp(p->instance, instance) == 0)
+            page_free(p);
+    }
+}
+
+void
+book_usage(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t cap, uint64_t now_us,
+    struct book_usage *out)
+{
+    struct page *p = find(b, limit->scope, instance, limit->name);
+    uint32_t step = p && p->present && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
+    uint64_t next = cap;
+    struct counter_terms t;
+    struct counter c;
+
+    if (limit->kind == LIMIT_WARMUP)
+        plan_warmup_caps(limit, step, &cap, &next);
+    t = terms_of(limit, cap < lowered(p, now_us) ? cap : lowered(p, now_us), step);
+    counter_init(&c, &t, now_us);
+    if (p && p->present) {
+        c = p->counter;
+        counter_turn(&c, &t, now_us);
+    }
+    if (limit->kind == LIMIT_WARMUP && warmup_turn_day(&c.warm, now_us / US_PER_DAY, cap, limit->schedule->use_percent))
+        t.cap = next < lowered(p, now_us) ? next : lowered(p, now_us);
+    out->used = counter_used(&c);
+    out->cap = c.kind == LIMIT_RATE ? c.rate.burst : t.cap;
+    out->step = c.warm.step;
+    out->peak = c.warm.peak;
+    out->held = c.warm.held;
+    out->wait_us = out->cap < 1 ? -1 : 0;
+    if (out->wait_us == 0 && out->used + 1 > out->cap) {
+        uint64_t at_us = counter_frees_at_us(&c, out->used + 1 - out->cap);
+
+        out->wait_us = at_us > now_us ? (int64_t)(at_us - now_us) : 0;
+    }
+}

@@ -1,0 +1,33 @@
+/* book: counters of all scope instances in memory, decided by policy/decide.c. What the in-memory store stands on, and the reference
+ * the model test compares Redis with. Time comes in with every call. */
+#ifndef SENDGOV_STORE_BOOK_H
+#define SENDGOV_STORE_BOOK_H
+
+#include "policy/decide.h"
+
+struct book;
+
+struct book *book_new(void);
+void book_free(struct book **b);
+/* request's warm-up lines are corrected to the steps the book is at. seq and sent_mono_ms of the verdict are not set. */
+void book_charge(struct book *b, struct charge_request *request, uint64_t now_us, struct verdict *verdict_out);
+void book_refund(struct book *b, const struct charge_request *request, uint32_t granted, uint64_t time_us);
+/* One warm-up line: hold its day, or step it back. Returns the step it is at then. */
+uint32_t book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us);
+/* Percent of what is used now becomes the cap until `until_us`. Returns it. */
+uint64_t book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent, uint64_t now_us,
+    uint64_t until_us);
+/* Forgets one instance, as if its key had been deleted. */
+void book_forget(struct book *b, enum limit_scope scope, const char *instance);
+
+struct book_usage {
+    uint64_t used, cap;
+    int64_t wait_us; /* until one more passes; -1: not under this cap */
+    uint32_t step;
+    uint64_t peak;
+    bool held;
+};
+void book_usage(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t cap, uint64_t now_us,
+    struct book_usage *out);
+
+#endif

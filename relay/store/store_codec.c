@@ -1,0 +1,413 @@
+#include "relay/store/store_codec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/plan.h"
+#include "policy/scripts.h"
+#include "relay/base/err.h"
+#include "relay/store/msgpack.h"
+#include "relay/store/store_keys.h"
+
+const char *
+script_text(enum script_id id)
+{
+    static const char *const texts[SCRIPT_COUNT] = {
+        [SCRIPT_CHARGE] = script_charge,
+        [SCRIPT_REFUND] = script_refund,
+        [SCRIPT_USAGE] = script_usage,
+        [SCRIPT_WARMUP] = script_warmup,
+        [SCRIPT_LOWER] = script_lower,
+        [SCRIPT_PAUSE] = script_pause,
+        [SCRIPT_LEASE] = script_lease,
+        [SCRIPT_OPEN] = script_open,
+        [SCRIPT_HEARTBEAT] = script_heartbeat,
+    };
+
+    return texts[id];
+}
+
+void
+command_init(struct command *c)
+{
+    memset(c, 0, sizeof(*c));
+    buf_init(&c->keys);
+    buf_init(&c->arg);
+    buf_init(&c->name);
+}
+
+void
+command_fini(struct command *c)
+{
+    buf_fini(&c->keys);
+    buf_fini(&c->arg);
+    buf_fini(&c->name);
+}
+
+void
+command_begin(struct command *c, enum script_id script)
+{
+    c->script = script;
+    c->n_keys = 0;
+    buf_clear(&c->keys);
+    buf_clear(&c->arg);
+}
+
+int
+command_argv(struct command *c, const char *sha, const char *argv[COMMAND_ARGC_MAX], size_t lens[COMMAND_ARGC_MAX])
+{
+    struct span keys = buf_span(&c->keys), arg = buf_span(&c->arg);
+    size_t from = 0;
+    int n = 0;
+
+    argv[n] = "EVALSHA";
+    lens[n++] = 7;
+    argv[n] = sha;
+    lens[n++] = SHA1_HEX;
+    argv[n] = c->n_keys_text;
+    lens[n++] = (size_t)snprintf(c->n_keys_text, sizeof(c->n_keys_text), "%u", (unsigned)(c->n_keys & 63));
+    for (size_t i = 0; i < c->n_keys; i++) {
+        argv[n] = keys.p + from;
+        lens[n++] = c->key_end[i] - from;
+        from = c->key_end[i];
+    }
+    argv[n] = arg.p;
+    lens[n++] = arg.n;
+    return n;
+}
+
+/* A key is added in parts: any number of buf_add to c->keys, then this. */
+static void
+end_key(struct command *c)
+{
+    sg_assert(c->n_keys < COMMAND_ARGS_MAX);
+    c->key_end[c->n_keys++] = buf_len(&c->keys);
+}
+
+static void
+add_key(struct command *c, const struct codec_node *node, const char *name)
+{
+    buf_add_str(&c->keys, node->prefix);
+    buf_add_str(&c->keys, name);
+    end_key(c);
+}
+
+static void
+add_node_key(struct command *c, const struct codec_node *node)
+{
+    buf_add_str(&c->keys, node->prefix);
+    buf_add_str(&c->keys, "n:");
+    buf_add_str(&c->keys, node->uuid);
+    end_key(c);
+}
+
+static void
+add_scope_key(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance)
+{
+    buf_add_str(&c->keys, node->prefix);
+    buf_add_str(&c->keys, "s:");
+    store_scope_name(&c->keys, scope, instance);
+    end_key(c);
+}
+
+static void
+add_lease_key(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance,
+    const char *limit_name)
+{
+    buf_add_str(&c->keys, node->prefix);
+    buf_add_str(&c->keys, "l:");
+    store_scope_name(&c->keys, scope, instance);
+    buf_add_str(&c->keys, ":");
+    store_escape(&c->keys, span_str(limit_name));
+    end_key(c);
+}
+
+static void
+add_str(struct command *c, const char *s)
+{
+    msgpack_str(&c->arg, span_str(s));
+}
+
+static void
+add_uint(struct command *c, uint64_t value)
+{
+    msgpack_uint(&c->arg, value);
+}
+
+static void
+add_scope(struct command *c, const char *before, enum limit_scope scope, const char *instance)
+{
+    buf_clear(&c->name);
+    buf_add_str(&c->name, before);
+    store_scope_name(&c->name, scope, instance);
+    msgpack_str(&c->arg, buf_span(&c->name));
+}
+
+/* A limit's name has one byte for its length in the packed state. */
+static struct span
+limit_name(const struct limit_conf *l)
+{
+    return span_head(span_str(l->name), 255);
+}
+
+static uint64_t
+capped(uint64_t value)
+{
+    return value < CAP_MAX ? value : CAP_MAX;
+}
+
+/* The fields are L_NAME .. L_LOST of common.lua. day_line counts from 0 here and from 1 there. */
+static void
+add_line(struct command *c, const struct charge_line *line, size_t day_line, bool lost)
+{
+    const struct limit_conf *l = line->limit;
+
+    msgpack_array(&c->arg, 13);
+    msgpack_str(&c->arg, limit_name(l));
+    add_uint(c, counter_kind(l));
+    add_uint(c, l->unit);
+    add_uint(c, counter_period_us(l));
+    add_uint(c, capped(line->cap));
+    add_uint(c, capped(line->next_cap));
+    add_uint(c, capped(l->burst));
+    add_uint(c, capped(line->fixed));
+    add_uint(c, line->each);
+    add_uint(c, line->step);
+    add_uint(c, l->schedule ? l->schedule->use_percent : 0);
+    add_uint(c, day_line + 1);
+    add_uint(c, lost);
+}
+
+static void
+add_counts(struct command *c, const struct charge_request *r)
+{
+    msgpack_array(&c->arg, r->n_scopes);
+    for (size_t i = 0; i < r->n_scopes; i++)
+        add_uint(c, r->scopes[i].n_lines);
+}
+
+static void
+add_scope_keys(struct command *c, const struct codec_node *node, const struct charge_request *r)
+{
+    for (size_t i = 0; i < r->n_scopes; i++)
+        if (r->scopes[i].n_lines > 0)
+            add_scope_key(c, node, r->scopes[i].scope, r->scopes[i].instance);
+}
+
+void
+codec_charge(struct command *c, const struct codec_node *node, const struct charge_request *r,
+    const struct decide_line *facts, const struct codec_times *times)
+{
+    command_begin(c, SCRIPT_CHARGE);
+    add_key(c, node, "g");
+    add_node_key(c, node);
+    add_key(c, node, "o");
+    add_scope_keys(c, node, r);
+    msgpack_array(&c->arg, 14);
+    add_uint(c, r->recipients);
+    add_uint(c, r->least);
+    add_uint(c, r->external);
+    add_uint(c, r->look);
+    add_uint(c, times->earliest_us);
+    add_uint(c, times->latest_us);
+    add_uint(c, times->not_after_us);
+    add_uint(c, times->seq);
+    add_uint(c, times->acked);
+    add_str(c, node->epoch);
+    add_str(c, node->run);
+    msgpack_array(&c->arg, r->n_scopes);
+    for (size_t i = 0; i < r->n_scopes; i++)
+        add_scope(c, "", r->scopes[i].scope, r->scopes[i].instance);
+    add_counts(c, r);
+    msgpack_array(&c->arg, r->n_lines);
+    for (size_t i = 0; i < r->n_lines; i++)
+        add_line(c, &r->lines[i], facts[i].day_line, facts[i].lost);
+}
+
+void
+codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *r, uint32_t granted,
+    uint64_t time_us)
+{
+    command_begin(c, SCRIPT_REFUND);
+    add_key(c, node, "g");
+    add_scope_keys(c, node, r);
+    msgpack_array(&c->arg, 4);
+    add_str(c, node->epoch);
+    add_uint(c, time_us);
+    msgpack_array(&c->arg, r->n_lines);
+    for (size_t i = 0; i < r->n_lines; i++) {
+        const struct charge_line *line = &r->lines[i];
+
+        msgpack_array(&c->arg, 2);
+        msgpack_str(&c->arg, limit_name(line->limit));
+        add_uint(c, capped(line->fixed) + (uint64_t)line->each * granted);
+    }
+    add_counts(c, r);
+}
+
+void
+codec_warmup(struct command *c, const struct codec_node *node, int op, const struct charge_line *line, const char *instance)
+{
+    command_begin(c, SCRIPT_WARMUP);
+    add_key(c, node, "g");
+    add_scope_key(c, node, line->limit->scope, instance);
+    msgpack_array(&c->arg, 3);
+    add_uint(c, (uint64_t)op);
+    add_str(c, node->epoch);
+    add_line(c, line, 0, false);
+}
+
+void
+codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line, const char *instance)
+{
+    command_begin(c, SCRIPT_USAGE);
+    add_key(c, node, "g");
+    add_key(c, node, "o");
+    if (line->limit->kind == LIMIT_CONCURRENCY)
+        add_lease_key(c, node, line->limit->scope, instance, line->limit->name);
+    else
+        add_scope_key(c, node, line->limit->scope, instance);
+    msgpack_array(&c->arg, 2);
+    add_line(c, line, 0, false);
+    add_scope(c, "", line->limit->scope, instance);
+}
+
+void
+codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit, const char *instance,
+    uint64_t percent, uint64_t for_us)
+{
+    command_begin(c, SCRIPT_LOWER);
+    add_key(c, node, "g");
+    add_key(c, node, "o");
+    add_scope_key(c, node, limit->scope, instance);
+    msgpack_array(&c->arg, 4);
+    add_scope(c, "", limit->scope, instance);
+    msgpack_str(&c->arg, limit_name(limit));
+    add_uint(c, percent);
+    add_uint(c, for_us);
+}
+
+void
+codec_lease(struct command *c, const struct codec_node *node, const struct codec_lease *lease)
+{
+    command_begin(c, SCRIPT_LEASE);
+    add_key(c, node, "g");
+    add_key(c, node, "o");
+    add_lease_key(c, node, lease->scope, lease->instance, lease->limit_name);
+    msgpack_array(&c->arg, 7);
+    add_uint(c, (uint64_t)lease->op);
+    add_str(c, node->uuid);
+    add_str(c, node->run);
+    add_uint(c, lease->number);
+    add_uint(c, lease->ttl_us);
+    add_uint(c, capped(lease->cap));
+    add_str(c, lease->limit_name);
+}
+
+/* CLASS ACTOR REASON: no blank within the first two, no control byte anywhere. */
+static void
+add_pause_text(struct command *c, const struct pause *p)
+{
+    char text[PAUSE_TEXT_MAX + 128];
+    int class_len, len;
+
+    len = snprintf(text, sizeof(text), "%s %n%s", reply_class_to_str(p->class), &class_len, p->actor[0] ? p->actor : "-");
+    for (int i = class_len; i < len; i++)
+        if (text[i] == ' ')
+            text[i] = '_';
+    len += snprintf(text + len, sizeof(text) - (size_t)len, " %.*s", PAUSE_TEXT_MAX - 1, p->reason);
+    for (int i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 32 || (unsigned char)text[i] == 127)
+            text[i] = '?';
+    msgpack_str(&c->arg, span_of(text, (size_t)len));
+}
+
+void
+codec_pause_put(struct command *c, const struct codec_node *node, const struct pause *p, bool remembered)
+{
+    command_begin(c, SCRIPT_PAUSE);
+    add_key(c, node, "g");
+    msgpack_array(&c->arg, 6);
+    add_uint(c, 1);
+    add_scope(c, "p:", p->scope, p->instance);
+    add_str(c, p->extent == PAUSE_ALL ? "a" : "e");
+    add_uint(c, p->until_utc_ms > 0 ? (uint64_t)p->until_utc_ms : 0);
+    add_pause_text(c, p);
+    add_uint(c, remembered && p->since_utc_ms > 0 ? (uint64_t)p->since_utc_ms : 0);
+}
+
+void
+codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance)
+{
+    command_begin(c, SCRIPT_PAUSE);
+    add_key(c, node, "g");
+    msgpack_array(&c->arg, 6);
+    add_uint(c, 2);
+    add_scope(c, "p:", scope, instance);
+    add_str(c, "");
+    add_uint(c, 0);
+    add_str(c, "");
+    add_uint(c, 0);
+}
+
+void
+codec_open(struct command *c, const struct codec_node *node)
+{
+    command_begin(c, SCRIPT_OPEN);
+    add_key(c, node, "g");
+    msgpack_array(&c->arg, 0);
+}
+
+void
+codec_heartbeat(struct command *c, const struct codec_node *node, const struct codec_heartbeat *h)
+{
+    command_begin(c, SCRIPT_HEARTBEAT);
+    buf_clear(&c->name);
+    store_escape(&c->name, span_str(h->node));
+    add_key(c, node, "g");
+    add_key(c, node, "h");
+    add_key(c, node, "o");
+    add_node_key(c, node);
+    msgpack_array(&c->arg, 13);
+    msgpack_str(&c->arg, buf_span(&c->name));
+    add_str(c, node->uuid);
+    add_str(c, node->run);
+    add_uint(c, h->first);
+    add_str(c, node->epoch);
+    add_uint(c, h->acked);
+    add_uint(c, h->last_charge_ms);
+    add_uint(c, h->longest_ms);
+    add_uint(c, h->settle_ms);
+    add_str(c, h->new_epoch);
+    add_uint(c, h->pauses_known);
+    add_str(c, h->caps_hash);
+    msgpack_str(&c->arg, h->caps);
+}
+
+void
+codec_caps(struct buf *out, const struct limit_conf *limits, size_t n,
+    uint32_t (*step_of)(void *arg, const struct limit_conf *limit), void *arg)
+{
+    size_t counted = 0;
+
+    for (size_t i = 0; i < n; i++)
+        counted += limits[i].kind != LIMIT_WARMUP || step_of(arg, &limits[i]) > 0;
+    msgpack_array(out, counted);
+    for (size_t i = 0; i < n; i++) {
+        const struct limit_conf *l = &limits[i];
+        uint64_t cap = l->value, next;
+
+        if (l->kind == LIMIT_WARMUP) {
+            uint32_t step = step_of(arg, l);
+
+            if (step == 0)
+                continue;
+            plan_warmup_caps(l, step, &cap, &next);
+        }
+        msgpack_array(out, 4);
+        msgpack_str(out, limit_name(l));
+        msgpack_uint(out, capped(cap));
+        msgpack_uint(out, capped(l->burst));
+        msgpack_uint(out, l->period_ms);
+    }
+}

@@ -1,0 +1,340 @@
+/* The other half of store_codec.h: from what Redis answered to values. */
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "relay/store/store_codec.h"
+#include "relay/store/store_keys.h"
+
+/* First element of charge.lua's answer. */
+enum { GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN };
+
+bool
+codec_integers(const struct redisReply *reply, int64_t *out, size_t n)
+{
+    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements < n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (reply->element[i]->type != REDIS_REPLY_INTEGER)
+            return false;
+        out[i] = reply->element[i]->integer;
+    }
+    return true;
+}
+
+static bool
+element_text(const struct redisReply *reply, size_t i, struct span *out)
+{
+    if (i >= reply->elements || reply->element[i]->type != REDIS_REPLY_STRING)
+        return false;
+    *out = span_of(reply->element[i]->str, (size_t)reply->element[i]->len);
+    return true;
+}
+
+static void
+no_decision(struct charge_reply *out, enum store_error error)
+{
+    out->kind = REPLY_VERDICT;
+    out->verdict.kind = VERDICT_NO_DECISION;
+    out->verdict.error = error;
+}
+
+static const struct charge_scope *
+scope_of_line(const struct charge_request *r, size_t line)
+{
+    for (size_t i = 0; i < r->n_scopes; i++)
+        if (line >= r->scopes[i].first_line && line < r->scopes[i].first_line + r->scopes[i].n_lines)
+            return &r->scopes[i];
+    return NULL;
+}
+
+/* kind, time, granted, line (from 1; 0: none), used, cap, wait in us. */
+static bool
+read_decision(const struct redisReply *reply, const struct charge_request *r, struct verdict *v)
+{
+    int64_t f[7];
+    const struct charge_scope *scope;
+
+    if (!codec_integers(reply, f, 7) || f[2] < 0 || f[2] > r->recipients || f[3] < 0 || f[3] > (int64_t)r->n_lines
+        || f[4] < 0 || f[5] < 0)
+        return false;
+    v->granted = (uint32_t)f[2];
+    v->retry_after_ms = f[6] < 0 ? -1 : f[6] / 1000 + (f[6] % 1000 != 0);
+    if (f[3] == 0)
+        return true;
+    scope = scope_of_line(r, (size_t)f[3] - 1);
+    if (!scope)
+        return false;
+    v->limit = r->lines[f[3] - 1].limit;
+    v->scope = scope->scope;
+    memcpy(v->instance, scope->instance, sizeof(v->instance));
+    v->used = (uint64_t)f[4];
+    v->cap = (uint64_t)f[5];
+    return true;
+}
+
+static bool
+read_granted(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+{
+    out->verdict.kind = VERDICT_GRANTED;
+    if (!read_decision(reply, r, &out->verdict) || out->verdict.granted < r->least)
+        return false;
+    out->verdict.retry_after_ms = 0;
+    for (size_t i = 7; i + 1 < reply->elements && out->n_steps < CHARGE_LINES_MAX; i += 2) {
+        const struct redisReply *line = reply->element[i], *step = reply->element[i + 1];
+
+        if (line->type != REDIS_REPLY_INTEGER || line->integer < 1 || line->integer > (int64_t)r->n_lines
+            || step->type != REDIS_REPLY_INTEGER || step->integer < 1 || step->integer > WARMUP_STEP_MAX)
+            return false;
+        out->steps[out->n_steps].line = (size_t)line->integer - 1;
+        out->steps[out->n_steps++].step = (uint32_t)step->integer;
+    }
+    return true;
+}
+
+/* kind, time, scope (from 1), text. A text that cannot be read is a pause all the same. */
+static bool
+read_paused(const struct redisReply *reply, const struct charge_request *r, struct verdict *v)
+{
+    const struct charge_scope *scope;
+    struct buf name;
+    struct span text;
+    bool resumed;
+    int64_t f[3];
+
+    if (!codec_integers(reply, f, 3) || f[2] < 1 || f[2] > (int64_t)r->n_scopes || !element_text(reply, 3, &text))
+        return false;
+    scope = &r->scopes[f[2] - 1];
+    v->kind = VERDICT_PAUSED;
+    v->scope = scope->scope;
+    memcpy(v->instance, scope->instance, sizeof(v->instance));
+    buf_init(&name);
+    store_scope_name(&name, scope->scope, scope->instance);
+    if (!codec_pause_parse(buf_span(&name), text, &v->pause, &resumed)) {
+        v->pause = (struct pause){.scope = scope->scope, .extent = PAUSE_ALL, .since_utc_ms = f[1] / 1000,
+            .reason = "a pause in Redis that cannot be read"};
+        memcpy(v->pause.instance, scope->instance, sizeof(v->pause.instance));
+    }
+    buf_fini(&name);
+    v->retry_after_ms = v->pause.until_utc_ms > 0 ? v->pause.until_utc_ms - f[1] / 1000 : -1;
+    return true;
+}
+
+static bool
+read_step(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+{
+    int64_t f[4];
+
+    if (!codec_integers(reply, f, 4) || f[2] < 1 || f[2] > (int64_t)r->n_lines || f[3] < 1 || f[3] > WARMUP_STEP_MAX)
+        return false;
+    out->kind = REPLY_STEP;
+    out->line = (size_t)f[2] - 1;
+    out->step = (uint32_t)f[3];
+    return true;
+}
+
+static bool
+read_closed(const struct redisReply *reply, struct verdict *v)
+{
+    int64_t f[3];
+
+    if (!codec_integers(reply, f, 3))
+        return false;
+    v->kind = VERDICT_CLOSED;
+    v->retry_after_ms = f[2] / 1000 + (f[2] % 1000 != 0);
+    return true;
+}
+
+static bool
+read_charge(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+{
+    int64_t head[2];
+
+    if (!codec_integers(reply, head, 2) || head[1] < 0)
+        return false;
+    out->verdict.time_us = (uint64_t)head[1];
+    switch (head[0]) {
+    case GRANTED:
+        return read_granted(reply, r, out);
+    case OVER:
+        out->verdict.kind = VERDICT_OVER;
+        return read_decision(reply, r, &out->verdict);
+    case IMPOSSIBLE:
+        out->verdict.kind = VERDICT_IMPOSSIBLE;
+        return read_decision(reply, r, &out->verdict) && out->verdict.limit;
+    case PAUSED:
+        return read_paused(reply, r, &out->verdict);
+    case CLOSED:
+        return read_closed(reply, &out->verdict);
+    case LATE:
+        no_decision(out, STORE_LATE);
+        return true;
+    case CLOCK:
+        no_decision(out, STORE_CLOCK);
+        return true;
+    case FOREIGN:
+        no_decision(out, STORE_SCHEMA);
+        return true;
+    case EPOCH:
+        out->kind = REPLY_EPOCH;
+        return true;
+    case LOST:
+        out->kind = REPLY_LOST;
+        return true;
+    case TWIN:
+        out->kind = REPLY_TWIN;
+        return true;
+    case STEP:
+        return read_step(reply, r, out);
+    default:
+        return false;
+    }
+}
+
+void
+codec_charge_reply(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->kind = REPLY_VERDICT;
+    if (!read_charge(reply, r, out)) {
+        memset(out, 0, sizeof(*out));
+        out->kind = REPLY_INVALID;
+        out->verdict.kind = VERDICT_NO_DECISION;
+        out->verdict.error = STORE_PROTOCOL;
+    }
+}
+
+static bool
+read_number(struct span *rest, int64_t *out)
+{
+    struct span word;
+    uint64_t value;
+
+    *rest = span_cut(*rest, ' ', &word);
+    if (!span_to_u64(word, &value) || value > INT64_MAX)
+        return false;
+    *out = (int64_t)value;
+    return true;
+}
+
+static bool
+read_class(struct span *rest, enum reply_class *out)
+{
+    struct span word;
+
+    *rest = span_cut(*rest, ' ', &word);
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        if (span_eq(word, span_str(reply_class_to_str((enum reply_class)c)))) {
+            *out = (enum reply_class)c;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+copy_text(char *out, size_t size, struct span text)
+{
+    size_t n = text.n < size - 1 ? text.n : size - 1;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)text.p[i] < 32 || (unsigned char)text.p[i] == 127 ? '?' : text.p[i];
+    out[n] = '\0';
+}
+
+bool
+codec_pause_parse(struct span scope_name, struct span text, struct pause *out, bool *resumed_out)
+{
+    struct span kind, actor;
+
+    memset(out, 0, sizeof(*out));
+    if (!store_scope_parse(scope_name, &out->scope, out->instance))
+        return false;
+    text = span_cut(text, ' ', &kind);
+    *resumed_out = span_eq(kind, SPAN_LIT("r"));
+    if (*resumed_out)
+        return read_number(&text, &out->since_utc_ms);
+    if (!span_eq(kind, SPAN_LIT("e")) && !span_eq(kind, SPAN_LIT("a")))
+        return false;
+    out->extent = kind.p[0] == 'a' ? PAUSE_ALL : PAUSE_EXTERNAL;
+    if (!read_number(&text, &out->until_utc_ms) || !read_number(&text, &out->since_utc_ms) || !read_class(&text, &out->class))
+        return false;
+    text = span_cut(text, ' ', &actor);
+    copy_text(out->actor, sizeof(out->actor), actor);
+    copy_text(out->reason, sizeof(out->reason), text);
+    return true;
+}
+
+#define HEARTBEAT_FIELDS 10
+
+static bool
+read_heartbeat(const struct redisReply *reply, struct heartbeat_reply *out)
+{
+    int64_t head[2], f[7];
+    struct span epoch;
+
+    if (!codec_integers(reply, head, 2) || head[1] < 0)
+        return false;
+    out->time_us = (uint64_t)head[1];
+    out->error = head[0] == FOREIGN ? STORE_SCHEMA : head[0] == TWIN ? STORE_OTHER : STORE_OK;
+    if (out->error != STORE_OK)
+        return true;
+    if (head[0] != GRANTED || reply->elements < HEARTBEAT_FIELDS || !element_text(reply, 2, &epoch)
+        || epoch.n == 0 || epoch.n >= sizeof(out->epoch))
+        return false;
+    for (size_t i = 0; i < 7; i++) {
+        if (reply->element[i + 3]->type != REDIS_REPLY_INTEGER || reply->element[i + 3]->integer < 0)
+            return false;
+        f[i] = reply->element[i + 3]->integer;
+    }
+    copy_text(out->epoch, sizeof(out->epoch), epoch);
+    out->open_at_ms = f[0];
+    out->seq = (uint64_t)f[1];
+    out->nodes = (unsigned)f[2];
+    out->differ = f[3] != 0;
+    out->pauses_version = (uint64_t)f[4];
+    out->send_caps = f[5] != 0;
+    out->lost = f[6] != 0;
+    out->first_pause = HEARTBEAT_FIELDS;
+    out->n_pause_texts = (reply->elements - HEARTBEAT_FIELDS) / 2;
+    return true;
+}
+
+void
+codec_heartbeat_reply(const struct redisReply *reply, struct heartbeat_reply *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (!read_heartbeat(reply, out)) {
+        memset(out, 0, sizeof(*out));
+        out->error = STORE_PROTOCOL;
+    }
+}
+
+enum store_error
+codec_error(struct span text)
+{
+    static const struct {
+        const char *prefix;
+        enum store_error error;
+    } table[] = {
+        {"OOM", STORE_OOM},
+        {"READONLY", STORE_READONLY},
+        {"NOREPLICAS", STORE_NOREPLICAS},
+        {"MISCONF", STORE_MISCONF},
+        {"LOADING", STORE_LOADING},
+        {"BUSY", STORE_BUSY},
+        {"NOAUTH", STORE_NOAUTH},
+        {"WRONGPASS", STORE_NOAUTH},
+        {"NOPERM", STORE_NOPERM},
+        {"WRONGTYPE", STORE_WRONGTYPE},
+        {"SCHEMA", STORE_SCHEMA},
+        {"MASTERDOWN", STORE_READONLY},
+    };
+    struct span word;
+
+    span_cut(text, ' ', &word);
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+        if (span_eq(word, span_str(table[i].prefix)))
+            return table[i].error;
+    return STORE_OTHER;
+}

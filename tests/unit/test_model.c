@@ -1,0 +1,491 @@
+/* The model test: random histories of charges, refunds, edits, holds and jumps of the clock are run through the in-memory book and
+ * through the scripts on a real redis-server, and every result must be the same: kind, grant, limit, used, cap, wait.
+ *
+ * Redis' own clock cannot be moved, so the one line of common.lua that reads it is replaced by the test's time; everything
+ * else is the shipped text. MODEL_CHARGES in the environment makes the run longer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <hiredis/hiredis.h>
+
+#include "policy/plan.h"
+#include "relay/base/xmalloc.h"
+#include "relay/store/book.h"
+#include "relay/store/store_codec.h"
+#include "relay/store/store_keys.h"
+#include "tests/lib/private_redis.h"
+
+#define START_US 1700000000000000ull
+#define ROUTES 2
+#define CLIENTS 3
+#define LIMITS 9
+#define PIPELINE 64
+
+static const uint64_t table[] = {5, 12, 30, 31, 80};
+static struct schedule_conf geometric = {.name = "g", .curve = CURVE_GEOMETRIC, .first = 20, .growth_milli = 1400,
+    .ceiling = 300, .use_percent = 50};
+static struct schedule_conf steps = {.name = "t", .curve = CURVE_TABLE, .table = table, .n_table = 5,
+    .ceiling = LIMIT_UNLIMITED, .use_percent = 80};
+
+/* A charge on its way to Redis and what the book said to it. */
+struct question {
+    struct charge_request request;
+    struct verdict verdict;
+};
+
+struct model {
+    struct private_redis server;
+    redisContext *redis;
+    char sha[SCRIPT_COUNT][SHA1_HEX + 1];
+    struct book *book;
+    struct command command;
+    struct codec_node node;
+    struct limit_conf limits[LIMITS];
+    uint64_t random, now_us, seq;
+    /* the last grant, for refunds */
+    struct charge_request granted_request;
+    struct verdict granted;
+    bool has_granted;
+    struct question *asked; /* PIPELINE of them */
+    size_t n_asked;
+    size_t counts[VERDICT_KIND_COUNT];
+    size_t refunds, edits, steps_asked;
+};
+
+static uint64_t
+pick(struct model *m, uint64_t below)
+{
+    m->random ^= m->random << 13;
+    m->random ^= m->random >> 7;
+    m->random ^= m->random << 17;
+    return m->random % below;
+}
+
+static void
+append(struct model *m)
+{
+    const char *argv[COMMAND_ARGC_MAX + 1];
+    size_t lens[COMMAND_ARGC_MAX + 1];
+    char time[24];
+    int argc = command_argv(&m->command, m->sha[m->command.script], argv, lens);
+
+    argv[argc] = time;
+    lens[argc++] = (size_t)snprintf(time, sizeof(time), "%llu", (unsigned long long)m->now_us);
+    assert_int_equal(redisAppendCommandArgv(m->redis, argc, argv, lens), REDIS_OK);
+}
+
+static redisReply *
+next_reply(struct model *m)
+{
+    void *reply = NULL;
+
+    assert_int_equal(redisGetReply(m->redis, &reply), REDIS_OK);
+    if (((redisReply *)reply)->type == REDIS_REPLY_ERROR)
+        fail_msg("script error: %s", ((redisReply *)reply)->str);
+    return reply;
+}
+
+static redisReply *
+run(struct model *m)
+{
+    assert_int_equal(m->n_asked, 0);
+    append(m);
+    return next_reply(m);
+}
+
+static void
+load_scripts(struct model *m)
+{
+    static const char clock_line[] = "local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end";
+    static const char test_line[] = "local function clock() return tonumber(ARGV[2]) end";
+
+    for (int i = 0; i < SCRIPT_COUNT; i++) {
+        const char *text = script_text((enum script_id)i), *at = strstr(text, clock_line);
+        char *patched = xmalloc(strlen(text) + sizeof(test_line));
+        redisReply *reply;
+
+        assert_non_null(at);
+        sprintf(patched, "%.*s%s%s", (int)(at - text), text, test_line, at + sizeof(clock_line) - 1);
+        reply = redisCommand(m->redis, "SCRIPT LOAD %s", patched);
+        assert_non_null(reply);
+        if (reply->type != REDIS_REPLY_STRING)
+            fail_msg("script %d does not load: %s", i, reply->str);
+        snprintf(m->sha[i], sizeof(m->sha[i]), "%s", reply->str);
+        freeReplyObject(reply);
+        free(patched);
+    }
+}
+
+static void
+set_limits(struct model *m)
+{
+    static const struct limit_conf limits[LIMITS] = {
+        {.name = "minute", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_MESSAGES, .value = 30, .period_ms = 60000},
+        {.name = "day", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .value = 900, .period_ms = 86400000},
+        {.name = "warm", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .period_ms = 86400000,
+            .schedule = &geometric},
+        {.name = "warm-hour", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .period_ms = 3600000,
+            .schedule = &geometric, .hour_cap = true},
+        {.name = "table", .kind = LIMIT_WARMUP, .scope = SCOPE_CLIENT, .unit = UNIT_EXTERNAL, .period_ms = 86400000,
+            .schedule = &steps, .only = "c2"},
+        {.name = "burst", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_RECIPIENTS, .value = 100, .period_ms = 60000,
+            .burst = 20},
+        {.name = "bytes", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_BYTES, .value = 5000000, .period_ms = 3600000,
+            .burst = 300000},
+        {.name = "second", .kind = LIMIT_WINDOW, .scope = SCOPE_CLIENT, .unit = UNIT_MESSAGES, .value = 4, .period_ms = 1000},
+        {.name = "sender", .kind = LIMIT_WINDOW, .scope = SCOPE_SENDER, .unit = UNIT_RECIPIENTS, .value = 40, .period_ms = 1200000},
+    };
+
+    memcpy(m->limits, limits, sizeof(limits));
+}
+
+static void
+open_epoch(struct model *m)
+{
+    struct codec_heartbeat h = {.node = "model", .first = true, .longest_ms = 86400000, .settle_ms = 0, .new_epoch = "e1",
+        .caps_hash = "-"};
+    struct heartbeat_reply out;
+    redisReply *reply;
+
+    m->node.epoch = "";
+    codec_heartbeat(&m->command, &m->node, &h);
+    reply = run(m);
+    codec_heartbeat_reply(reply, &out);
+    assert_int_equal(out.error, STORE_OK);
+    assert_string_equal(out.epoch, "e1");
+    freeReplyObject(reply);
+    m->node.epoch = "e1";
+}
+
+static int
+set_up(void **state)
+{
+    struct model *m = xcalloc(1, sizeof(*m));
+
+    private_redis_start(&m->server, NULL);
+    m->redis = redisConnectUnix(m->server.socket);
+    assert_true(m->redis && m->redis->err == 0);
+    load_scripts(m);
+    command_init(&m->command);
+    m->book = book_new();
+    m->asked = xcalloc(PIPELINE, sizeof(*m->asked));
+    m->now_us = START_US;
+    m->random = 88172645463325252ull;
+    m->node = (struct codec_node){.prefix = "sendgov:{test}:", .uuid = "0123", .run = "r1"};
+    set_limits(m);
+    open_epoch(m);
+    *state = m;
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    struct model *m = *state;
+
+    redisFree(m->redis);
+    command_fini(&m->command);
+    book_free(&m->book);
+    free(m->asked);
+    private_redis_stop(&m->server);
+    free(m);
+    return 0;
+}
+
+static void
+random_request(struct model *m, struct charge_request *r)
+{
+    char route[] = "route-x", client[] = "cx", sender[32];
+    struct plan_subject s = {.external = pick(m, 4) > 0, .bytes = pick(m, 20000), .warmup_step = 1 + (uint32_t)pick(m, 6)};
+
+    route[6] = (char)('0' + pick(m, ROUTES));
+    client[1] = (char)('0' + pick(m, CLIENTS));
+    snprintf(sender, sizeof(sender), "s%u %%{x}@contoso.com", (unsigned)pick(m, 4));
+    s.route = span_str(route);
+    s.client = span_str(client);
+    s.sender = span_str(sender);
+    s.sender_domain = SPAN_LIT("contoso.com");
+    s.recipients = 1 + (uint32_t)pick(m, pick(m, 8) == 0 ? 60 : 4);
+    s.least = pick(m, 3) == 0 ? s.recipients : 1;
+    assert_int_equal(plan_charge(m->limits, LIMITS, &s, r), 0);
+    r->look = pick(m, 16) == 0;
+}
+
+/* What store_redis does with the answer "step": once more with the right caps. */
+static void
+charge_redis(struct model *m, struct charge_request *r, struct verdict *v)
+{
+    struct codec_times times = {.seq = ++m->seq};
+    struct decide_line facts[CHARGE_LINES_MAX] = {0};
+    struct charge_reply out;
+
+    decide_link_days(r, facts);
+    for (int i = 0; i < 8; i++) {
+        redisReply *reply;
+
+        codec_charge(&m->command, &m->node, r, facts, &times);
+        reply = run(m);
+        codec_charge_reply(reply, r, &out);
+        freeReplyObject(reply);
+        if (out.kind != REPLY_STEP)
+            break;
+        m->steps_asked++;
+        decide_set_step(r, facts, out.line, out.step);
+    }
+    assert_int_equal(out.kind, REPLY_VERDICT);
+    *v = out.verdict;
+}
+
+static void
+assert_same(const struct verdict *book, const struct verdict *redis)
+{
+    assert_string_equal(verdict_kind_to_str(redis->kind), verdict_kind_to_str(book->kind));
+    assert_int_equal(redis->granted, book->granted);
+    assert_ptr_equal(redis->limit, book->limit);
+    assert_int_equal(redis->used, book->used);
+    assert_int_equal(redis->cap, book->cap);
+    assert_int_equal(redis->retry_after_ms, book->kind == VERDICT_IMPOSSIBLE ? -1 : book->retry_after_ms);
+    assert_int_equal(redis->time_us, book->time_us);
+    assert_string_equal(redis->instance, book->instance);
+}
+
+/* Reads the answers to all that was asked. */
+static void
+catch_up(struct model *m)
+{
+    for (size_t i = 0; i < m->n_asked; i++) {
+        const struct question *q = &m->asked[i];
+        redisReply *reply = next_reply(m);
+        struct charge_reply out;
+
+        codec_charge_reply(reply, &q->request, &out);
+        freeReplyObject(reply);
+        assert_int_equal(out.kind, REPLY_VERDICT);
+        assert_same(&q->verdict, &out.verdict);
+    }
+    m->n_asked = 0;
+}
+
+/* The book has already corrected the steps in r. */
+static void
+ask(struct model *m, const struct charge_request *r, const struct verdict *in_book)
+{
+    struct codec_times times = {.seq = ++m->seq};
+    struct decide_line facts[CHARGE_LINES_MAX] = {0};
+
+    if (m->n_asked == PIPELINE)
+        catch_up(m);
+    m->asked[m->n_asked++] = (struct question){*r, *in_book};
+    decide_link_days(r, facts);
+    codec_charge(&m->command, &m->node, r, facts, &times);
+    append(m);
+}
+
+static void
+charge(struct model *m)
+{
+    struct charge_request r, copy;
+    struct verdict in_book, in_redis;
+
+    random_request(m, &r);
+    copy = r;
+    book_charge(m->book, &copy, m->now_us, &in_book);
+    if (pick(m, 32) > 0) {
+        ask(m, &copy, &in_book);
+    } else {
+        catch_up(m);
+        charge_redis(m, &r, &in_redis);
+        assert_same(&in_book, &in_redis);
+    }
+    m->counts[in_book.kind]++;
+    if (in_book.kind == VERDICT_GRANTED && !r.look) {
+        m->granted_request = r;
+        m->granted = in_book;
+        m->has_granted = true;
+    }
+    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Days and warm-ups
+     * apart: a cap that grows at midnight may let it pass earlier. */
+    if (pick(m, 8) == 0 && in_book.kind == VERDICT_OVER && in_book.retry_after_ms > 1 && in_book.retry_after_ms < 3600000) {
+        int64_t wait_ms = in_book.retry_after_ms;
+
+        r.look = true;
+        book_charge(m->book, &r, m->now_us + (uint64_t)wait_ms * 1000, &in_book);
+        assert_int_equal(in_book.kind, VERDICT_GRANTED);
+        book_charge(m->book, &r, m->now_us + (uint64_t)(wait_ms - 1) * 1000, &in_book);
+        if (m->now_us / US_PER_DAY == (m->now_us + (uint64_t)wait_ms * 1000) / US_PER_DAY)
+            assert_int_equal(in_book.kind, VERDICT_OVER);
+    }
+}
+
+static void
+refund(struct model *m)
+{
+    if (!m->has_granted)
+        return;
+    catch_up(m);
+    book_refund(m->book, &m->granted_request, m->granted.granted, m->granted.time_us);
+    codec_refund(&m->command, &m->node, &m->granted_request, m->granted.granted, m->granted.time_us);
+    freeReplyObject(run(m));
+    m->has_granted = false;
+    m->refunds++;
+}
+
+/* Another value, period, burst, kind or unit of a limit, as a reload brings it. */
+static void
+edit(struct model *m)
+{
+    static const uint64_t periods[] = {1000, 60000, 1200000, 3600000, 86400000};
+    struct limit_conf *l = &m->limits[pick(m, LIMITS)];
+
+    catch_up(m);
+    m->edits++;
+    switch (pick(m, 6)) {
+    case 0:
+        l->period_ms = periods[pick(m, 5)];
+        break;
+    case 1:
+        if (l->kind != LIMIT_WARMUP && l->unit != UNIT_BYTES) {
+            l->kind = l->kind == LIMIT_WINDOW ? LIMIT_RATE : LIMIT_WINDOW;
+            l->burst = 1 + pick(m, 30);
+        }
+        break;
+    case 2:
+        l->burst = l->kind == LIMIT_RATE ? 1 + pick(m, l->unit == UNIT_BYTES ? 400000 : 40) : 0;
+        break;
+    case 3:
+        if (l->unit != UNIT_BYTES && l->kind != LIMIT_WARMUP)
+            l->unit = (enum limit_unit)pick(m, 3);
+        break;
+    case 4:
+        if (l->scope == SCOPE_SENDER || l->name[0] == 'd') {
+            l->kind = l->kind == LIMIT_WARMUP ? LIMIT_WINDOW : LIMIT_WARMUP;
+            l->schedule = l->kind == LIMIT_WARMUP ? &steps : NULL;
+        }
+        break;
+    default:
+        l->value = l->unit == UNIT_BYTES ? 1000000 + pick(m, 9000000) : 1 + pick(m, 200);
+    }
+}
+
+static void
+warm(struct model *m)
+{
+    char route[] = "route-x";
+    bool back = pick(m, 2);
+    struct charge_line line = {.limit = &m->limits[2], .step = 1};
+    struct charge_request r = {.n_lines = 1};
+    struct decide_line facts = {0};
+    int64_t out[3];
+    uint32_t in_book;
+
+    catch_up(m);
+    route[6] = (char)('0' + pick(m, ROUTES));
+    in_book = book_warmup(m->book, &m->limits[2], route, back, m->now_us);
+    r.lines[0] = line;
+    decide_set_step(&r, &facts, 0, 1);
+    for (;;) {
+        redisReply *reply;
+        size_t n;
+
+        codec_warmup(&m->command, &m->node, back ? 2 : 1, &r.lines[0], route);
+        reply = run(m);
+        n = reply->elements;
+        assert_true(n >= 2 && codec_integers(reply, out, 2));
+        freeReplyObject(reply);
+        if (n == 2)
+            break;
+        decide_set_step(&r, &facts, 0, (uint32_t)out[1]);
+    }
+    assert_int_equal(out[1], in_book);
+}
+
+static void
+usage(struct model *m)
+{
+    const struct limit_conf *l = &m->limits[pick(m, LIMITS)];
+    const char *instance = l->scope == SCOPE_ROUTE ? "route-1" : l->scope == SCOPE_CLIENT ? "c2" : "s1 %{x}@contoso.com";
+    struct charge_line line = {.limit = l, .cap = l->value, .step = 1};
+    struct book_usage in_book;
+    redisReply *reply;
+    int64_t f[7];
+
+    catch_up(m);
+    book_usage(m->book, l, instance, l->value, m->now_us, &in_book);
+    if (l->kind == LIMIT_WARMUP) {
+        line.step = in_book.step;
+        plan_warmup_caps(l, line.step, &line.cap, &line.next_cap);
+    }
+    codec_usage(&m->command, &m->node, &line, instance);
+    reply = run(m);
+    assert_true(codec_integers(reply, f, 7));
+    freeReplyObject(reply);
+    if (l->kind == LIMIT_WARMUP && f[4] != line.step)
+        return; /* its day turns now: the store asks again */
+    assert_int_equal(f[1], in_book.used);
+    if (l->kind != LIMIT_WARMUP || f[6] == in_book.held) {
+        assert_int_equal(f[2], in_book.cap);
+        assert_int_equal(f[3], in_book.wait_us);
+    }
+}
+
+/* Mostly small steps, so that windows are full; sometimes hours or days; sometimes back. */
+static void
+move_clock(struct model *m)
+{
+    switch (pick(m, 400)) {
+    case 0:
+        m->now_us += pick(m, 3 * US_PER_DAY);
+        break;
+    case 1:
+        m->now_us -= pick(m, 3000000);
+        break;
+    case 2:
+    case 3:
+        m->now_us += pick(m, 7200000000ull);
+        break;
+    default:
+        m->now_us += pick(m, pick(m, 20) == 0 ? 60000000 : 900000);
+    }
+}
+
+static void
+random_histories_agree(void **state)
+{
+    struct model *m = *state;
+    const char *wanted = getenv("MODEL_CHARGES");
+    size_t n = wanted ? strtoul(wanted, NULL, 10) : 200000;
+
+    for (size_t i = 0; i < n; i++) {
+        move_clock(m);
+        charge(m);
+        if (pick(m, 40) == 0)
+            refund(m);
+        if (pick(m, 200) == 0)
+            usage(m);
+        if (pick(m, 700) == 0)
+            edit(m);
+        if (pick(m, 2000) == 0)
+            warm(m);
+    }
+    catch_up(m);
+    print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, %zu steps asked\n", n,
+        m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked);
+    /* A history in which one of them never happens proves nothing about it. */
+    assert_true(m->counts[VERDICT_GRANTED] > n / 20);
+    assert_true(m->counts[VERDICT_OVER] > n / 20);
+    assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);
+    assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(random_histories_agree, set_up, tear_down)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
