@@ -26,9 +26,13 @@ struct admin_setup {
     void (*drain)(void *arg);
 };
 
+/* Opens both doors. Free it before the modules it was given. */
 struct admin *admin_new(const struct admin_setup *setup, struct config *config, struct err *err);
 void admin_free(struct admin **a);
-/* After a reload: the new configuration; sockets move when their settings changed. */
+/* After a reload: the new configuration; sockets move when their settings changed. -1: nothing changed. Its checks are
+ * its own sockets only, so call it last among what may refuse. */
 int admin_configure(struct admin *a, struct config *config, struct err *err);
+/* The process has begun to stop, whoever said so: /ready says it from now on. */
+void admin_set_draining(struct admin *a);
 
 #endif

@@ -1,0 +1,80 @@
+/* command: what can be asked over the control socket. One table says for each command who may use it, which
+ * parameters it takes and who answers; nothing else checks privileges.
+ *
+ * A request is one JSON object, {"command":"pause","scope":"route","instance":"contoso","reason":"..."}; the answer is one
+ * too: {"ok":true,...} or {"ok":false,"error":"what is wrong; what to do","code":"usage"|"refused"}.
+ * A call lives from command_start to its answer, and asks the store in between where it must. */
+#ifndef SENDGOV_ADMIN_COMMAND_H
+#define SENDGOV_ADMIN_COMMAND_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "relay/admin/admin_state.h"
+#include "relay/admin/peer.h"
+#include "relay/base/slots.h"
+#include "relay/base/span.h"
+#include "relay/net/loop.h"
+
+struct call;
+
+enum param_type { PARAM_TEXT, PARAM_WORD, PARAM_DURATION };
+
+struct param {
+    const char *name;
+    enum param_type type;
+    bool required;
+    const char *const *words; /* PARAM_WORD: what it may be, NULL-terminated */
+    const char *help;
+};
+
+#define COMMAND_PARAMS_MAX 5
+
+struct command {
+    const char *name;
+    enum privilege privilege;
+    struct param params[COMMAND_PARAMS_MAX]; /* ends with name NULL */
+    /* Answers now or later, exactly once, with call_ok or call_refuse. Parameters were checked. */
+    void (*run)(struct call *call);
+    const char *help;
+};
+
+/* NULL: no such command. */
+const struct command *command_find(struct span name);
+/* The table, for help and tests. */
+const struct command *command_table(size_t *n_out);
+
+typedef void call_done_fn(void *arg, json_t *answer);
+
+struct call {
+    struct list link;
+    struct admin *admin;         /* NULL: admin is gone, the store still owes its answer */
+    const struct command *command;
+    struct peer peer;
+    json_t *args;
+    json_t *answer;
+    struct task tell;
+    struct handle question;      /* of store_usage, to forget it */
+    bool asking;                 /* the store holds a pointer to this call */
+    call_done_fn *done;          /* NULL: nobody waits any more */
+    void *arg;
+};
+
+/* Parses and checks one line and runs the command. done exactly once, never during the call, with an answer that is valid
+ * during done only; not after call_forget. */
+struct call *command_start(struct admin *a, const struct peer *peer, struct span line, call_done_fn *done, void *arg);
+/* The answer is not wanted; what was begun runs to its end. */
+void call_forget(struct call **call);
+/* Ends all calls without an answer: admin goes. */
+void command_abandon(struct admin *a);
+
+/* For handlers. NULL: the parameter was not given. */
+const char *call_text(const struct call *call, const char *param);
+/* 0 when not given. */
+int64_t call_duration_ms(const struct call *call, const char *param);
+/* Takes fields (NULL: none), adds "ok". */
+void call_ok(struct call *call, json_t *fields);
+void call_refuse(struct call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void call_usage(struct call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,277 @@
+/* The commands that change something. Each leaves one log line with who (peer credentials) and why. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/admin/command.h"
+#include "relay/admin/command_run.h"
+#include "relay/admin/json_text.h"
+#include "relay/base/clock.h"
+#include "relay/base/log.h"
+#include "relay/base/nearest.h"
+#include "relay/base/xmalloc.h"
+#include "relay/smtp/address.h"
+#include "relay/store/store.h"
+
+static void
+log_act(const struct call *call, const char *outcome)
+{
+    const char *const shown[] = {"scope", "instance", "extent", "for", "reason"};
+    struct log_line l;
+
+    log_begin(&l, LOG_NOTICE, call->command->name);
+    log_cstr(&l, "actor", call->peer.actor);
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        if (call_text(call, shown[i]))
+            log_str(&l, shown[i], span_str(call_text(call, shown[i])));
+    }
+    log_cstr(&l, "outcome", outcome);
+    log_end(&l);
+}
+
+/* ---- pause and resume: what they are about ---- */
+
+struct target {
+    enum limit_scope scope;
+    char instance[INSTANCE_MAX];
+};
+
+static enum limit_scope
+parse_scope(const char *name)
+{
+    int s = 0;
+
+    while (s < SCOPE_COUNT && strcmp(name, limit_scope_to_str((enum limit_scope)s)) != 0)
+        s++;
+    return (enum limit_scope)s;
+}
+
+/* The configured names of a scope, NULL-free; *n_out of them. */
+static const char **
+names_of(const struct config *c, enum limit_scope scope, size_t *n_out)
+{
+    size_t n = scope == SCOPE_ROUTE ? c->n_routes : scope == SCOPE_MAILBOX ? c->n_mailboxes : c->n_clients;
+    const char **names = xcalloc(n ? n : 1, sizeof(*names));
+
+    for (size_t i = 0; i < n; i++)
+        names[i] = scope == SCOPE_ROUTE ? c->routes[i].name : scope == SCOPE_MAILBOX ? c->mailboxes[i].name : c->clients[i].name;
+    *n_out = n;
+    return names;
+}
+
+static bool
+is_known(const char *name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A pause may outlive the section it names, so resume accepts what is paused, configured or not. */
+static bool
+is_paused(const struct admin *a, const struct target *t)
+{
+    const struct pause *p;
+    size_t n = store_pauses(a->setup.store, &p);
+
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].scope == t->scope && strcmp(p[i].instance, t->instance) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool
+parse_named(struct call *call, struct target *t)
+{
+    size_t n;
+    const char **names = names_of(call->admin->config, t->scope, &n);
+    bool known = is_known(t->instance, names, n) || is_paused(call->admin, t);
+
+    if (!known) {
+        const char *near = nearest_word(span_str(t->instance), names, n);
+
+        call_usage(call, "%s: there is no %s \"%.64s\"%s%s%s", call->command->name, limit_scope_to_str(t->scope), t->instance,
+            near ? "; did you mean \"" : "; `sendgovctl config` lists them", near ? near : "", near ? "\"?" : "");
+    }
+    free(names);
+    return known;
+}
+
+/* Senders and domains are compared in the canonical form the messages carry. "<>" is the null sender. */
+static bool
+parse_sender(struct call *call, struct target *t, const char *given)
+{
+    struct address address;
+    char probe[INSTANCE_MAX];
+
+    if (strcmp(given, "<>") == 0)
+        return true;
+    snprintf(probe, sizeof(probe), "%s%s", t->scope == SCOPE_SENDER_DOMAIN ? "x@" : "", given);
+    if (address_parse_plain(span_str(probe), &address) != ADDRESS_OK) {
+        call_usage(call, "%s: \"%.64s\" is no %s", call->command->name, given,
+            t->scope == SCOPE_SENDER ? "mail address" : "mail domain");
+        return false;
+    }
+    snprintf(t->instance, sizeof(t->instance), "%s",
+        t->scope == SCOPE_SENDER ? address.text : address_domain(&address).p);
+    address_fini(&address);
+    return true;
+}
+
+static bool
+parse_target(struct call *call, struct target *t)
+{
+    const char *instance = call_text(call, "instance");
+
+    t->scope = parse_scope(call_text(call, "scope"));
+    if (strlen(instance) >= INSTANCE_MAX - 2) {
+        call_usage(call, "%s: the instance is longer than %d bytes", call->command->name, INSTANCE_MAX - 3);
+        return false;
+    }
+    snprintf(t->instance, sizeof(t->instance), "%s", instance);
+    if (t->scope == SCOPE_SENDER || t->scope == SCOPE_SENDER_DOMAIN)
+        return parse_sender(call, t, instance);
+    return parse_named(call, t);
+}
+
+/* The reason ends up in SMTP replies and on terminals: printable ASCII, one line. */
+static bool
+check_reason(struct call *call, const char *reason)
+{
+    if (strlen(reason) >= PAUSE_TEXT_MAX) {
+        call_usage(call, "%s: the reason is longer than %d bytes", call->command->name, PAUSE_TEXT_MAX - 1);
+        return false;
+    }
+    for (const char *p = reason; *p; p++) {
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) {
+            call_usage(call, "%s: the reason may hold printable ASCII only, because SMTP replies quote it", call->command->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+void
+run_pause(struct call *call)
+{
+    const char *extent = call_text(call, "extent");
+    int64_t for_ms = call_duration_ms(call, "for");
+    struct pause p = {.class = CLASS_OK, .since_utc_ms = clock_utc_ms()};
+    struct target t;
+    json_t *o;
+
+    if (!parse_target(call, &t) || !check_reason(call, call_text(call, "reason")))
+        return;
+    p.scope = t.scope;
+    p.extent = extent && strcmp(extent, "all") == 0 ? PAUSE_ALL : PAUSE_EXTERNAL;
+    p.until_utc_ms = for_ms ? p.since_utc_ms + for_ms : 0;
+    snprintf(p.instance, sizeof(p.instance), "%s", t.instance);
+    snprintf(p.reason, sizeof(p.reason), "%s", call_text(call, "reason"));
+    snprintf(p.actor, sizeof(p.actor), "%s", call->peer.actor);
+    store_pause(call->admin->setup.store, &p);
+    log_act(call, "paused");
+    o = json_object();
+    json_object_set_new(o, "scope", json_string(limit_scope_to_str(p.scope)));
+    json_object_set_new(o, "instance", json_text(p.instance));
+    json_object_set_new(o, "extent", json_string(p.extent == PAUSE_ALL ? "all" : "external"));
+    json_object_set_new(o, "until", json_time(p.until_utc_ms));
+    call_ok(call, o);
+}
+
+static void
+refuse_store(struct call *call, enum store_error error, const char *what)
+{
+    log_act(call, store_error_to_str(error));
+    call_refuse(call, "%s: Redis gave no answer (%s), so it is not known to have happened; `sendgovctl status` says what is wrong, then try again",
+        what, store_error_to_str(error));
+}
+
+static void
+on_resumed(void *arg, bool ok, enum store_error error)
+{
+    struct call *call = arg;
+    json_t *o;
+
+    if (!ok) {
+        refuse_store(call, error, "not resumed");
+        return;
+    }
+    log_act(call, "resumed");
+    o = json_object();
+    json_object_set_new(o, "resumed", json_true());
+    call_ok(call, o);
+}
+
+void
+run_resume(struct call *call)
+{
+    struct target t;
+    json_t *o;
+
+    if (!parse_target(call, &t) || !check_reason(call, call_text(call, "reason")))
+        return;
+    if (is_paused(call->admin, &t)) {
+        call->asking = true;
+        store_resume(call->admin->setup.store, t.scope, t.instance, call->peer.actor, call_text(call, "reason"), on_resumed, call);
+        return;
+    }
+    log_act(call, "was not paused");
+    o = json_object();
+    json_object_set_new(o, "resumed", json_false());
+    call_ok(call, o);
+}
+
+/* ---- the rest ---- */
+
+static void
+on_opened(void *arg, bool ok, enum store_error error)
+{
+    struct call *call = arg;
+
+    if (!ok) {
+        refuse_store(call, error, "not opened");
+        return;
+    }
+    log_act(call, "opened");
+    call_ok(call, NULL);
+}
+
+void
+run_open(struct call *call)
+{
+    if (!check_reason(call, call_text(call, "reason")))
+        return;
+    call->asking = true;
+    store_open(call->admin->setup.store, call->peer.actor, call_text(call, "reason"), on_opened, call);
+}
+
+void
+run_reload(struct call *call)
+{
+    struct err err;
+    json_t *o;
+
+    if (call->admin->setup.reload(call->admin->setup.arg, &err) != 0) {
+        log_act(call, "refused");
+        call_refuse(call, "%s; the old configuration stays in force", err.text);
+        return;
+    }
+    log_act(call, "applied");
+    o = json_object();
+    json_object_set_new(o, "hash", json_text(call->admin->config->hash));
+    call_ok(call, o);
+}
+
+void
+run_drain(struct call *call)
+{
+    struct admin *a = call->admin;
+
+    log_act(call, "begun");
+    admin_set_draining(a);
+    call_ok(call, NULL);
+    a->setup.drain(a->setup.arg);
+}

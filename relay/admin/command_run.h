@@ -1,0 +1,20 @@
+/* The commands' handlers, by what they do: command_show.c only looks, command_act.c changes something and logs who did. */
+#ifndef SENDGOV_ADMIN_COMMAND_RUN_H
+#define SENDGOV_ADMIN_COMMAND_RUN_H
+
+struct call;
+
+void run_status(struct call *call);
+void run_limits(struct call *call);
+void run_warmup(struct call *call);
+void run_pauses(struct call *call);
+void run_upstreams(struct call *call);
+void run_config(struct call *call);
+
+void run_pause(struct call *call);
+void run_resume(struct call *call);
+void run_open(struct call *call);
+void run_reload(struct call *call);
+void run_drain(struct call *call);
+
+#endif

@@ -1,0 +1,232 @@
+#include "relay/admin/control.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/admin/command.h"
+#include "relay/admin/control_socket.h"
+#include "relay/base/log.h"
+#include "relay/base/xmalloc.h"
+#include "relay/net/listener.h"
+#include "relay/net/stream.h"
+
+#define FINISH_MS 2000
+
+struct control {
+    struct admin *admin;
+    struct listener *listener;
+    struct socket_file file;
+    gid_t *readers;
+    size_t n_readers;
+    struct list conns;
+    unsigned n_conns;
+};
+
+/* One connection: reads a line, waits for its answer, reads the next. call != NULL: waiting. */
+struct conn {
+    struct list link;
+    struct control *control;
+    struct stream *stream;
+    struct peer peer;
+    struct call *call;
+    struct corpse corpse;
+};
+
+/* ---- connections ---- */
+
+static void
+conn_bury(void *object)
+{
+    free(object);
+}
+
+/* finish: send what is queued first. */
+static void
+conn_close(struct conn *conn, bool finish)
+{
+    if (!conn->stream)
+        return;
+    call_forget(&conn->call);
+    if (finish)
+        stream_finish(&conn->stream, FINISH_MS);
+    else
+        stream_close(&conn->stream);
+    list_del(&conn->link);
+    conn->control->n_conns--;
+    loop_bury(conn->control->admin->setup.loop, &conn->corpse, conn_bury, conn);
+}
+
+static void
+send_answer(struct conn *conn, const json_t *answer)
+{
+    char *text = json_dumps(answer, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+    if (text) {
+        stream_write(conn->stream, span_str(text));
+        stream_write(conn->stream, SPAN_LIT("\n"));
+    }
+    free(text);
+}
+
+#define DISMISS_LONG_LINE "{\"ok\":false,\"error\":\"the line is longer than 65536 bytes\",\"code\":\"usage\"}\n"
+#define DISMISS_TOO_MANY "{\"ok\":false,\"error\":\"16 connections are open already; try again\",\"code\":\"refused\"}\n"
+#define DISMISS_NOBODY "{\"ok\":false,\"error\":\"this user may not use the control socket; become root, the user " \
+    "sendgovd runs as, or a member of admin.groups\",\"code\":\"refused\"}\n"
+
+/* Refused before anything is spent on it: a unix socket keeps these bytes for the peer after the close. */
+static void
+dismiss(int fd, struct span why)
+{
+    (void)send(fd, why.p, why.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(fd);
+}
+
+static void
+on_answer(void *arg, json_t *answer)
+{
+    struct conn *conn = arg;
+
+    conn->call = NULL;
+    send_answer(conn, answer);
+    stream_set_deadline(conn->stream, CONTROL_LINE_MS);
+    stream_resume(conn->stream);
+}
+
+static size_t
+on_data(void *arg, struct span in)
+{
+    struct conn *conn = arg;
+    ptrdiff_t end = span_find_byte(in, '\n');
+
+    if (conn->call)
+        return 0;
+    if (end > CONTROL_LINE_MAX || (end < 0 && in.n > CONTROL_LINE_MAX)) {
+        stream_write(conn->stream, SPAN_LIT(DISMISS_LONG_LINE));
+        conn_close(conn, true);
+        return in.n;
+    }
+    if (end < 0)
+        return 0;
+    /* The store has its own deadlines and always answers; this one is for the day it does not. */
+    stream_set_deadline(conn->stream, 2 * CONTROL_LINE_MS);
+    stream_pause(conn->stream);
+    conn->call = command_start(conn->control->admin, &conn->peer, span_trim(span_head(in, (size_t)end)), on_answer, conn);
+    return (size_t)end + 1;
+}
+
+static void
+on_end(void *arg, enum stream_end end, const char *detail)
+{
+    (void)end;
+    (void)detail;
+    conn_close(arg, false);
+}
+
+static const struct stream_ops conn_ops = {.on_data = on_data, .on_end = on_end};
+
+static void
+conn_open(struct control *c, int fd, const struct peer *peer)
+{
+    struct conn *conn = xcalloc(1, sizeof(*conn));
+
+    conn->control = c;
+    conn->peer = *peer;
+    conn->stream = stream_new(c->admin->setup.loop, fd, &conn_ops, conn);
+    stream_set_in_max(conn->stream, CONTROL_LINE_MAX + 2);
+    stream_set_deadline(conn->stream, CONTROL_LINE_MS);
+    list_add_tail(&c->conns, &conn->link);
+    c->n_conns++;
+}
+
+static void
+on_accept(void *arg, int fd, const struct net_addr *from, const struct net_addr *local)
+{
+    struct control *c = arg;
+    struct peer peer;
+    struct err err;
+
+    (void)from;
+    (void)local;
+    if (peer_identify(fd, c->readers, c->n_readers, &peer, &err) != 0) {
+        log_text(LOG_WARNING, "control-refused", "%s", err.text);
+        dismiss(fd, SPAN_LIT(DISMISS_NOBODY));
+    } else if (peer.privilege == PRIVILEGE_NONE) {
+        log_text(LOG_WARNING, "control-refused", "%s", peer.actor);
+        dismiss(fd, SPAN_LIT(DISMISS_NOBODY));
+    } else if (c->n_conns >= CONTROL_CONNECTIONS_MAX) {
+        dismiss(fd, SPAN_LIT(DISMISS_TOO_MANY));
+    } else {
+        conn_open(c, fd, &peer);
+    }
+}
+
+/* ---- the socket ---- */
+
+struct control *
+control_new(struct admin *a)
+{
+    struct control *c = xcalloc(1, sizeof(*c));
+
+    c->admin = a;
+    list_init(&c->conns);
+    return c;
+}
+
+static int
+listen_at(struct control *c, const struct config *config, struct err *err)
+{
+    struct socket_file file = {0};
+    struct listener *listener;
+    int fd = control_socket_open(config->admin.socket, &file, err);
+
+    if (fd < 0)
+        return -1;
+    listener = listener_adopt(c->admin->setup.loop, fd, config->admin.socket, on_accept, c, err);
+    if (!listener) {
+        control_socket_remove(&file);
+        return -1;
+    }
+    if (c->listener)
+        listener_close(&c->listener);
+    control_socket_remove(&c->file);
+    c->listener = listener;
+    c->file = file;
+    return 0;
+}
+
+int
+control_configure(struct control *c, const struct config *config, struct err *err)
+{
+    gid_t *readers;
+
+    if (peer_resolve_groups(config->admin.groups, config->admin.n_groups, &readers, err) != 0)
+        return -1;
+    if ((!c->file.path || strcmp(c->file.path, config->admin.socket) != 0) && listen_at(c, config, err) != 0) {
+        free(readers);
+        return -1;
+    }
+    control_socket_give(&c->file, config->user, config->admin.n_groups ? readers[0] : (gid_t)-1);
+    free(c->readers);
+    c->readers = readers;
+    c->n_readers = config->admin.n_groups;
+    return 0;
+}
+
+void
+control_free(struct control **cp)
+{
+    struct control *c = *cp;
+
+    if (!c)
+        return;
+    LIST_EACH_SAFE(it, &c->conns)
+        conn_close(LIST_ITEM(it, struct conn, link), true);
+    if (c->listener)
+        listener_close(&c->listener);
+    control_socket_remove(&c->file);
+    free(c->readers);
+    free(c);
+    *cp = NULL;
+}

@@ -1,0 +1,22 @@
+/* control: the control socket. A unix stream socket for the operator of this host; JSON lines, see command.h.
+ *
+ * Bounded in every direction: 64 KiB a line, 16 connections, one command at a time per connection,
+ * 30 s for a line. The kernel says who is at the other end. */
+#ifndef SENDGOV_ADMIN_CONTROL_H
+#define SENDGOV_ADMIN_CONTROL_H
+
+#include "relay/admin/admin_state.h"
+
+#define CONTROL_LINE_MAX (64 * 1024)
+#define CONTROL_CONNECTIONS_MAX 16
+#define CONTROL_LINE_MS 30000
+
+struct control;
+
+struct control *control_new(struct admin *a);
+/* Listens where conf says; -1 and nothing changed when that is not possible. Open connections stay. */
+int control_configure(struct control *c, const struct config *config, struct err *err);
+/* Closes all connections and removes the socket. */
+void control_free(struct control **c);
+
+#endif

@@ -1,0 +1,254 @@
+#include "relay/admin/http_page.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "policy/warmup.h"
+#include "relay/admin/scrape.h"
+#include "relay/admin/usage_view.h"
+#include "relay/base/clock.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/config/units.h"
+#include "relay/front/front.h"
+#include "relay/upstream/upstream.h"
+
+#define STATUS_OK 200
+#define STATUS_UNAVAILABLE 503
+#define ROWS_MAX 256
+
+int
+page_metrics(struct admin *a, struct buf *out)
+{
+    scrape_refresh(a);
+    metrics_format(a->setup.metrics, out);
+    scrape_process(out);
+    return STATUS_OK;
+}
+
+/* That it is answered is the answer: the loop turns. */
+int
+page_live(struct admin *a, struct buf *out)
+{
+    (void)a;
+    buf_add_str(out, "live\n");
+    return STATUS_OK;
+}
+
+int
+page_ready(struct admin *a, struct buf *out)
+{
+    char reason[READY_TEXT_MAX];
+    bool ready = admin_is_ready(a, reason);
+
+    buf_printf(out, "%s\n", reason);
+    return ready ? STATUS_OK : STATUS_UNAVAILABLE;
+}
+
+int
+page_style(struct admin *a, struct buf *out)
+{
+    (void)a;
+    buf_add_str(out,
+        "body{font:15px/1.4 system-ui,sans-serif;margin:2em;max-width:70em;color:#222;background:#fff}\n"
+        "table{border-collapse:collapse;margin:0 0 1.5em}\n"
+        "th,td{text-align:left;padding:.2em 1em .2em 0;border-bottom:1px solid #ddd;vertical-align:top}\n"
+        ".n{text-align:right;font-variant-numeric:tabular-nums}\n"
+        ".bad{color:#b00020;font-weight:600}\n.good{color:#14692c}\n");
+    return STATUS_OK;
+}
+
+void
+html_add(struct buf *out, const char *text)
+{
+    for (const char *p = text ? text : ""; *p; p++) {
+        switch (*p) {
+        case '&':
+            buf_add_str(out, "&amp;");
+            break;
+        case '<':
+            buf_add_str(out, "&lt;");
+            break;
+        case '>':
+            buf_add_str(out, "&gt;");
+            break;
+        case '"':
+            buf_add_str(out, "&quot;");
+            break;
+        case '\'':
+            buf_add_str(out, "&#39;");
+            break;
+        default:
+            if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                buf_add_str(out, "?");
+            else
+                buf_add(out, p, 1);
+        }
+    }
+}
+
+/* ---- tables ---- */
+
+static void
+cell(struct buf *out, const char *text)
+{
+    buf_add_str(out, "<td>");
+    html_add(out, text);
+    buf_add_str(out, "</td>");
+}
+
+static void
+cell_u64(struct buf *out, uint64_t n)
+{
+    if (n == LIMIT_UNLIMITED)
+        buf_add_str(out, "<td class=n>unlimited</td>");
+    else
+        buf_printf(out, "<td class=n>%" PRIu64 "</td>", n);
+}
+
+static void
+cell_after(struct buf *out, int64_t ms)
+{
+    char text[UNITS_TEXT_MAX] = "not known";
+
+    if (ms == 0)
+        buf_add_str(out, "<td>now</td>");
+    else {
+        if (ms > 0)
+            units_format_duration((uint64_t)ms, text);
+        buf_printf(out, "<td>%s</td>", text);
+    }
+}
+
+static void
+add_pauses(const struct admin *a, struct buf *out)
+{
+    const struct pause *p;
+    size_t n = store_pauses(a->setup.store, &p);
+    char until[CLOCK_RFC3339_MAX], since[CLOCK_RFC3339_MAX];
+
+    if (n == 0) {
+        buf_add_str(out, "<h2>Pauses</h2><p>none</p>");
+        return;
+    }
+    buf_add_str(out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason<th>by</tr>\n");
+    for (size_t i = 0; i < n; i++) {
+        clock_format_rfc3339(p[i].since_utc_ms, since);
+        clock_format_rfc3339(p[i].until_utc_ms, until);
+        buf_printf(out, "<tr><td class=bad>%s ", limit_scope_to_str(p[i].scope));
+        html_add(out, p[i].instance);
+        buf_add_str(out, "</td>");
+        cell(out, p[i].extent == PAUSE_ALL ? "all" : "external");
+        cell(out, p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class));
+        cell(out, since);
+        cell(out, p[i].until_utc_ms ? until : "resumed by an operator");
+        cell(out, p[i].reason);
+        cell(out, p[i].actor);
+        buf_add_str(out, "</tr>\n");
+    }
+    buf_add_str(out, "</table>");
+}
+
+static void
+add_warmups(const struct admin *a, struct buf *out)
+{
+    buf_add_str(out, "<h2>Warm-up</h2><table><tr><th>route<th>schedule<th>step<th>cap per 24 h</tr>\n");
+    for (size_t i = 0; i < a->config->n_routes; i++) {
+        const struct route_conf *r = &a->config->routes[i];
+        uint32_t step = store_warmup_step(a->setup.store, r->name);
+
+        if (!r->warmup)
+            continue;
+        buf_add_str(out, "<tr>");
+        cell(out, r->name);
+        cell(out, r->warmup->name);
+        cell_u64(out, step);
+        cell_u64(out, warmup_cap(r->warmup, step));
+        buf_add_str(out, "</tr>\n");
+    }
+    buf_add_str(out, "</table>");
+}
+
+static void
+add_limits(const struct admin *a, struct buf *out)
+{
+    const struct usage *rows;
+    size_t n = usage_cache_rows(a->usage, &rows);
+
+    buf_add_str(out, "<h2>Limits</h2><table><tr><th>limit<th>scope<th>instance<th class=n>used<th class=n>cap<th>frees in</tr>\n");
+    for (size_t i = 0; i < n; i++) {
+        buf_add_str(out, "<tr>");
+        cell(out, rows[i].limit->name);
+        cell(out, limit_scope_to_str(rows[i].limit->scope));
+        cell(out, rows[i].instance);
+        cell_u64(out, rows[i].used);
+        cell_u64(out, rows[i].cap);
+        cell_after(out, rows[i].frees_after_ms);
+        buf_add_str(out, "</tr>\n");
+    }
+    buf_add_str(out, "</table>");
+}
+
+static void
+add_upstreams(const struct admin *a, struct buf *out)
+{
+    struct upstream_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
+    size_t n = upstream_status(a->setup.upstream, rows, ROWS_MAX);
+
+    buf_add_str(out, "<h2>Upstream connections</h2><table><tr><th>route<th>mailbox<th class=n>connecting<th class=n>busy"
+        "<th class=n>idle<th class=n>waiting<th>last error</tr>\n");
+    for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
+        buf_add_str(out, "<tr>");
+        cell(out, rows[i].route);
+        cell(out, rows[i].mailbox);
+        cell_u64(out, rows[i].connecting);
+        cell_u64(out, rows[i].busy);
+        cell_u64(out, rows[i].idle);
+        cell_u64(out, rows[i].waiting);
+        cell(out, rows[i].last_error);
+        buf_add_str(out, "</tr>\n");
+    }
+    buf_add_str(out, "</table>");
+    free(rows);
+}
+
+static void
+add_listeners(const struct admin *a, struct buf *out)
+{
+    struct front_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
+    size_t n = front_status(a->setup.front, rows, ROWS_MAX);
+
+    buf_add_str(out, "<h2>Listeners</h2><table><tr><th>listener<th>address<th class=n>connections</tr>\n");
+    for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
+        buf_add_str(out, "<tr>");
+        cell(out, rows[i].listener);
+        cell(out, rows[i].address);
+        cell_u64(out, rows[i].connections);
+        buf_add_str(out, "</tr>\n");
+    }
+    buf_add_str(out, "</table>");
+    free(rows);
+}
+
+int
+page_status(struct admin *a, struct buf *out)
+{
+    char reason[READY_TEXT_MAX], now[CLOCK_RFC3339_MAX];
+    bool ready = admin_is_ready(a, reason);
+
+    clock_format_rfc3339(clock_utc_ms(), now);
+    buf_add_str(out, "<!doctype html><html lang=en><head><meta charset=utf-8><title>sendgov</title>"
+        "<link rel=stylesheet href=/style.css></head><body><h1>sendgov, node ");
+    html_add(out, a->config->node);
+    buf_printf(out, "</h1><p class=%s>", ready ? "good" : "bad");
+    html_add(out, reason);
+    buf_printf(out, "</p><p>sendgovd " PACKAGE_VERSION ", configuration %s, %s</p>\n", a->config->hash, now);
+    add_pauses(a, out);
+    add_warmups(a, out);
+    add_limits(a, out);
+    add_upstreams(a, out);
+    add_listeners(a, out);
+    buf_add_str(out, "</body></html>\n");
+    return STATUS_OK;
+}

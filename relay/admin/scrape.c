@@ -1,0 +1,107 @@
+#include "relay/admin/scrape.h"
+
+#include <stdlib.h>
+
+#include "policy/warmup.h"
+#include "relay/admin/usage_view.h"
+#include "relay/base/log.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/front/front.h"
+#include "relay/upstream/upstream.h"
+
+#define ROWS_MAX 256
+
+static void
+refresh_store(struct metrics *m, const struct store *s)
+{
+    struct store_status st;
+    const struct pause *p;
+    size_t n;
+
+    store_status(s, &st);
+    metric_set(m, M_STORE_UP, st.up, NULL, NULL, NULL);
+    metric_reset(m, M_PAUSED);
+    n = store_pauses(s, &p);
+    for (size_t i = 0; i < n; i++)
+        metric_add(m, M_PAUSED, 1, limit_scope_to_str(p[i].scope), p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class), NULL);
+}
+
+static void
+refresh_front(struct metrics *m, const struct front *f)
+{
+    struct front_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
+    size_t n = front_status(f, rows, ROWS_MAX);
+
+    metric_reset(m, M_CONNECTIONS);
+    for (size_t i = 0; i < n && i < ROWS_MAX; i++)
+        metric_add(m, M_CONNECTIONS, rows[i].connections, rows[i].listener, NULL, NULL);
+    free(rows);
+}
+
+static void
+refresh_upstream(struct metrics *m, const struct upstream *u)
+{
+    struct upstream_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
+    size_t n = upstream_status(u, rows, ROWS_MAX);
+
+    metric_reset(m, M_UPSTREAM_CONNECTIONS);
+    for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
+        metric_add(m, M_UPSTREAM_CONNECTIONS, rows[i].connecting, rows[i].route, "connecting", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, rows[i].busy, rows[i].route, "busy", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, rows[i].idle, rows[i].route, "idle", NULL);
+    }
+    free(rows);
+}
+
+static void
+refresh_warmups(struct metrics *m, const struct config *c, const struct store *s)
+{
+    metric_reset(m, M_WARMUP_DAY);
+    metric_reset(m, M_WARMUP_CAP);
+    for (size_t i = 0; i < c->n_routes; i++) {
+        const struct route_conf *r = &c->routes[i];
+        uint32_t step;
+
+        if (!r->warmup)
+            continue;
+        step = store_warmup_step(s, r->name);
+        metric_set(m, M_WARMUP_DAY, step, r->name, NULL, NULL);
+        metric_set(m, M_WARMUP_CAP, (double)warmup_cap(r->warmup, step), r->name, NULL, NULL);
+    }
+}
+
+/* Route, mailbox and client only: senders would put addresses of people into labels. */
+static void
+refresh_limits(struct metrics *m, const struct usage_cache *cache)
+{
+    const struct usage *rows;
+    size_t n = usage_cache_rows(cache, &rows);
+
+    metric_reset(m, M_LIMIT);
+    metric_reset(m, M_LIMIT_USED);
+    metric_reset(m, M_LIMIT_REMAINING);
+    for (size_t i = 0; i < n; i++) {
+        const struct usage *u = &rows[i];
+        const char *scope = limit_scope_to_str(u->limit->scope);
+
+        if (u->limit->scope > SCOPE_CLIENT || u->cap == LIMIT_UNLIMITED)
+            continue;
+        metric_set(m, M_LIMIT, (double)u->cap, u->limit->name, scope, u->instance);
+        metric_set(m, M_LIMIT_USED, (double)u->used, u->limit->name, scope, u->instance);
+        metric_set(m, M_LIMIT_REMAINING, u->cap > u->used ? (double)(u->cap - u->used) : 0, u->limit->name, scope, u->instance);
+    }
+}
+
+void
+scrape_refresh(struct admin *a)
+{
+    struct metrics *m = a->setup.metrics;
+
+    refresh_store(m, a->setup.store);
+    refresh_front(m, a->setup.front);
+    refresh_upstream(m, a->setup.upstream);
+    refresh_warmups(m, a->config, a->setup.store);
+    refresh_limits(m, a->usage);
+    metric_add(m, M_LOG_DROPPED, (double)log_dropped() - metric_get(m, M_LOG_DROPPED, NULL, NULL, NULL), NULL, NULL, NULL);
+}

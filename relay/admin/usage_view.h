@@ -1,0 +1,34 @@
+/* usage_view: which counters are worth showing, and how they stood a moment ago.
+ *
+ * A limit has a counter for each instance of its scope. Routes, mailboxes and clients are known from the configuration; of
+ * senders and sender domains only those the configuration names, because what came by is not enumerable (and addresses
+ * must not become metric labels). */
+#ifndef SENDGOV_ADMIN_USAGE_VIEW_H
+#define SENDGOV_ADMIN_USAGE_VIEW_H
+
+#include "relay/admin/admin_state.h"
+#include "relay/store/store.h"
+
+#define USAGE_MAX 1000 /* rows of one answer */
+
+struct usage_filter {
+    enum limit_scope scope;  /* SCOPE_COUNT: any */
+    const char *instance;    /* NULL: any. For a sender scope this is taken as it is */
+    bool senders;            /* sender scopes too */
+    bool warmup_only;
+};
+
+/* Fills in limit, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out: there were more. */
+size_t usage_list(const struct config *c, const struct store *s, const struct usage_filter *filter,
+    struct usage **rows_out, bool *cut_out);
+
+/* The answer of the last question, asked again every 1.5 s for metrics and the status page, while there is an HTTP server. */
+struct usage_cache;
+struct usage_cache *usage_cache_new(struct admin *a);
+void usage_cache_free(struct usage_cache **c);
+/* A new configuration: forget, ask anew. */
+void usage_cache_reset(struct usage_cache *c);
+/* Rows not older than 15 s, valid until the next turn; 0 when there are none. */
+size_t usage_cache_rows(const struct usage_cache *c, const struct usage **rows_out);
+
+#endif

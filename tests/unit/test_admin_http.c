@@ -1,0 +1,288 @@
+/* The HTTP side: what each path answers, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/admin/admin_state.h"
+#include "relay/admin/http.h"
+#include "relay/admin/http_conns.h"
+#include "relay/admin/http_host.h"
+#include "relay/admin/http_page.h"
+#include "tests/unit/admin_fakes.h"
+
+static char reply[256 * 1024];
+
+static int
+dial(struct fixture *f)
+{
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons((uint16_t)http_port(f->admin->http))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    inet_pton(AF_INET, "127.0.0.1", &sin.sin_addr);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static int
+get(struct fixture *f, const char *request)
+{
+    int fd = dial(f), status = 0;
+
+    assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+    fixture_read(f, fd, reply, sizeof(reply), true);
+    close(fd);
+    if (sscanf(reply, "HTTP/1.%*d %d", &status) != 1)
+        return 0;
+    return status;
+}
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+static void
+expect_text(const char *words)
+{
+    if (!strstr(reply, words))
+        fail_msg("\"%s\" is not in: %s", words, reply);
+}
+
+static void
+test_live_and_ready(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    assert_int_equal(get(&f, GET("/live")), 200);
+    expect_text("\r\n\r\nlive\n");
+    assert_int_equal(get(&f, GET("/ready")), 200);
+    expect_text("\r\n\r\nready\n");
+    fake.n_pauses = 1; /* a pause changes nothing: internal mail flows */
+    assert_int_equal(get(&f, GET("/ready")), 200);
+    fake.store.up = false;
+    fake.store.error = STORE_DOWN;
+    assert_int_equal(get(&f, GET("/ready")), 503);
+    expect_text("Redis gives no decision");
+    assert_int_equal(get(&f, GET("/live")), 200);
+    fake.store.up = true;
+    admin_set_draining(f.admin);
+    assert_int_equal(get(&f, GET("/ready")), 503);
+    expect_text("draining");
+    fixture_close(&f);
+}
+
+static void
+test_metrics(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    fake.pauses[0].class = CLASS_BLOCK_TENANT;
+    fake.n_pauses = 1;
+    for (int i = 0; i < 5; i++)
+        loop_turn(f.loop, 10); /* the counters are asked for */
+    assert_int_equal(get(&f, GET("/metrics")), 200);
+    expect_text("Content-Type: text/plain; version=0.0.4");
+    expect_text("sendgov_store_up 1");
+    expect_text("sendgov_paused{scope=\"route\",class=\"block-tenant\"} 1");
+    expect_text("sendgov_connections{listener=\"apps\"} 7");
+    expect_text("sendgov_upstream_connections{route=\"contoso\",state=\"busy\"} 1");
+    expect_text("sendgov_warmup_day{route=\"contoso\"} 2");
+    expect_text("sendgov_warmup_cap{route=\"contoso\"} 70");
+    expect_text("sendgov_limit{limit=\"warmup\",scope=\"route\",instance=\"contoso\"} 70");
+    expect_text("sendgov_limit_used{limit=\"mailbox-minute\",scope=\"mailbox\",instance=\"relay@contoso.com\"} 12");
+    expect_text("sendgov_limit_remaining{limit=\"erp-burst\",scope=\"client\",instance=\"erp\"} 88");
+    expect_text("process_start_time_seconds ");
+    assert_null(strstr(reply, "per-sender")); /* senders are people */
+    fake.n_pauses = 0;
+    assert_int_equal(get(&f, GET("/metrics")), 200);
+    assert_null(strstr(reply, "block-tenant"));
+    fixture_close(&f);
+}
+
+static void
+test_status_page(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    fake.n_pauses = 1;
+    snprintf(fake.pauses[0].reason, PAUSE_TEXT_MAX, "\"><img src=x onerror='alert(1)'>");
+    assert_int_equal(get(&f, GET("/")), 200);
+    expect_text("Content-Security-Policy: default-src 'none'");
+    expect_text("X-Content-Type-Options: nosniff");
+    expect_text("Content-Type: text/html");
+    expect_text("&lt;script&gt;alert(1)&lt;/script&gt;");
+    expect_text("&quot;&gt;&lt;img src=x onerror=&#39;");
+    assert_null(strstr(reply, "<script"));
+    assert_null(strstr(reply, "<img"));
+    assert_int_equal(get(&f, GET("/style.css")), 200);
+    fixture_close(&f);
+}
+
+static void
+test_refusals(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    assert_int_equal(get(&f, GET("/nothing")), 404);
+    assert_int_equal(get(&f, GET("/../etc/passwd")), 404);
+    assert_int_equal(get(&f, GET("//metrics")), 404);
+    assert_int_equal(get(&f, GET("/%6detrics")), 404);
+    assert_int_equal(get(&f, GET("/live?x=1")), 200);
+    assert_int_equal(get(&f, "GET /live HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 403);
+    assert_int_equal(get(&f, "GET /live HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n"), 403);
+    assert_int_equal(get(&f, "GET http://evil.example/live HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404);
+    assert_int_equal(get(&f, "GET /live HTTP/1.0\r\n\r\n"), 200);
+    assert_int_equal(get(&f, "POST /live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"), 405);
+    expect_text("Allow: GET, HEAD");
+    assert_int_equal(get(&f, "DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n"), 405);
+    assert_true(get(&f, "POST /live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello") >= 400);
+    assert_true(get(&f, "PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n") >= 400);
+    fixture_close(&f);
+}
+
+static void
+test_head_has_no_body(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    assert_int_equal(get(&f, "HEAD /live HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200);
+    assert_string_equal(strstr(reply, "\r\n\r\n"), "\r\n\r\n");
+    fixture_close(&f);
+}
+
+static void
+test_garbage(void **state)
+{
+    struct fixture f;
+    char huge[HTTP_HEADERS_MAX * 2 + 128];
+    size_t n;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    assert_true(get(&f, "GET /live\r\n\r\n") != 200);
+    assert_true(get(&f, "\x16\x03\x01\x02hello\r\n\r\n") != 200);
+    n = (size_t)snprintf(huge, sizeof(huge), "GET /live HTTP/1.1\r\nHost: localhost\r\nX: ");
+    memset(huge + n, 'x', HTTP_HEADERS_MAX * 2);
+    memcpy(huge + n + HTTP_HEADERS_MAX * 2, "\r\n\r\n", 5);
+    assert_true(get(&f, huge) != 200);
+    assert_int_equal(get(&f, GET("/live")), 200);
+    fixture_close(&f);
+}
+
+/* A flood of silent connections fills the seats and no more; when they go, the next is served. */
+static void
+test_connection_limit(void **state)
+{
+    enum { FLOOD = HTTP_CONNECTIONS_MAX + 20 };
+    struct fixture f;
+    int fds[FLOOD];
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    for (int i = 0; i < FLOOD; i++)
+        fds[i] = dial(&f); /* all before the loop turns: one batch of accepts */
+    for (int i = 0; i < 10; i++)
+        loop_turn(f.loop, 10);
+    assert_int_equal(http_connections(f.admin->http), HTTP_CONNECTIONS_MAX);
+    for (int i = 0; i < FLOOD; i++)
+        close(fds[i]);
+    assert_int_equal(get(&f, GET("/live")), 200);
+    for (int i = 0; i < 40 && http_connections(f.admin->http) > 0; i++)
+        loop_turn(f.loop, 50);
+    assert_int_equal(http_connections(f.admin->http), 0);
+    fixture_close(&f);
+}
+
+static void
+test_address_in_use(void **state)
+{
+    struct fixture f;
+    struct err err;
+    char address[64];
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    snprintf(address, sizeof(address), "127.0.0.1:%u", http_port(f.admin->http));
+    assert_null(http_open(f.admin, address, &err));
+    assert_null(http_open(f.admin, "localhost", &err));
+    f.config.admin.http = address; /* a reload that cannot have its address leaves the old one */
+    assert_int_equal(admin_configure(f.admin, &f.config, &err), -1);
+    assert_int_equal(get(&f, GET("/live")), 200);
+    f.config.admin.http = NULL;
+    assert_int_equal(admin_configure(f.admin, &f.config, &err), 0);
+    assert_null(f.admin->http);
+    fixture_close(&f);
+}
+
+static bool
+is_ours(const char *header, const char *configured, const char *local)
+{
+    return http_host_is_ours(span_str(header), span_str(configured), span_str(local));
+}
+
+static void
+test_host(void **state)
+{
+    (void)state;
+    assert_true(is_ours("localhost", "127.0.0.1", ""));
+    assert_true(is_ours("LOCALHOST:9825", "127.0.0.1", ""));
+    assert_true(is_ours("127.0.0.1:9825", "127.0.0.1", ""));
+    assert_true(is_ours("127.9.9.9", "127.0.0.1", ""));
+    assert_true(is_ours("[::1]:9825", "127.0.0.1", ""));
+    assert_true(is_ours("192.0.2.7:9825", "0.0.0.0", "192.0.2.7"));
+    assert_false(is_ours("192.0.2.8:9825", "0.0.0.0", "192.0.2.7"));
+    assert_false(is_ours("", "127.0.0.1", ""));
+    assert_false(is_ours("[::1", "127.0.0.1", ""));
+    assert_false(is_ours("localhost:http", "127.0.0.1", ""));
+    assert_false(is_ours("localhost.evil.example", "127.0.0.1", ""));
+    assert_false(is_ours("127.0.0.1@evil.example", "127.0.0.1", ""));
+}
+
+static void
+test_html(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    buf_init(&out);
+    html_add(&out, "a<b>&\"'\x01\x7f");
+    html_add(&out, NULL);
+    assert_string_equal(buf_span(&out).p, "a&lt;b&gt;&amp;&quot;&#39;??");
+    buf_fini(&out);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_live_and_ready),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_status_page),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_head_has_no_body),
+        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_connection_limit),
+        cmocka_unit_test(test_address_in_use),
+        cmocka_unit_test(test_host),
+        cmocka_unit_test(test_html),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
