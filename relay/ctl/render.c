@@ -1,0 +1,263 @@
+/* The daemon's answers as short tables. The fields are those of relay/admin/command_show.c. */
+#include <string.h>
+
+#include "relay/ctl/ctl.h"
+#include "relay/ctl/grid.h"
+#include "relay/ctl/json_get.h"
+
+/* "2026-11-24T03:04:05.678Z" without the fraction; "-" for none. */
+#define TIME_TEXT_MAX 40
+static const char *
+time_text(const json_t *o, const char *key, char out[TIME_TEXT_MAX])
+{
+    const char *s = get_text(o, key);
+
+    if (strlen(s) < 19)
+        snprintf(out, TIME_TEXT_MAX, "-");
+    else
+        snprintf(out, TIME_TEXT_MAX, "%.10s %.8sZ", s, s + 11);
+    return out;
+}
+
+static size_t
+print_or(struct ctl *c, struct grid *g, const char *none)
+{
+    size_t n = grid_print(g, c->out);
+
+    if (n == 0)
+        fprintf(c->out, "%s\n", none);
+    grid_fini(g);
+    return n;
+}
+
+/* ---- tables ---- */
+
+static void
+print_pauses(struct ctl *c, const json_t *list, const char *none)
+{
+    const char *const headings[] = {"SCOPE", "INSTANCE", "MAIL", "CAUSE", "SINCE", "UNTIL", "BY", "REASON", NULL};
+    char since[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
+    struct grid g;
+    size_t i;
+    json_t *p;
+
+    grid_init(&g, headings);
+    json_array_foreach(list, i, p) {
+        grid_add(&g, "%s", get_text(p, "scope"));
+        grid_add(&g, "%s", get_text(p, "instance"));
+        grid_add(&g, "%s", get_text(p, "extent"));
+        grid_add(&g, "%s", get_text(p, "class"));
+        grid_add(&g, "%s", time_text(p, "since", since));
+        grid_add(&g, "%s", has_value(p, "until") ? time_text(p, "until", until) : "resumed");
+        grid_add(&g, "%s", get_text(p, "actor"));
+        grid_add(&g, "%s", get_text(p, "reason"));
+    }
+    print_or(c, &g, none);
+}
+
+static void
+print_upstreams(struct ctl *c, const json_t *list, const char *none)
+{
+    const char *const headings[] = {"ROUTE", "MAILBOX", ">CONNECTING", ">BUSY", ">IDLE", ">WAITING", ">LIMIT", "NEXT TRY", "LAST ERROR", NULL};
+    const char *const counts[] = {"connecting", "busy", "idle", "waiting", "limit"};
+    char after[AFTER_TEXT_MAX];
+    struct grid g;
+    size_t i;
+    json_t *u;
+
+    grid_init(&g, headings);
+    json_array_foreach(list, i, u) {
+        grid_add(&g, "%s", get_text(u, "route"));
+        grid_add(&g, "%s", get_text(u, "mailbox"));
+        for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++)
+            grid_add(&g, "%lld", get_number(u, counts[k]));
+        grid_add(&g, "%s", after_text(get_number(u, "backoff_ms"), after));
+        grid_add(&g, "%s", get_text(u, "last_error"));
+    }
+    print_or(c, &g, none);
+}
+
+static void
+print_listeners(struct ctl *c, const json_t *list)
+{
+    const char *const headings[] = {"LISTENER", "ADDRESS", ">CONNECTIONS", NULL};
+    struct grid g;
+    size_t i;
+    json_t *l;
+
+    grid_init(&g, headings);
+    json_array_foreach(list, i, l) {
+        grid_add(&g, "%s", get_text(l, "listener"));
+        grid_add(&g, "%s", get_text(l, "address"));
+        grid_add(&g, "%lld", get_number(l, "connections"));
+    }
+    print_or(c, &g, "no listeners");
+}
+
+static void
+print_steps(struct ctl *c, const json_t *list)
+{
+    const char *const headings[] = {"WARM-UP", "SCHEDULE", ">STEP", ">CAP/24H", NULL};
+    char cap[NUMBER_TEXT_MAX];
+    struct grid g;
+    size_t i;
+    json_t *w;
+
+    grid_init(&g, headings);
+    json_array_foreach(list, i, w) {
+        grid_add(&g, "%s", get_text(w, "route"));
+        grid_add(&g, "%s", get_text(w, "schedule"));
+        grid_add(&g, "%lld", get_number(w, "step"));
+        grid_add(&g, "%s", number_text(w, "cap", cap));
+    }
+    if (grid_print(&g, c->out) > 0)
+        fputc('\n', c->out);
+    grid_fini(&g);
+}
+
+/* ---- status ---- */
+
+static void
+print_store(struct ctl *c, const json_t *s)
+{
+    long long closed = get_number(s, "closed_for_ms");
+    char after[AFTER_TEXT_MAX];
+
+    if (get_bool(s, "up"))
+        fprintf(c->out, "redis      up, %lld node%s%s\n", get_number(s, "nodes"), get_number(s, "nodes") == 1 ? "" : "s",
+            get_bool(s, "limits_differ") ? "; nodes have different limits, the lowest are in force" : "");
+    else
+        fprintf(c->out, "redis      DOWN: %s%s%s; nothing leaves\n", get_text(s, "error"), get_text(s, "detail")[0] ? ": " : "",
+            get_text(s, "detail"));
+    if (closed != 0)
+        fprintf(c->out, "counters   LOST: nothing leaves for %s; sendgovctl open --reason TEXT if they can be trusted\n",
+            closed < 0 ? "a time not known" : after_text(closed, after));
+}
+
+void
+render_status(struct ctl *c, const json_t *a)
+{
+    const json_t *pauses = json_object_get(a, "pauses");
+    char up[AFTER_TEXT_MAX];
+
+    fprintf(c->out, "node       %s, sendgovd %s, up %s\n", get_text(a, "node"), get_text(a, "version"),
+        after_text(get_number(a, "uptime_ms") + 1, up));
+    fprintf(c->out, "state      %s\n", get_text(a, "reason"));
+    print_store(c, json_object_get(a, "store"));
+    fprintf(c->out, "config     %s, hash %s\n", get_text(a, "config_file"), get_text(a, "config_hash"));
+    fprintf(c->out, "messages   %lld under way\n\n", get_number(a, "messages_in_flight"));
+    if (json_array_size(pauses) > 0) {
+        print_pauses(c, pauses, "");
+        fputc('\n', c->out);
+    }
+    print_steps(c, json_object_get(a, "warmups"));
+    print_upstreams(c, json_object_get(a, "upstreams"), "no upstream pools");
+    fputc('\n', c->out);
+    print_listeners(c, json_object_get(a, "listeners"));
+}
+
+/* ---- the other questions ---- */
+
+void
+render_limits(struct ctl *c, const json_t *a)
+{
+    const char *const headings[] = {"LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", NULL};
+    char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[AFTER_TEXT_MAX];
+    struct grid g;
+    size_t i;
+    json_t *l;
+
+    grid_init(&g, headings);
+    json_array_foreach(json_object_get(a, "limits"), i, l) {
+        long long period = get_number(l, "period_ms");
+
+        grid_add(&g, "%s", get_text(l, "limit"));
+        grid_add(&g, "%s", get_text(l, "scope"));
+        grid_add(&g, "%s", get_text(l, "instance"));
+        grid_add(&g, "%lld", get_number(l, "used"));
+        grid_add(&g, "%s", number_text(l, "cap", cap));
+        grid_add(&g, "%s", get_text(l, "unit"));
+        grid_add(&g, "%s", period ? after_text(period, per) : "");
+        grid_add(&g, "%s", after_text(get_number(l, "frees_after_ms"), after));
+    }
+    print_or(c, &g, "no limits");
+}
+
+void
+render_warmup(struct ctl *c, const json_t *a)
+{
+    const char *const headings[] = {"ROUTE", "SCHEDULE", ">STEP", ">USED", ">CAP/24H", ">CAP/H", ">PEAK", ">NEEDED", ">NEXT CAP", "STATE", NULL};
+    char cap[NUMBER_TEXT_MAX], hour[NUMBER_TEXT_MAX], next[NUMBER_TEXT_MAX];
+    struct grid g;
+    size_t i;
+    json_t *w;
+
+    grid_init(&g, headings);
+    json_array_foreach(json_object_get(a, "warmups"), i, w) {
+        grid_add(&g, "%s", get_text(w, "route"));
+        grid_add(&g, "%s", get_text(w, "schedule"));
+        grid_add(&g, "%lld", get_number(w, "step"));
+        grid_add(&g, "%lld", get_number(w, "used"));
+        grid_add(&g, "%s", number_text(w, "cap", cap));
+        grid_add(&g, "%s", number_text(w, "hour_cap", hour));
+        grid_add(&g, "%lld", get_number(w, "peak"));
+        grid_add(&g, "%lld", get_number(w, "peak_needed"));
+        grid_add(&g, "%s", number_text(w, "next_cap", next));
+        grid_add(&g, "%s", get_bool(w, "held") ? "held today: a reply was not clean"
+            : get_number(w, "peak") >= get_number(w, "peak_needed") ? "advances at 00:00 UTC" : "advances when PEAK reaches NEEDED");
+    }
+    print_or(c, &g, "no route warms up");
+}
+
+void
+render_pauses(struct ctl *c, const json_t *a)
+{
+    print_pauses(c, json_object_get(a, "pauses"), "nothing is paused");
+}
+
+void
+render_upstreams(struct ctl *c, const json_t *a)
+{
+    print_upstreams(c, json_object_get(a, "upstreams"), "no upstream pools");
+}
+
+void
+render_config(struct ctl *c, const json_t *a)
+{
+    fprintf(c->out, "# %s, hash %s\n%s", get_text(a, "file"), get_text(a, "hash"), get_text(a, "dump"));
+}
+
+void
+render_paused(struct ctl *c, const json_t *a)
+{
+    char until[TIME_TEXT_MAX];
+
+    fprintf(c->out, "paused: %s mail of %s %s, until %s\n", get_text(a, "extent"), get_text(a, "scope"), get_text(a, "instance"),
+        has_value(a, "until") ? time_text(a, "until", until) : "somebody resumes it");
+}
+
+void
+render_resumed(struct ctl *c, const json_t *a)
+{
+    fprintf(c->out, get_bool(a, "resumed") ? "resumed\n" : "was not paused\n");
+}
+
+void
+render_opened(struct ctl *c, const json_t *a)
+{
+    (void)a;
+    fprintf(c->out, "opened: the counters are trusted\n");
+}
+
+void
+render_reloaded(struct ctl *c, const json_t *a)
+{
+    fprintf(c->out, "reloaded, configuration hash %s\n", get_text(a, "hash"));
+}
+
+void
+render_draining(struct ctl *c, const json_t *a)
+{
+    (void)a;
+    fprintf(c->out, "draining; sendgovd exits when it is done\n");
+}

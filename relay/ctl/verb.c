@@ -1,0 +1,339 @@
+/* The table of verbs, and the command line: global options anywhere, then the verb, then its options and operands in
+ * any order; "--" ends options. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "relay/base/nearest.h"
+#include "relay/ctl/ctl.h"
+
+#define SCOPES "route|mailbox|client|sender|sender_domain"
+#define OPT_SCOPE {"scope", SCOPES, "what to stop or resume", true}
+#define OPT_INSTANCE {"instance", "NAME", "which one of that scope", true}
+#define OPT_REASON {"reason", "TEXT", "why; lands in the log with who", true}
+
+static const struct verb verbs[] = {
+    {"status", NULL, false, "status", NULL, 0, 0, {{0}}, ctl_ask, render_status, "the node at a glance"},
+    {"limits", "show", true, "limits", NULL, 0, 0,
+        {{"scope", SCOPES, "only limits of this scope", false}, {"instance", "NAME", "only this instance", false}},
+        ctl_ask, render_limits, "each limit: used, cap in force, when it frees"},
+    {"warmup", "show", true, "warmup", NULL, 0, 0, {{"route", "NAME", "only this route", false}},
+        ctl_ask, render_warmup, "each route's step, cap and peak of today"},
+    {"warmup", "plan", false, NULL, NULL, 0, 0,
+        {{"schedule", "NAME", "a schedule of the configuration", false}, {"first", "N", "cap of day 1", false},
+            {"growth", "G", "factor per day, e.g. 1.4", false}, {"ceiling", "N", "no day above", false},
+            {"table", "A,B,C", "caps day by day", false}, {"days", "N", "how many days to print", false},
+            {"licences", "N", "ceiling from the tenant's licences", false}},
+        plan_run, NULL, "the curve day by day (offline)"},
+    {"pauses", NULL, false, "pauses", NULL, 0, 0, {{0}}, ctl_ask, render_pauses, "the pauses in force"},
+    {"pause", NULL, false, "pause", NULL, 0, 0,
+        {OPT_SCOPE, OPT_INSTANCE, OPT_REASON, {"for", "TIME", "how long, e.g. 30min; else until resumed", false},
+            {"external", NULL, "only external mail (default)", false}, {"all", NULL, "internal mail too", false}},
+        ctl_ask, render_paused, "stop mail on all nodes"},
+    {"resume", NULL, false, "resume", NULL, 0, 0, {OPT_SCOPE, OPT_INSTANCE, OPT_REASON}, ctl_ask, render_resumed,
+        "end a pause on all nodes"},
+    {"open", NULL, false, "open", NULL, 0, 0, {OPT_REASON}, ctl_ask, render_opened,
+        "trust the counters although Redis lost memory"},
+    {"upstreams", NULL, false, "upstreams", NULL, 0, 0, {{0}}, ctl_ask, render_upstreams, "connections towards the upstreams"},
+    {"classify", NULL, false, NULL, "TEXT|-", 1, 1, {{"route", "NAME", "whose reply table; needed when there are several", false}},
+        classify_run, NULL, "what a reply of the upstream means (offline)"},
+    {"check-config", NULL, false, NULL, "[FILE]", 0, 1, {{0}}, check_config_run, NULL, "check a configuration file (offline)"},
+    {"config", NULL, false, "config", NULL, 0, 0, {{0}}, ctl_ask, render_config, "the configuration in force"},
+    {"reload", NULL, false, "reload", NULL, 0, 0, {{0}}, ctl_ask, render_reloaded, "apply the configuration file"},
+    {"drain", NULL, false, "drain", NULL, 0, 0, {{0}}, ctl_ask, render_draining, "finish what is under way, then exit"},
+    {"passwd", NULL, false, NULL, "LOGIN", 1, 1, {{0}}, passwd_run, NULL, "a line for the users file (offline)"},
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+const struct verb *
+verb_table(size_t *n_out)
+{
+    *n_out = N_VERBS;
+    return verbs;
+}
+
+/* ---- words for people ---- */
+
+enum ctl_exit
+ctl_fail(const struct ctl *c, enum ctl_exit code, const char *fmt, ...)
+{
+    va_list ap;
+
+    fprintf(c->err, "sendgovctl: ");
+    va_start(ap, fmt);
+    vfprintf(c->err, fmt, ap);
+    va_end(ap);
+    fputc('\n', c->err);
+    return code;
+}
+
+static void
+print_verb(const struct verb *v, FILE *out)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), v->word2_implied ? "%s [%s]" : v->word2 ? "%s %s" : "%s", v->word, v->word2);
+    fprintf(out, "  %-14s %s%s%s\n", name, v->operands ? v->operands : "", v->operands ? "  " : "", v->help);
+    for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++)
+        fprintf(out, "      --%s %s  %s\n", v->options[i].name, v->options[i].value ? v->options[i].value : "", v->options[i].help);
+}
+
+static enum ctl_exit
+print_help(FILE *out)
+{
+    fprintf(out,
+        "usage: sendgovctl [-s SOCKET] [-c CONFIG] [--json] VERB [OPTION ...]\n"
+        "  -s, --socket SOCKET  control socket of the daemon; default " SENDGOV_RUNDIR "/control\n"
+        "  -c, --config CONFIG  configuration file; default " SENDGOV_SYSCONFDIR "/sendgov.yaml\n"
+        "      --json           machine-readable output\n"
+        "  -V, --version        -h, --help\n"
+        "exit: 0 ok, 1 refused, 2 usage, 3 no daemon\n\nverbs:\n");
+    for (size_t i = 0; i < N_VERBS; i++)
+        print_verb(&verbs[i], out);
+    return CTL_OK;
+}
+
+/* ---- parsing ---- */
+
+struct parser {
+    struct ctl *c;
+    int argc, at;
+    char **argv;
+    bool options_ended;
+    const char *first_word; /* seen, the second is still to come */
+    enum ctl_exit code;
+    bool done;              /* --help, --version, or an error: code says which */
+};
+
+static void
+stop(struct parser *p, enum ctl_exit code)
+{
+    p->done = true;
+    p->code = code;
+}
+
+/* What follows '=' or the next argument. */
+static const char *
+take_value(struct parser *p, const char *name, const char *inline_value)
+{
+    if (inline_value)
+        return inline_value;
+    if (p->at < p->argc)
+        return p->argv[p->at++];
+    stop(p, ctl_fail(p->c, CTL_USAGE, "--%s needs a value", name));
+    return NULL;
+}
+
+static bool
+is_name(const char *given, size_t n, const char *name)
+{
+    return strlen(name) == n && memcmp(given, name, n) == 0;
+}
+
+static bool
+parse_global(struct parser *p, const char *name, size_t n, const char *value)
+{
+    if (is_name(name, n, "socket"))
+        p->c->socket = take_value(p, "socket", value);
+    else if (is_name(name, n, "config"))
+        p->c->config_file = take_value(p, "config", value);
+    else if (is_name(name, n, "json"))
+        p->c->json = true;
+    else if (is_name(name, n, "help"))
+        stop(p, print_help(p->c->out));
+    else if (is_name(name, n, "version"))
+        stop(p, fprintf(p->c->out, "sendgovctl %s\n", PACKAGE_VERSION) > 0 ? CTL_OK : CTL_REFUSED);
+    else
+        return false;
+    return true;
+}
+
+static void
+refuse_option(struct parser *p, const char *name, size_t n)
+{
+    const struct verb *v = p->c->verb;
+    const char *known[VERB_OPTIONS_MAX], *near;
+    size_t n_known = 0;
+
+    for (; v && n_known < VERB_OPTIONS_MAX && v->options[n_known].name; n_known++)
+        known[n_known] = v->options[n_known].name;
+    near = nearest_word(span_of(name, n), known, n_known);
+    if (!v)
+        stop(p, ctl_fail(p->c, CTL_USAGE, "there is no option --%.*s before a verb; sendgovctl --help lists them", (int)n, name));
+    else if (near)
+        stop(p, ctl_fail(p->c, CTL_USAGE, "%s has no option --%.*s; did you mean --%s?", v->word, (int)n, name, near));
+    else
+        stop(p, ctl_fail(p->c, CTL_USAGE, "%s has no option --%.*s; sendgovctl --help lists them", v->word, (int)n, name));
+}
+
+static void
+parse_verb_option(struct parser *p, const char *name, size_t n, const char *value)
+{
+    const struct verb *v = p->c->verb;
+
+    for (size_t i = 0; v && i < VERB_OPTIONS_MAX && v->options[i].name; i++) {
+        const struct verb_option *o = &v->options[i];
+
+        if (!is_name(name, n, o->name))
+            continue;
+        if (p->c->options[i])
+            stop(p, ctl_fail(p->c, CTL_USAGE, "--%s is given twice", o->name));
+        else if (o->value)
+            p->c->options[i] = take_value(p, o->name, value);
+        else if (value)
+            stop(p, ctl_fail(p->c, CTL_USAGE, "--%s takes no value", o->name));
+        else
+            p->c->options[i] = "";
+        return;
+    }
+    refuse_option(p, name, n);
+}
+
+static const struct verb *
+find_verb(const char *word, const char *word2)
+{
+    for (size_t i = 0; i < N_VERBS; i++) {
+        if (strcmp(verbs[i].word, word) != 0)
+            continue;
+        if (!verbs[i].word2 || (word2 ? strcmp(verbs[i].word2, word2) == 0 : verbs[i].word2_implied))
+            return &verbs[i];
+    }
+    return NULL;
+}
+
+static void
+refuse_verb(struct parser *p, const char *word)
+{
+    const char *known[N_VERBS], *near;
+
+    for (size_t i = 0; i < N_VERBS; i++)
+        known[i] = verbs[i].word;
+    near = nearest_word(span_str(word), known, N_VERBS);
+    if (near)
+        stop(p, ctl_fail(p->c, CTL_USAGE, "there is no verb \"%s\"; did you mean \"%s\"?", word, near));
+    else
+        stop(p, ctl_fail(p->c, CTL_USAGE, "there is no verb \"%s\"; sendgovctl --help lists them", word));
+}
+
+/* The second word of a verb stands right after the first. */
+static void
+parse_verb(struct parser *p, const char *word)
+{
+    const char *next = p->at < p->argc && p->argv[p->at][0] != '-' ? p->argv[p->at] : NULL;
+    const struct verb *v = find_verb(word, next);
+
+    if (v && v->word2 && next)
+        p->at++;
+    else if (!v && next && find_verb(word, NULL)) {
+        stop(p, ctl_fail(p->c, CTL_USAGE, "%s has no \"%s\"; sendgovctl --help lists what there is", word, next));
+        return;
+    }
+    p->c->verb = v;
+    if (!v)
+        refuse_verb(p, word);
+}
+
+static void
+parse_word(struct parser *p, const char *word)
+{
+    if (!p->c->verb)
+        parse_verb(p, word);
+    else if (p->c->n_operands < p->c->verb->operands_most)
+        p->c->operands[p->c->n_operands++] = word;
+    else
+        stop(p, ctl_fail(p->c, CTL_USAGE, "%s: \"%s\" is one argument too many", p->c->verb->word, word));
+}
+
+static void
+parse_short(struct parser *p, const char *arg)
+{
+    const char *const longs[][2] = {{"s", "socket"}, {"c", "config"}, {"h", "help"}, {"V", "version"}};
+
+    for (size_t i = 0; i < sizeof(longs) / sizeof(longs[0]); i++) {
+        if (arg[1] == longs[i][0][0]) {
+            parse_global(p, longs[i][1], strlen(longs[i][1]), arg[2] ? arg + 2 : NULL);
+            return;
+        }
+    }
+    stop(p, ctl_fail(p->c, CTL_USAGE, "there is no option %s; sendgovctl --help lists them", arg));
+}
+
+static void
+parse_one(struct parser *p)
+{
+    const char *arg = p->argv[p->at++], *equals;
+    size_t n;
+
+    if (p->options_ended || arg[0] != '-' || arg[1] == '\0') {
+        parse_word(p, arg);
+        return;
+    }
+    if (strcmp(arg, "--") == 0) {
+        p->options_ended = true;
+        return;
+    }
+    if (arg[1] != '-') {
+        parse_short(p, arg);
+        return;
+    }
+    equals = strchr(arg, '=');
+    n = equals ? (size_t)(equals - arg) - 2 : strlen(arg + 2);
+    if (!parse_global(p, arg + 2, n, equals ? equals + 1 : NULL))
+        parse_verb_option(p, arg + 2, n, equals ? equals + 1 : NULL);
+}
+
+enum ctl_exit
+ctl_main(int argc, char **argv, FILE *out, FILE *err)
+{
+    struct ctl c = {.out = out, .err = err};
+    struct parser p = {.c = &c, .argc = argc, .at = 1, .argv = argv};
+
+    while (!p.done && p.at < p.argc)
+        parse_one(&p);
+    if (p.done)
+        return p.code;
+    if (!c.verb) {
+        ctl_fail(&c, CTL_USAGE, "what shall be done? name a verb");
+        print_help(err);
+        return CTL_USAGE;
+    }
+    if (c.n_operands < c.verb->operands_least)
+        return ctl_fail(&c, CTL_USAGE, "%s needs %s", c.verb->word, c.verb->operands);
+    for (size_t i = 0; i < VERB_OPTIONS_MAX && c.verb->options[i].name; i++) {
+        const struct verb_option *o = &c.verb->options[i];
+
+        if (o->required && !c.options[i])
+            return ctl_fail(&c, CTL_USAGE, "%s needs --%s %s (%s)", c.verb->word, o->name, o->value, o->help);
+    }
+    return c.verb->run(&c);
+}
+
+/* ---- for the verbs ---- */
+
+const char *
+ctl_option(const struct ctl *c, const char *name)
+{
+    for (size_t i = 0; i < VERB_OPTIONS_MAX && c->verb->options[i].name; i++) {
+        if (strcmp(c->verb->options[i].name, name) == 0)
+            return c->options[i];
+    }
+    return NULL;
+}
+
+bool
+ctl_print_json(const struct ctl *c, const json_t *o)
+{
+    if (!c->json)
+        return false;
+    json_dumpf(o, c->out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    fputc('\n', c->out);
+    return true;
+}
+
+const char *
+ctl_config_file(const struct ctl *c)
+{
+    return c->config_file ? c->config_file : SENDGOV_SYSCONFDIR "/sendgov.yaml";
+}
