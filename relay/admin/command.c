@@ -111,6 +111,8 @@ call_ok(struct call *call, json_t *fields)
     settle(call, answer);
 }
 
+static void fail(struct call *call, const char *code, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+
 static void
 fail(struct call *call, const char *code, const char *fmt, va_list ap)
 {
