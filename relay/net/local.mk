@@ -8,9 +8,11 @@ libsendgov_a_SOURCES += \
     relay/net/worker.c relay/net/worker.h
 
 if HAVE_CMOCKA
-NET_TESTS = tests/unit/test_loop
+NET_TESTS = tests/unit/test_loop tests/unit/test_stream
 check_PROGRAMS += $(NET_TESTS)
 TESTS += $(NET_TESTS)
 tests_unit_test_loop_SOURCES = tests/unit/test_loop.c
 tests_unit_test_loop_LDADD = $(unit_ldadd)
+tests_unit_test_stream_SOURCES = tests/unit/test_stream.c tests/lib/peer.h
+tests_unit_test_stream_LDADD = $(unit_ldadd)
 endif

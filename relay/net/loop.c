@@ -26,7 +26,7 @@ struct loop {
     struct event_base *base;
     struct metrics *metrics;
     struct event *patience; /* ends the wait of loop_turn */
-    struct list tasks, flushes, graveyard, orphans, signals;
+    struct list tasks, flushes, next, graveyard, orphans, signals;
     bool stopping;
     int64_t turn_mono_us; /* when this turn's wait was over; 0: it is not */
     char *scratch;
@@ -63,6 +63,7 @@ loop_new(struct metrics *metrics, struct err *err)
 
     list_init(&l->tasks);
     list_init(&l->flushes);
+    list_init(&l->next);
     list_init(&l->graveyard);
     list_init(&l->orphans);
     list_init(&l->signals);
@@ -175,13 +176,15 @@ end_turn(struct loop *l)
 static int
 turn(struct loop *l, int flags)
 {
-    int rc;
+    bool busy = has_work(l) || !list_is_empty(&l->next);
+    struct list *it;
 
     l->turn_mono_us = 0;
-    rc = event_base_loop(l->base, flags | (has_work(l) ? EVLOOP_NONBLOCK : 0));
-    if (rc < 0)
+    if (event_base_loop(l->base, flags | (busy ? EVLOOP_NONBLOCK : 0)) < 0)
         return -1;
     loop_enter(l); /* for a turn without events of ours */
+    while ((it = list_pop(&l->next)))
+        list_add_tail(&l->tasks, it);
     end_turn(l);
     if (l->metrics)
         metric_add(l->metrics, M_LOOP_STALL_SECONDS, (double)(clock_mono_us() - l->turn_mono_us) / 1e6, NULL, NULL,
@@ -264,6 +267,13 @@ loop_defer_flush(struct loop *l, struct task *t)
 {
     if (list_is_empty(&t->link))
         list_add_tail(&l->flushes, &t->link);
+}
+
+void
+loop_defer_next(struct loop *l, struct task *t)
+{
+    if (list_is_empty(&t->link))
+        list_add_tail(&l->next, &t->link);
 }
 
 void

@@ -95,6 +95,7 @@ stream_end_with(struct stream *s, enum stream_end end, const char *detail)
     s->state = end == STREAM_EOF ? STREAM_PEER_ENDED : STREAM_BROKEN;
     s->peer_ended = true;
     buf_release(&s->in);
+    stream_listen(s, false);
     if (s->state == STREAM_BROKEN) {
         stop_io(s);
         buf_release(&s->out);
@@ -150,8 +151,8 @@ stream_new(struct loop *loop, int fd, const struct stream_ops *ops, void *arg)
     task_init(&s->flush, on_flush, s);
     timer_init(&s->deadline, loop, on_deadline, s);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* refused by unix sockets, which need none */
-    event_assign(&s->ev_read, loop_base(loop), fd, EV_READ | EV_ET | EV_PERSIST, stream_on_event, s);
-    event_assign(&s->ev_write, loop_base(loop), fd, EV_WRITE | EV_ET, stream_on_event, s);
+    event_assign(&s->ev_read, loop_base(loop), fd, EV_READ | EV_PERSIST, stream_on_event, s);
+    event_assign(&s->ev_write, loop_base(loop), fd, EV_WRITE, stream_on_event, s);
     event_add(&s->ev_read, NULL);
     return s;
 }
@@ -161,6 +162,17 @@ stream_set_in_max(struct stream *s, size_t in_max)
 {
     sg_assert(in_max < UINT32_MAX / 2);
     s->in_max = (uint32_t)in_max;
+}
+
+void
+stream_listen(struct stream *s, bool on)
+{
+    if (on == (event_pending(&s->ev_read, EV_READ, NULL) != 0))
+        return;
+    if (on)
+        event_add(&s->ev_read, NULL);
+    else
+        event_del(&s->ev_read);
 }
 
 void
@@ -195,6 +207,7 @@ stream_finish(struct stream **stream, int64_t deadline_ms)
     loop_adopt(s->loop, &s->last.orphan, drop_orphan, s);
     task_cancel(&s->later);
     buf_release(&s->in);
+    stream_listen(s, false); /* not read while it sends */
     s->deadline.fn = on_linger_over;
     timer_start(&s->deadline, deadline_ms);
     loop_defer_flush(s->loop, &s->flush);
@@ -210,9 +223,9 @@ stream_finished_sending(struct stream *s)
         return;
     }
     s->state = STREAM_LINGERING;
+    stream_listen(s, true);
     if (s->deadline.due_mono_ms > loop_now_ms(s->loop) + LINGER_MS)
         timer_start(&s->deadline, LINGER_MS);
-    stream_read_some(s);
 }
 
 void
@@ -256,8 +269,9 @@ stream_resume(struct stream *s)
     s->paused = false;
     if (s->state != STREAM_OPEN)
         return;
+    stream_listen(s, !s->read_needs_write);
     s->shows_again = buf_len(&s->in) > 0;
-    if (s->shows_again || s->unread)
+    if (s->shows_again || (s->tls && tls_has_pending(s->tls)))
         task_defer(s->loop, &s->later);
 }
 
@@ -283,6 +297,7 @@ start_tls(struct stream *s, struct tls_conn *tls)
     s->plain_left = buf_len(&s->out);
     buf_release(&s->in); /* injected before the handshake (CVE-2011-0411) */
     s->shows_again = false;
+    stream_listen(s, false); /* until the plaintext has left */
     loop_defer_flush(s->loop, &s->flush);
 }
 

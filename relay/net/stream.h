@@ -62,7 +62,8 @@ void stream_write(struct stream *s, struct span bytes);
 /* True when the queue is above its high mark. */
 bool stream_is_full(const struct stream *s);
 size_t stream_queued(const struct stream *s);
-/* Stops and resumes reading: back-pressure. Paused streams still notice a reset, and end. */
+/* Stops and resumes reading: back-pressure. A paused stream still notices a reset, and ends, unless input came before it: then
+ * the input is delivered first, after stream_resume. Pausing a silent stream costs no system call. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 

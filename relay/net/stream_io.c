@@ -26,7 +26,6 @@ read_plain(struct stream *s, char *p, size_t size, size_t *n_out)
     if (n == 0)
         return READ_EOF;
     *n_out = (size_t)n;
-    /* A short read took all there was; what comes later, the end included, is a new edge. */
     return (size_t)n < size ? READ_EMPTY : READ_MORE;
 }
 
@@ -37,7 +36,6 @@ read_tls(struct stream *s, char *p, size_t size, size_t *n_out)
     enum tls_io io = TLS_IO_OK;
 
     *n_out = 0;
-    s->read_needs_write = false;
     while (*n_out < size && !(*n_out > 0 && tls_is_drained(s->tls))) {
         size_t n;
 
@@ -53,6 +51,7 @@ read_tls(struct stream *s, char *p, size_t size, size_t *n_out)
         return READ_EMPTY;
     case TLS_IO_WANT_WRITE:
         s->read_needs_write = true;
+        stream_listen(s, false);
         event_add(&s->ev_write, NULL);
         return READ_EMPTY;
     case TLS_IO_CLOSED:
@@ -78,7 +77,10 @@ end_reading(struct stream *s, enum read_end end, int read_errno)
             stream_end_with(s, STREAM_RESET, strerror(s->write_errno));
         break;
     case READ_EOF:
-        stream_end_with(s, STREAM_EOF, "closed by the peer");
+        if (s->write_errno != 0) /* it did not hear us out */
+            stream_end_with(s, STREAM_RESET, strerror(s->write_errno));
+        else
+            stream_end_with(s, STREAM_EOF, "closed by the peer");
         break;
     case READ_TRUNCATED:
         stream_end_with(s, STREAM_TRUNCATED, tls_conn_error(s->tls));
@@ -126,7 +128,6 @@ read_once(struct stream *s)
     else
         end = read_plain(s, scratch + kept, STREAM_READ_BYTES, &n);
     read_errno = errno;
-    s->unread = end != READ_EMPTY;
     s->bytes_in += n;
     if (n > 0) {
         memcpy(scratch, buf_span(&s->in).p, kept);
@@ -159,9 +160,7 @@ drain(struct stream *s)
 
     for (int i = 0; i < STREAM_READS_PER_TURN && end == READ_MORE; i++)
         end = read_plain(s, scratch, STREAM_READ_BYTES, &n);
-    if (end == READ_MORE)
-        event_active(&s->ev_read, EV_READ, 0);
-    else if (end != READ_EMPTY)
+    if (end != READ_EMPTY && end != READ_MORE)
         stream_end_with(s, STREAM_RESET, "");
 }
 
@@ -177,8 +176,8 @@ stream_read_some(struct stream *s)
     for (int i = 0; i < STREAM_READS_PER_TURN; i++)
         if (s->state != STREAM_OPEN || s->paused || read_once(s) != READ_MORE)
             return;
-    if (s->state == STREAM_OPEN && !s->paused)
-        event_active(&s->ev_read, EV_READ, 0); /* enough for this turn */
+    if (s->state == STREAM_OPEN && s->tls && !s->paused) /* enough for this turn; what waits inside makes no event */
+        loop_defer_next(s->loop, &s->later);
 }
 
 /* The owner has not closed: it is told through what can still be read, which came before the failure. */
@@ -271,11 +270,11 @@ static void
 secured(struct stream *s)
 {
     s->state = STREAM_OPEN;
+    stream_listen(s, true);
     s->ops->on_secure(s->arg);
     if (s->state != STREAM_OPEN)
         return;
-    s->unread = true;
-    if (!s->paused)
+    if (!s->paused && tls_has_pending(s->tls))
         task_defer(s->loop, &s->later);
     if (buf_len(&s->out) > 0)
         loop_defer_flush(s->loop, &s->flush);
@@ -303,8 +302,10 @@ stream_secure_step(struct stream *s)
         secured(s);
         break;
     case TLS_IO_WANT_READ:
+        stream_listen(s, true);
         break;
     case TLS_IO_WANT_WRITE:
+        stream_listen(s, false);
         event_add(&s->ev_write, NULL);
         break;
     case TLS_IO_CLOSED:
@@ -318,14 +319,14 @@ stream_secure_step(struct stream *s)
     }
 }
 
-/* While paused nothing is read, but a reset is not to be slept through. */
+/* Input for a paused stream stays where it is, and the event off until it is resumed; but it may be a reset. */
 static void
-look_for_reset(struct stream *s)
+hold_input(struct stream *s)
 {
     int error = 0;
     socklen_t len = sizeof(error);
 
-    s->unread = true;
+    stream_listen(s, false);
     if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0)
         stream_end_with(s, STREAM_RESET, strerror(error));
 }
@@ -341,9 +342,14 @@ stream_on_event(evutil_socket_t fd, short what, void *arg)
         stream_secure_step(s);
         return;
     }
-    if (what & EV_READ || s->read_needs_write) {
+    if (what & EV_WRITE && s->read_needs_write) {
+        s->read_needs_write = false;
+        stream_listen(s, true); /* readable or not: the read is tried again now */
+        what |= EV_READ;
+    }
+    if (what & EV_READ) {
         if (s->paused && s->state == STREAM_OPEN)
-            look_for_reset(s);
+            hold_input(s);
         else
             stream_read_some(s);
     }

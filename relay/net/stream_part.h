@@ -1,8 +1,8 @@
 /* stream_part: the stream's inside, shared by stream.c (life, interface) and stream_io.c (bytes).
  *
- * The read event is edge-triggered and registered once for the stream's life: pausing costs no system
- * call, and a reset is noticed also while paused. In return a read that stops before the socket is empty has
- * to be remembered (`unread`), because no further event will tell.
+ * The read event stays registered while a stream is paused: most pauses end before the peer sends anything,
+ * and then cost no system call, and a reset is noticed. Only when input does come is it taken off until
+ * stream_resume. It is also off whenever a readable socket would not be read, or the loop would spin.
  */
 #ifndef SENDGOV_NET_STREAM_PART_H
 #define SENDGOV_NET_STREAM_PART_H
@@ -34,11 +34,10 @@ struct stream {
     int write_errno;     /* sending failed; told when the input that came before is delivered. 0: none */
     uint32_t in_max;
     bool paused;
-    bool unread;          /* the socket or TLS may hold input of which no event will tell */
     bool was_full;        /* on_drained is due when the queue falls */
     bool shows_again;     /* kept input is to be shown though nothing new came */
     bool peer_ended;      /* nothing more to read: no need to linger */
-    bool read_needs_write; /* TLS: reading goes on when the socket is writable */
+    bool read_needs_write; /* TLS: reading goes on when the socket is writable; the read event is off */
     size_t plain_left;    /* SECURING: bytes at the head of `out` that leave in the clear */
     uint64_t bytes_in;
     struct buf in;  /* what the owner did not consume; no memory while empty */
@@ -59,6 +58,8 @@ struct stream {
 /* What an idle stream may keep of its output buffer. */
 #define STREAM_OUT_KEEP ((size_t)512)
 
+/* Whether input makes an event. Repeating it costs nothing. */
+void stream_listen(struct stream *s, bool on);
 /* Something can be read, or `later` says so. */
 void stream_read_some(struct stream *s);
 /* Sends what the kernel takes. tell: on_drained may be called. */
