@@ -111,6 +111,15 @@ set_versions(SSL_CTX *ssl, enum tls_version least, struct err *err)
     return 0;
 }
 
+static bool
+is_mismatch(unsigned long code)
+{
+    int reason = ERR_GET_REASON(code);
+
+    return ERR_GET_LIB(code) == ERR_LIB_X509 &&
+        (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static int
 load_pair(SSL_CTX *ssl, const char *cert_file, const char *key_file, struct err *err)
 {
@@ -118,13 +127,12 @@ load_pair(SSL_CTX *ssl, const char *cert_file, const char *key_file, struct err 
         return -1;
     if (SSL_CTX_use_certificate_chain_file(ssl, cert_file) != 1)
         return fail(err, "certificate", cert_file);
-    if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) != 1)
+    if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ssl) == 1)
+        return 0;
+    if (!is_mismatch(ERR_peek_error()))
         return fail(err, "private key", key_file);
-    if (SSL_CTX_check_private_key(ssl) != 1) {
-        ERR_clear_error();
-        return err_set(err, "private key %s does not belong to certificate %s", key_file, cert_file);
-    }
-    return 0;
+    ERR_clear_error();
+    return err_set(err, "private key %s does not belong to certificate %s", key_file, cert_file);
 }
 
 /* Clients may show a certificate; what it is worth is for the identity to decide. */
