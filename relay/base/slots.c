@@ -81,3 +81,11 @@ slots_del(struct slots *s, struct handle h)
     s->first_free = h.index;
     s->live--;
 }
+
+void
+slots_each(const struct slots *s, void (*fn)(void *object))
+{
+    for (uint32_t i = 0; i < s->size; i++)
+        if (s->items[i].object)
+            fn(s->items[i].object);
+}

@@ -33,6 +33,8 @@ struct handle slots_add(struct slots *s, void *object);
 void *slots_get(const struct slots *s, struct handle h);
 /* Harmless on a stale handle. */
 void slots_del(struct slots *s, struct handle h);
+/* fn may delete its object, and others; it must not add. */
+void slots_each(const struct slots *s, void (*fn)(void *object));
 
 static inline bool
 handle_is_none(struct handle h)

@@ -7,19 +7,16 @@
 #define SENDGOV_NET_DIAL_H
 
 #include "relay/base/slots.h"
-#include "relay/net/listener.h"
+#include "relay/net/addr.h"
 #include "relay/net/loop.h"
+#include "relay/net/resolver.h"
 
-struct resolver;
 struct dialer;
-
-struct resolver *resolver_new(struct loop *loop, struct err *err);
-void resolver_free(struct resolver **r);
 
 struct dial_result {
     int fd;             /* -1 on failure */
     struct net_addr peer; /* of the address that answered */
-    const char *error;  /* on failure: "name does not resolve: ...", "connect to 192.0.2.1:587: refused" */
+    const char *error;  /* on failure: "name does not resolve: ...", "connect to 192.0.2.1:587: Connection refused"; else "" */
 };
 
 typedef void dial_done_fn(void *arg, const struct dial_result *result);
@@ -28,6 +25,7 @@ typedef void dial_done_fn(void *arg, const struct dial_result *result);
 #define DIAL_TOTAL_MS 30000
 
 struct dialer *dialer_new(struct loop *loop, struct resolver *resolver);
+/* Cancels what is under way. To be freed before its resolver. */
 void dialer_free(struct dialer **d);
 /* target as "smtp.office365.com:587", "127.0.0.1:25", "[::1]:25" or "unix:/run/redis.sock". */
 struct handle dial_start(struct dialer *d, const char *target, int address_ms, int total_ms,

@@ -34,6 +34,15 @@ test_stale_handles(void **state)
     slots_fini(&s);
 }
 
+static int visited;
+
+static void
+visit(void *object)
+{
+    assert_non_null(object);
+    visited++;
+}
+
 static void
 test_many(void **state)
 {
@@ -50,6 +59,9 @@ test_many(void **state)
         for (int i = 0; i < N; i += 2)
             slots_del(&s, h[i]);
         assert_int_equal(s.live, N / 2);
+        visited = 0;
+        slots_each(&s, visit);
+        assert_int_equal(visited, N / 2);
         for (int i = 0; i < N; i++)
             assert_ptr_equal(slots_get(&s, h[i]), i % 2 ? &objects[i] : NULL);
         for (int i = 0; i < N; i++)
