@@ -20,6 +20,7 @@ struct blob_pool {
     size_t spill_bytes, memory_bytes;
     size_t used_bytes; /* memory of all blobs */
     size_t blobs;
+    enum { POOL_OWNED, POOL_LEFT } life; /* LEFT: freed by its owner, goes with its last blob */
 };
 
 struct blob {
@@ -43,14 +44,22 @@ blob_pool_new(const char *folder, size_t spill_bytes, size_t memory_bytes)
     return pool;
 }
 
+static void
+bury_pool(struct blob_pool *pool)
+{
+    if (pool->life != POOL_LEFT || pool->blobs > 0)
+        return;
+    free(pool->folder);
+    free(pool);
+}
+
 void
 blob_pool_free(struct blob_pool **pool)
 {
     if (!*pool)
         return;
-    sg_assert((*pool)->blobs == 0);
-    free((*pool)->folder);
-    free(*pool);
+    (*pool)->life = POOL_LEFT;
+    bury_pool(*pool);
     *pool = NULL;
 }
 
@@ -94,6 +103,7 @@ blob_free(struct blob **b)
     if ((*b)->fd >= 0)
         close((*b)->fd);
     (*b)->pool->blobs--;
+    bury_pool((*b)->pool);
     free(*b);
     *b = NULL;
 }

@@ -21,6 +21,7 @@ struct blob;
 
 /* spill_bytes per blob, memory_bytes for all blobs. folder must exist. */
 struct blob_pool *blob_pool_new(const char *folder, size_t spill_bytes, size_t memory_bytes);
+/* Blobs may outlive their pool's owner: what they need of it stays until the last one goes. */
 void blob_pool_free(struct blob_pool **pool);
 size_t blob_pool_memory(const struct blob_pool *pool);
 

@@ -1,0 +1,92 @@
+/* session: one client connection. Carries events of the stream to the server machine and performs what that asks for; decides
+ * nothing about the protocol by itself. Owned by front->sessions; goes through the loop's graveyard. */
+#ifndef SENDGOV_FRONT_SESSION_H
+#define SENDGOV_FRONT_SESSION_H
+
+#include "relay/front/front_part.h"
+#include "relay/front/sender.h"
+#include "relay/net/stream.h"
+
+enum session_state {
+    SESSION_HANDSHAKE, /* TLS is being agreed on */
+    SESSION_TALKING,   /* commands and bodies are read */
+    SESSION_WAITING,   /* somebody owes an answer: a password check, a look, a message */
+    SESSION_HELD,      /* replies are held back for a while, as a punishment */
+    SESSION_CLOSED,    /* freed when the turn ends */
+    SESSION_STATE_COUNT,
+};
+
+/* What the timer is for. */
+enum session_clock {
+    CLOCK_OFF,
+    CLOCK_IDLE,
+    CLOCK_COMMAND,
+    CLOCK_HANDSHAKE,
+    CLOCK_BODY, /* the minimum rate is looked at */
+    CLOCK_HELD,
+};
+
+/* A transaction of an identified client. */
+struct session_mail {
+    struct sender_path path;
+    struct blob *body; /* from 354 on */
+    enum blob_status body_status;
+};
+
+struct session {
+    struct front *front;
+    struct generation *generation;
+    const struct front_listener *listener; /* of generation */
+    struct front_socket *socket;           /* NULL: closed meanwhile */
+    struct stream *stream;                 /* NULL when closed */
+    struct server server;
+    enum session_state state;
+    enum session_clock clock;
+    bool stranger; /* counted in front->n_strangers */
+    bool has_address;
+    struct list link;
+    struct handle self;
+    struct handle pending; /* flow: a look or a message */
+    struct timer timer;
+    struct corpse corpse;
+    struct peer *peer;
+    const struct client_conf *client; /* of generation; NULL: no identity */
+    struct session_mail *mail;
+    struct buf held;           /* SESSION_HELD: the replies */
+    uint64_t body_bytes_seen;  /* CLOCK_BODY: stream_bytes_in at the last look */
+    uint32_t messages_sent;    /* that flow took */
+    int64_t opened_mono_ms;
+    struct in6_addr address;
+    char id[MESSAGE_ID_MAX];
+    char peer_text[64];
+};
+
+/* ---- session.c: life and bytes ---- */
+/* Takes fd. peer_entry was counted up by the caller; identity was looked for by address. */
+void session_open(struct front_socket *socket, int fd, const struct net_addr *peer, struct peer *peer_entry);
+/* At once, unread and unsent things lost. why: a word for the log. */
+void session_close(struct session *s, const char *why);
+/* Says 421 as soon as no message is under way. */
+void session_drain(struct session *s);
+/* The socket goes: sessions that came by it stay. */
+void session_leave_socket(struct front *f, struct front_socket *socket);
+/* The answer of somebody else arrived and the machine said what is next. */
+void session_go_on(struct session *s, enum server_action action);
+void session_set_state(struct session *s, enum session_state next);
+void session_refused(struct session *s, const char *why, const char *text);
+
+/* ---- session_identity.c ---- */
+/* Who is it, after what is proven now? */
+void session_identify(struct session *s);
+enum server_action session_start_auth(struct session *s, bool *waits_out);
+/* The newest configuration, before a new transaction. False: there is no place for this session in it. */
+bool session_move_on(struct session *s);
+
+/* ---- session_mail.c: the machine's questions, answered at once or (*waits_out) later ---- */
+enum server_action session_decide_mail(struct session *s);
+enum server_action session_decide_rcpt(struct session *s);
+enum server_action session_decide_data(struct session *s, bool *waits_out);
+enum server_action session_take_message(struct session *s, bool *waits_out);
+void session_drop_mail(struct session *s);
+
+#endif

@@ -1,0 +1,279 @@
+/* A transaction of a session: sender, recipients, body, and the way to flow. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "relay/base/clock.h"
+#include "relay/base/log.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/front/identity.h"
+#include "relay/front/session.h"
+#include "relay/front/trace.h"
+
+/* Our trace header goes on top of what the client sends. */
+#define TRACE_ROOM 1024
+
+void
+session_drop_mail(struct session *s)
+{
+    if (s->mail == NULL)
+        return;
+    blob_free(&s->mail->body);
+    free(s->mail);
+    s->mail = NULL;
+}
+
+static struct flow_look
+look_of(const struct session *s)
+{
+    const struct envelope *e = &s->server.tx->envelope;
+
+    return (struct flow_look){s->generation->config, s->client, s->mail->path.route, s->mail->path.mailbox, e, e->declared_bytes};
+}
+
+/* A local refusal of the governor is no fault of the client, and its text is for the client alone. */
+static bool
+is_hinted(struct session *s, enum recipient_class class, struct reply *refusal)
+{
+    struct flow_look look = look_of(s);
+
+    flow_hint(s->front->flow, &look, class, refusal);
+    return refusal->code != 0;
+}
+
+/* ---- MAIL ---- */
+
+static bool
+has_identity(struct session *s, struct reply *refusal)
+{
+    if (s->client != NULL)
+        return true;
+    if (s->generation->users != NULL && identity_login_helps(s->generation->config, s->listener->conf))
+        reply_set(refusal, 530, "5.7.0", "Authentication required");
+    else
+        reply_set(refusal, 550, "5.7.1", "Relaying denied: %s belongs to no client of this relay", s->peer_text);
+    session_refused(s, "identity", refusal->text);
+    return false;
+}
+
+/* What the route's upstream takes, as far as it is known. */
+static bool
+fits_route(struct session *s, const struct route_conf *route, struct reply *refusal)
+{
+    struct server_tx *tx = s->server.tx;
+    uint64_t size = 0;
+    bool eightbit = true;
+
+    flow_route_caps(s->front->flow, route, &size, &eightbit);
+    if (size > TRACE_ROOM && size - TRACE_ROOM < tx->content_max)
+        tx->content_max = size - TRACE_ROOM;
+    if (tx->envelope.declared_bytes > tx->content_max)
+        reply_set(refusal, 552, "5.3.4", "Message is too large: the upstream of route %s takes %llu bytes", route->name,
+            (unsigned long long)tx->content_max);
+    else if (tx->envelope.body == SMTP_BODY_8BITMIME && !eightbit)
+        reply_set(refusal, 554, "5.6.3", "The upstream of route %s takes no 8-bit content", route->name);
+    else
+        return true;
+    session_refused(s, "size", refusal->text);
+    return false;
+}
+
+enum server_action
+session_decide_mail(struct session *s)
+{
+    struct front *f = s->front;
+    struct reply refusal;
+    struct sender_path path = {NULL, NULL};
+
+    if (f->state == FRONT_DRAINING || !session_move_on(s)) {
+        reply_set(&refusal, 421, "4.3.2", "The relay is shutting down; try again later");
+        return server_answer(&s->server, &refusal, &f->out);
+    }
+    if (!has_identity(s, &refusal))
+        return server_answer(&s->server, &refusal, &f->out);
+    if (!sender_admit(s->generation->config, s->client, &s->server.tx->envelope.sender, &path, &refusal)) {
+        session_refused(s, "sender", refusal.text);
+        return server_answer(&s->server, &refusal, &f->out);
+    }
+    if (!fits_route(s, path.route, &refusal))
+        return server_answer(&s->server, &refusal, &f->out);
+    session_drop_mail(s);
+    s->mail = xcalloc(1, sizeof *s->mail);
+    s->mail->path = path;
+    if (is_hinted(s, RECIPIENT_INTERNAL, &refusal)) {
+        session_drop_mail(s);
+        return server_answer(&s->server, &refusal, &f->out);
+    }
+    return server_answer(&s->server, NULL, &f->out);
+}
+
+/* ---- RCPT ---- */
+
+enum server_action
+session_decide_rcpt(struct session *s)
+{
+    enum recipient_class class = RECIPIENT_EXTERNAL;
+    struct buf *out = &s->front->out;
+    struct reply refusal;
+
+    if (!sender_admit_recipient(s->mail->path.route, &s->server.tx->recipient, &class, &refusal)) {
+        session_refused(s, "recipient", refusal.text);
+        return server_answer_recipient(&s->server, &refusal, class, out);
+    }
+    if (is_hinted(s, class, &refusal))
+        return server_answer_recipient(&s->server, &refusal, class, out);
+    return server_answer_recipient(&s->server, NULL, class, out);
+}
+
+/* ---- DATA ---- */
+
+static void
+on_wire(void *arg, struct span wire)
+{
+    struct session_mail *mail = arg;
+
+    if (mail->body_status == BLOB_OK)
+        mail->body_status = blob_append(mail->body, wire);
+}
+
+static enum server_action
+begin_body(struct session *s)
+{
+    s->mail->body = blob_new(s->front->bodies);
+    server_set_sink(&s->server, on_wire, s->mail);
+    return server_answer(&s->server, NULL, &s->front->out);
+}
+
+static void
+on_looked(void *arg, const struct reply *reply)
+{
+    struct session *s = arg;
+
+    s->pending = HANDLE_NONE;
+    session_go_on(s, reply->code == 0 ? begin_body(s) : server_answer(&s->server, reply, &s->front->out));
+}
+
+/* Clients that queue by themselves are told before the body travels in vain. */
+enum server_action
+session_decide_data(struct session *s, bool *waits_out)
+{
+    struct flow_look look = look_of(s);
+
+    if (s->client->accept != ACCEPT_DEFER)
+        return begin_body(s);
+    s->pending = flow_look(s->front->flow, &look, on_looked, s);
+    *waits_out = true;
+    return SERVER_READ;
+}
+
+/* ---- the message ---- */
+
+static bool
+is_stored(struct session *s, struct reply *refusal)
+{
+    switch (s->mail->body_status) {
+    case BLOB_OK:
+        return true;
+    case BLOB_NO_SPACE:
+        reply_set(refusal, 452, "4.3.1", "No room for this message now; try again later");
+        break;
+    case BLOB_IO_ERROR:
+        reply_set(refusal, 451, "4.3.0", "The message could not be stored now; try again later");
+        break;
+    }
+    log_text(LOG_ERROR, "body", "a message body could not be stored in %s", s->generation->config->front.temp_folder);
+    session_refused(s, "storage", refusal->text);
+    return false;
+}
+
+static bool
+is_header_admitted(struct session *s, struct reply *refusal)
+{
+    struct header_authors authors;
+    enum header_status status = header_end(&s->server.tx->header, &authors);
+    const struct complaint *c = header_complaint(status);
+    bool admitted;
+
+    if (c != NULL) {
+        reply_set(refusal, c->code, c->enhanced, "%s", c->text);
+        session_refused(s, status == HEADER_LOOP || status == HEADER_HOPS ? "loop" : "header", refusal->text);
+        return false;
+    }
+    admitted = sender_admit_authors(s->client, s->mail->path.route, &authors, refusal);
+    header_authors_fini(&authors);
+    if (!admitted)
+        session_refused(s, "header-from", refusal->text);
+    return admitted;
+}
+
+static void
+describe_tls(const struct session *s, char *out, size_t size)
+{
+    const struct tls_peer *tls = stream_tls_peer(s->stream);
+
+    if (tls != NULL)
+        snprintf(out, size, "%s:%s", tls->version, tls->cipher);
+}
+
+static char *
+make_trace(const struct session *s, const char *id)
+{
+    struct trace t = {
+        .helo = s->server.helo,
+        .peer = s->peer_text,
+        .hostname = s->generation->config->front.hostname,
+        .id = id,
+        .esmtp = s->server.esmtp,
+        .tls = s->server.secure,
+        .authenticated = s->server.authenticated,
+        .utc_ms = clock_utc_ms(),
+    };
+
+    return trace_format(&t);
+}
+
+static struct message *
+make_message(struct session *s)
+{
+    struct server_tx *tx = s->server.tx;
+    struct message *m = message_new(s->generation->config);
+
+    m->client = s->client;
+    m->route = s->mail->path.route;
+    m->mailbox = s->mail->path.mailbox;
+    m->envelope = tx->envelope;
+    envelope_init(&tx->envelope);
+    m->body = s->mail->body;
+    s->mail->body = NULL;
+    m->content_bytes = tx->body.content_bytes;
+    m->trace = make_trace(s, m->id);
+    snprintf(m->peer, sizeof m->peer, "%s", s->peer_text);
+    snprintf(m->session, sizeof m->session, "%s", s->id);
+    describe_tls(s, m->tls, sizeof m->tls);
+    m->received_mono_ms = clock_mono_ms();
+    return m;
+}
+
+static void
+on_settled(void *arg, const struct reply *reply)
+{
+    struct session *s = arg;
+
+    s->pending = HANDLE_NONE;
+    session_go_on(s, server_answer(&s->server, reply, &s->front->out));
+}
+
+enum server_action
+session_take_message(struct session *s, bool *waits_out)
+{
+    struct reply refusal;
+    struct message *m;
+
+    if (!is_stored(s, &refusal) || !is_header_admitted(s, &refusal))
+        return server_answer(&s->server, &refusal, &s->front->out);
+    m = make_message(s);
+    s->messages_sent++;
+    s->pending = flow_submit(s->front->flow, &m, on_settled, s);
+    *waits_out = true;
+    return SERVER_READ;
+}
