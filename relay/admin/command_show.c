@@ -9,6 +9,7 @@
 #include "relay/admin/json_text.h"
 #include "relay/admin/usage_view.h"
 #include "relay/base/clock.h"
+#include "relay/base/xmalloc.h"
 #include "relay/front/front.h"
 #include "relay/upstream/upstream.h"
 
@@ -59,8 +60,8 @@ pauses_to_json(const struct store *s)
 static json_t *
 upstreams_to_json(const struct upstream *u)
 {
-    struct upstream_status *rows = calloc(ROWS_MAX, sizeof(*rows));
-    size_t n = rows ? upstream_status(u, rows, ROWS_MAX) : 0;
+    struct upstream_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
+    size_t n = upstream_status(u, rows, ROWS_MAX);
     json_t *list = json_array();
 
     for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
@@ -84,8 +85,8 @@ upstreams_to_json(const struct upstream *u)
 static json_t *
 listeners_to_json(const struct front *f)
 {
-    struct front_status *rows = calloc(ROWS_MAX, sizeof(*rows));
-    size_t n = rows ? front_status(f, rows, ROWS_MAX) : 0;
+    struct front_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
+    size_t n = front_status(f, rows, ROWS_MAX);
     json_t *list = json_array();
 
     for (size_t i = 0; i < n && i < ROWS_MAX; i++) {

@@ -6,3 +6,15 @@ libsendgovctl_a_SOURCES = relay/ctl/ask.h relay/ctl/ask.c relay/ctl/check_config
 bin_PROGRAMS += sendgovctl
 sendgovctl_SOURCES = relay/ctl/sendgovctl.c
 sendgovctl_LDADD = libsendgovctl.a libsendgov.a
+dist_man_MANS += relay/sendgovd.8 relay/ctl/sendgovctl.8
+completiondir = $(datadir)/bash-completion/completions
+dist_completion_DATA = conf/completion/sendgovctl
+EXTRA_DIST += tests/checks/includes.sh tests/checks/manual.sh tests/checks/size.sh \
+    tests/checks/words.sh
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_ctl
+TESTS += tests/unit/test_ctl
+tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c
+tests_unit_test_ctl_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_PROFILES='"$(abs_top_srcdir)/conf/profiles"'
+tests_unit_test_ctl_LDADD = libsendgovctl.a $(unit_ldadd)
+endif

@@ -1,6 +1,7 @@
 /* The daemon's answers as short tables. The fields are those of relay/admin/command_show.c. */
 #include <string.h>
 
+#include "policy/refusal.h"
 #include "relay/ctl/ctl.h"
 #include "relay/ctl/grid.h"
 #include "relay/ctl/json_get.h"
@@ -162,22 +163,21 @@ void
 render_limits(struct ctl *c, const json_t *a)
 {
     const char *const headings[] = {"LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", NULL};
-    char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[AFTER_TEXT_MAX];
+    char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[PERIOD_TEXT_MAX];
     struct grid g;
     size_t i;
     json_t *l;
 
     grid_init(&g, headings);
     json_array_foreach(json_object_get(a, "limits"), i, l) {
-        long long period = get_number(l, "period_ms");
-
+        period_format((uint64_t)get_number(l, "period_ms"), per);
         grid_add(&g, "%s", get_text(l, "limit"));
         grid_add(&g, "%s", get_text(l, "scope"));
         grid_add(&g, "%s", get_text(l, "instance"));
         grid_add(&g, "%lld", get_number(l, "used"));
         grid_add(&g, "%s", number_text(l, "cap", cap));
         grid_add(&g, "%s", get_text(l, "unit"));
-        grid_add(&g, "%s", period ? after_text(period, per) : "");
+        grid_add(&g, "%s", get_number(l, "period_ms") > 0 ? per : "");
         grid_add(&g, "%s", after_text(get_number(l, "frees_after_ms"), after));
     }
     print_or(c, &g, "no limits");

@@ -1,0 +1,329 @@
+/* sendgovctl from its command line to its output: usage, exit codes, tables, JSON, offline verbs. A thread plays the daemon. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "relay/ctl/ctl.h"
+#include "relay/ctl/grid.h"
+
+static char *out, *err;
+
+/* argv as a shell would split it at blanks; '_' inside a word is a blank of that word. */
+static int
+run(const char *line)
+{
+    char *copy = strdup(line), *save = NULL, *argv[32];
+    size_t n_out, n_err;
+    FILE *o, *e;
+    int argc = 0, code;
+
+    free(out);
+    free(err);
+    for (char *w = strtok_r(copy, " ", &save); w && argc < 31; w = strtok_r(NULL, " ", &save)) {
+        for (char *p = w; *p; p++)
+            *p = *p == '_' ? ' ' : *p;
+        argv[argc++] = w;
+    }
+    argv[argc] = NULL;
+    o = open_memstream(&out, &n_out);
+    e = open_memstream(&err, &n_err);
+    code = ctl_main(argc, argv, o, e);
+    fclose(o);
+    fclose(e);
+    free(copy);
+    return code;
+}
+
+static void
+expect(const char *text, const char *words)
+{
+    if (!strstr(text, words))
+        fail_msg("\"%s\" is not in: %s", words, text);
+}
+
+static void
+expect_usage(const char *line, const char *words)
+{
+    assert_int_equal(run(line), CTL_USAGE);
+    expect(err, words);
+}
+
+static void
+test_usage(void **state)
+{
+    (void)state;
+    expect_usage("sendgovctl", "name a verb");
+    expect_usage("sendgovctl stauts", "did you mean \"status\"");
+    expect_usage("sendgovctl frobnicate", "--help lists them");
+    expect_usage("sendgovctl limits shwo", "limits has no \"shwo\"");
+    expect_usage("sendgovctl warmup paln", "warmup has no \"paln\"");
+    expect_usage("sendgovctl status now", "one argument too many");
+    expect_usage("sendgovctl pause --scop route", "did you mean --scope");
+    expect_usage("sendgovctl pause --scope", "--scope needs a value");
+    expect_usage("sendgovctl pause --scope route", "needs --instance");
+    expect_usage("sendgovctl pause --scope route --scope route", "given twice");
+    expect_usage("sendgovctl pause --all=yes", "takes no value");
+    expect_usage("sendgovctl pause --scope route --instance x --reason y --all --external", "not both");
+    expect_usage("sendgovctl open", "needs --reason");
+    expect_usage("sendgovctl -x status", "no option -x");
+    expect_usage("sendgovctl --frob status", "before a verb");
+    expect_usage("sendgovctl classify", "needs TEXT");
+    assert_int_equal(run("sendgovctl --help"), CTL_OK);
+    expect(out, "warmup plan");
+    assert_int_equal(run("sendgovctl -V"), CTL_OK);
+}
+
+static void
+test_no_daemon(void **state)
+{
+    (void)state;
+    assert_int_equal(run("sendgovctl -s /nonexistent/control status"), CTL_NO_DAEMON);
+    expect(err, "is it running?");
+}
+
+/* ---- with a daemon ---- */
+
+struct daemon {
+    char folder[64];
+    char path[96];
+    int fd;
+    const char *answer; /* NULL: hangs up */
+    char asked[4096];
+    pthread_t thread;
+};
+
+static void *
+serve(void *arg)
+{
+    struct daemon *d = arg;
+    int fd = accept(d->fd, NULL, NULL);
+    ssize_t n = recv(fd, d->asked, sizeof(d->asked) - 1, 0);
+
+    d->asked[n > 0 ? n : 0] = '\0';
+    if (d->answer && (send(fd, d->answer, strlen(d->answer), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0))
+        d->asked[0] = '\0';
+    close(fd);
+    return NULL;
+}
+
+static int
+run_with(struct daemon *d, const char *verb, const char *answer)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    char line[512];
+    int code;
+
+    strncpy(d->folder, "/tmp/sendgov-test-XXXXXX", sizeof(d->folder));
+    assert_non_null(mkdtemp(d->folder));
+    snprintf(d->path, sizeof(d->path), "%s/control", d->folder);
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", d->path);
+    d->answer = answer;
+    d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(d->fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    assert_int_equal(listen(d->fd, 1), 0);
+    assert_int_equal(pthread_create(&d->thread, NULL, serve, d), 0);
+    snprintf(line, sizeof(line), "sendgovctl -s %s %s", d->path, verb);
+    code = run(line);
+    pthread_join(d->thread, NULL);
+    close(d->fd);
+    unlink(d->path);
+    rmdir(d->folder);
+    return code;
+}
+
+static void
+test_question(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "pause --scope route --instance contoso --reason too_much --for 30min --all",
+        "{\"ok\":true,\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"all\",\"until\":\"2026-11-24T04:00:00.000Z\"}"), CTL_OK);
+    assert_string_equal(d.asked, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"too much\","
+        "\"for\":\"30min\",\"extent\":\"all\"}\n");
+    assert_string_equal(out, "paused: all mail of route contoso, until 2026-11-24 04:00:00Z\n");
+}
+
+static void
+test_exit_codes(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "reload", "{\"ok\":false,\"error\":\"a.yaml:3:1: no\",\"code\":\"refused\"}"), CTL_REFUSED);
+    assert_string_equal(err, "sendgovctl: a.yaml:3:1: no\n");
+    assert_int_equal(run_with(&d, "reload", "{\"ok\":false,\"error\":\"x\",\"code\":\"usage\"}"), CTL_USAGE);
+    assert_int_equal(run_with(&d, "reload", NULL), CTL_NO_DAEMON);
+    assert_int_equal(run_with(&d, "reload", "what?"), CTL_NO_DAEMON);
+    assert_int_equal(run_with(&d, "reload", "{}"), CTL_REFUSED);
+    assert_int_equal(run_with(&d, "--json reload", "{\"ok\":false,\"error\":\"x\",\"code\":\"refused\"}"), CTL_REFUSED);
+    expect(out, "\"ok\": false");
+    assert_int_equal(run_with(&d, "resume --scope route --instance c --reason r", "{\"ok\":true,\"resumed\":false}"), CTL_OK);
+    assert_string_equal(out, "was not paused\n");
+}
+
+static const char limits[] =
+    "{\"ok\":true,\"limits\":["
+    "{\"limit\":\"warmup\",\"scope\":\"route\",\"instance\":\"contoso\",\"unit\":\"external\",\"period_ms\":86400000,\"used\":70,\"cap\":70,\"frees_after_ms\":90000},"
+    "{\"limit\":\"m\",\"scope\":\"mailbox\",\"instance\":\"relay@contoso.com\",\"unit\":\"messages\",\"period_ms\":60000,\"used\":3,\"cap\":null,\"frees_after_ms\":0}]}";
+
+static void
+test_limits(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "limits", limits), CTL_OK);
+    assert_string_equal(out,
+        "LIMIT   SCOPE    INSTANCE           USED        CAP  UNIT      PER   FREES\n"
+        "warmup  route    contoso              70         70  external  24 h  1 min 30 s\n"
+        "m       mailbox  relay@contoso.com     3  unlimited  messages  min   now\n");
+    assert_int_equal(run_with(&d, "limits show --json", limits), CTL_OK);
+    expect(out, "\"frees_after_ms\": 90000");
+    assert_int_equal(run_with(&d, "limits", "{\"ok\":true,\"limits\":[]}"), CTL_OK);
+    assert_string_equal(out, "no limits\n");
+}
+
+static const char status[] =
+    "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_ms\":61000,"
+    "\"config_file\":\"/etc/s.yaml\",\"config_hash\":\"00ff\",\"messages_in_flight\":2,"
+    "\"store\":{\"up\":true,\"nodes\":2,\"closed_for_ms\":-1,\"limits_differ\":true},"
+    "\"warmups\":[{\"route\":\"contoso\",\"schedule\":\"new-tenant\",\"step\":2,\"cap\":70}],"
+    "\"pauses\":[{\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"external\",\"class\":\"block-tenant\","
+    "\"since\":\"2026-11-24T03:04:05.678Z\",\"until\":null,\"reason\":\"550 5.7.708\\u001b[2J\",\"actor\":\"relay1\"}],"
+    "\"upstreams\":[],\"listeners\":[{\"listener\":\"apps\",\"address\":\"127.0.0.1:587\",\"connections\":7}]}";
+
+static void
+test_status(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "status", status), CTL_OK);
+    assert_string_equal(out,
+        "node       relay1, sendgovd 0.1.0, up 1 min 2 s\n"
+        "state      ready\n"
+        "redis      up, 2 nodes; nodes have different limits, the lowest are in force\n"
+        "counters   LOST: nothing leaves for a time not known; sendgovctl open --reason TEXT if they can be trusted\n"
+        "config     /etc/s.yaml, hash 00ff\n"
+        "messages   2 under way\n\n"
+        "SCOPE  INSTANCE  MAIL      CAUSE         SINCE                 UNTIL    BY      REASON\n"
+        "route  contoso   external  block-tenant  2026-11-24 03:04:05Z  resumed  relay1  550 5.7.708?[2J\n\n"
+        "WARM-UP  SCHEDULE    STEP  CAP/24H\n"
+        "contoso  new-tenant     2       70\n\n"
+        "no upstream pools\n\n"
+        "LISTENER  ADDRESS        CONNECTIONS\n"
+        "apps      127.0.0.1:587            7\n");
+    assert_int_equal(run_with(&d, "status", "{\"ok\":true,\"pauses\":7,\"store\":[]}"), CTL_OK); /* nonsense, but no crash */
+}
+
+static void
+test_grid(void **state)
+{
+    const char *const headings[] = {"NAME", ">N", "LAST", NULL};
+    struct grid g;
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+
+    (void)state;
+    grid_init(&g, headings);
+    assert_int_equal(grid_print(&g, f), 0);
+    grid_add(&g, "m\xc3\xbcller");
+    grid_add(&g, "%d", 7);
+    grid_add(&g, "a\nb");
+    grid_add(&g, "x");
+    grid_add(&g, "1000");
+    grid_add(&g, "%s", "");
+    assert_int_equal(grid_print(&g, f), 2);
+    grid_fini(&g);
+    fclose(f);
+    assert_string_equal(text, "NAME       N  LAST\nm\xc3\xbcller     7  a?b\nx       1000  -\n");
+    free(text);
+}
+
+/* ---- offline ---- */
+
+static void
+test_plan(void **state)
+{
+    (void)state;
+    assert_int_equal(run("sendgovctl warmup plan --days 4"), CTL_OK);
+    expect(out, "DAY  EXTERNAL/24H  PER HOUR  TOTAL\n  1            50        10     50\n");
+    expect(out, "  4           137        18    355\n");
+    assert_int_equal(run("sendgovctl warmup plan --table 10,20,40"), CTL_OK);
+    expect(out, "The curve ends on day 3.");
+    assert_int_equal(run("sendgovctl warmup plan --first 100 --growth 2 --ceiling 1000 --json"), CTL_OK);
+    expect(out, "\"last_day\": 5");
+    expect(out, "\"ceiling\": 1000");
+    assert_int_equal(run("sendgovctl warmup plan --licences 25 --json"), CTL_OK);
+    expect(out, "\"ceiling\": 11408"); /* 80 % of 14 259, rounded up */
+    assert_int_equal(run("sendgovctl warmup plan --schedule cautious --days 1"), CTL_OK);
+    expect(out, "20");
+    expect_usage("sendgovctl warmup plan --schedule nope", "nope");
+    expect_usage("sendgovctl warmup plan --schedule a}", "no name of a schedule");
+    expect_usage("sendgovctl warmup plan --first 1]x", "is no number");
+    expect_usage("sendgovctl warmup plan --table 1,2 --first 3", "not both");
+    expect_usage("sendgovctl warmup plan --days 0", "from 1 to 1000");
+}
+
+static void
+test_classify(void **state)
+{
+    (void)state;
+    assert_int_equal(run("sendgovctl classify 550_5.7.708_Service_unavailable."), CTL_OK);
+    expect(out, "class   block-tenant\n");
+    expect(out, "advice  ");
+    expect(out, "source  http");
+    assert_int_equal(run("sendgovctl --json classify said:_550;5.7.711_Access_denied,_bad_inbound_connector._AS(2204)."), CTL_OK);
+    expect(out, "\"class\": \"block-connector\"");
+    assert_int_equal(run("sendgovctl classify 450-4.7.500_Server\nbusy"), CTL_OK);
+    expect(out, "class   throttle\n");
+    assert_int_equal(run("sendgovctl classify 250_5.7.708"), CTL_OK);
+    expect(out, "class   ok\n");
+    assert_int_equal(run("sendgovctl classify 550_5.1.1_no_such_user"), CTL_OK);
+    expect(out, "class   message\n");
+    expect_usage("sendgovctl classify hello", "no SMTP reply");
+    expect_usage("sendgovctl classify 12550_x", "no SMTP reply");
+}
+
+static void
+test_check_config(void **state)
+{
+    (void)state;
+    assert_int_equal(run("sendgovctl check-config /nonexistent/a.yaml"), CTL_REFUSED);
+    expect(err, "/nonexistent/a.yaml");
+    assert_int_equal(run("sendgovctl --json check-config /nonexistent/a.yaml"), CTL_REFUSED);
+    expect(out, "\"ok\": false");
+    expect_usage("sendgovctl passwd a:b", "without blanks");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_no_daemon),
+        cmocka_unit_test(test_question),
+        cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_grid),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_check_config),
+    };
+
+    setenv("SENDGOV_PROFILE_PATH", TEST_PROFILES, 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
