@@ -116,10 +116,8 @@ publish(struct draft *d)
 static int
 build(struct draft *d, const char *file)
 {
-    struct node main_file = {.file = file, .text = "."};
-
     d->conf.file = draft_keep(d, file);
-    d->base = draft_path(d, &main_file);
+    d->base = draft_folder(d, file);
     if (draft_load_files(d, file) < 0 || section_read(d, SECTION_TOP, d->root, d) < 0)
         return -1;
     if (settle_defaults(d) < 0)

@@ -109,6 +109,9 @@ const struct node *entry_key(const struct entry_head *e, const char *key);
 /* Absolute path of what stands at v: relative means beside v's file. */
 const char *draft_path(struct draft *d, const struct node *v);
 
+/* The folder a file is in, absolute. */
+const char *draft_folder(struct draft *d, const char *file);
+
 /* files.c */
 int draft_check_file(struct draft *d, const struct node *v, bool private, const char **path_out);
 int draft_read_secret(struct draft *d, const struct node *v, const char **content_out);

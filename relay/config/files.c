@@ -11,40 +11,31 @@
 
 #define SECRET_MAX 16384
 
-static const char *
-folder_of(struct draft *d, const char *file)
+/* The process may change its folder later: what is kept is absolute. */
+const char *
+draft_folder(struct draft *d, const char *file)
 {
     const char *slash = strrchr(file, '/');
-
-    if (!slash)
-        return ".";
-    return slash == file ? "/" : arena_strdup(&d->scratch, span_of(file, (size_t)(slash - file)));
-}
-
-/* The process may change its folder later: what is kept is absolute. */
-static const char *
-absolute(struct draft *d, const char *path)
-{
+    struct span folder = slash ? span_of(file, (size_t)(slash - file)) : span_str("");
     char cwd[4096];
 
-    if (path[0] == '/' || !getcwd(cwd, sizeof cwd))
-        return draft_keep(d, path);
-    while (path[0] == '.' && path[1] == '/')
-        path += 2;
-    return draft_printf(d, "%s/%s", strcmp(cwd, "/") == 0 ? "" : cwd, path);
+    if (file[0] == '/')
+        return draft_printf(d, "%.*s", SPAN_FMT(folder));
+    if (!getcwd(cwd, sizeof cwd) || strcmp(cwd, "/") == 0)
+        cwd[0] = '\0';
+    return draft_printf(d, "%s%s%.*s", cwd, folder.n > 0 ? "/" : "", SPAN_FMT(folder));
 }
 
 const char *
 draft_path(struct draft *d, const struct node *v)
 {
-    const char *text = v->text, *folder;
+    const char *text = v->text;
 
     if (text[0] == '/')
         return draft_keep(d, text);
     while (text[0] == '.' && text[1] == '/')
         text += 2;
-    folder = folder_of(d, v->file);
-    return absolute(d, draft_printf(d, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, text));
+    return draft_printf(d, "%s/%s", draft_folder(d, v->file), text);
 }
 
 /* Relative names are looked for among the service manager's credentials first (systemd.exec(5), LoadCredential=). */

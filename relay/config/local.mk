@@ -3,7 +3,24 @@ libsendgov_a_SOURCES += relay/config/config.h relay/config/units.h \
     relay/config/check.c relay/config/check.h relay/config/check_clients.c relay/config/check_limits.c \
     relay/config/check_listeners.c relay/config/check_routes.c relay/config/config.c relay/config/draft.c \
     relay/config/draft.h relay/config/dump.c relay/config/files.c relay/config/include.c relay/config/limit.c \
-    relay/config/network.c relay/config/node.c relay/config/node.h relay/config/profile.c relay/config/schedule.c \
+    relay/config/network.c relay/config/node.c relay/config/node.h relay/config/profile.c relay/config/reference.c \
+    relay/config/reference.h relay/config/schedule.c \
     relay/config/section.c relay/config/setting.h relay/config/setting_table.c relay/config/tenant_limit.c \
     relay/config/type.h relay/config/type_list.c relay/config/type_number.c relay/config/type_redis.c \
     relay/config/type_reply.c relay/config/type_text.c relay/config/units.c
+
+# prints the JSON schema and the manual's list of settings from the table
+noinst_PROGRAMS += sendgov-reference
+sendgov_reference_SOURCES = relay/config/reference_main.c
+sendgov_reference_LDADD = libsendgov.a
+dist_man_MANS += relay/config/sendgov.yaml.5
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_units tests/unit/test_config_errors
+TESTS += tests/unit/test_units tests/unit/test_config_errors
+tests_unit_test_units_SOURCES = tests/unit/test_units.c
+tests_unit_test_units_LDADD = $(unit_ldadd)
+tests_unit_test_config_errors_SOURCES = tests/unit/test_config_errors.c
+tests_unit_test_config_errors_CPPFLAGS = $(AM_CPPFLAGS) -DTOP_SRCDIR='"$(abs_top_srcdir)"'
+tests_unit_test_config_errors_LDADD = $(unit_ldadd)
+endif

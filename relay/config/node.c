@@ -1,5 +1,6 @@
 #include "relay/config/node.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -280,8 +281,6 @@ load_document(struct walk *w, struct node **root_out)
 
     if (!yaml_document_get_root_node(w->document))
         return node_fail(&at, w->err, "is empty");
-    if (w->document->nodes.top - w->document->nodes.start > NODE_COUNT_MAX)
-        return node_fail(&at, w->err, "too many values: more than %d", NODE_COUNT_MAX);
     if (walk_node(w, 1, 0, root_out) < 0)
         return -1;
     if ((*root_out)->kind != NODE_MAP)
@@ -289,23 +288,78 @@ load_document(struct walk *w, struct node **root_out)
     return 0;
 }
 
+/* What one pass over the events has seen. */
+struct tally {
+    unsigned depth, n_nodes, n_documents;
+};
+
+static const char *
+count_event(struct tally *t, yaml_event_type_t type)
+{
+    static const char too_many[] = "too many values: more than 20000";
+    static const char too_deep[] = "is nested more than 16 deep";
+    static_assert(NODE_COUNT_MAX == 20000 && NODE_DEPTH_MAX == 16, "the texts above");
+
+    switch (type) {
+    case YAML_DOCUMENT_START_EVENT:
+        return ++t->n_documents > 1 ? "a second document begins here; one file is one document" : NULL;
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+        if (++t->depth > NODE_DEPTH_MAX + 1)
+            return too_deep;
+        return ++t->n_nodes > NODE_COUNT_MAX ? too_many : NULL;
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        t->depth--;
+        return NULL;
+    case YAML_SCALAR_EVENT:
+    case YAML_ALIAS_EVENT:
+        return ++t->n_nodes > NODE_COUNT_MAX ? too_many : NULL;
+    case YAML_NO_EVENT:
+    case YAML_STREAM_START_EVENT:
+    case YAML_STREAM_END_EVENT:
+    case YAML_DOCUMENT_END_EVENT:
+        break;
+    }
+    return NULL;
+}
+
+static void
+parser_open(yaml_parser_t *parser, struct span text)
+{
+    sg_assert(yaml_parser_initialize(parser)); /* fails without memory only */
+    yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(parser, (const unsigned char *)text.p, text.n);
+}
+
+/* A pass without building anything: libyaml's loader takes time with the square of the depth, and memory many times the
+ * file, before it could be told to stop. */
 static int
-refuse_second_document(yaml_parser_t *parser, const char *file, struct span text, struct err *err)
+check_bounds(const char *file, struct span text, struct err *err)
 {
     struct node at = {.file = file};
-    yaml_document_t next;
-    const yaml_node_t *root;
+    struct tally tally = {0};
+    yaml_parser_t parser;
+    yaml_event_t event;
+    const char *why = NULL;
+    bool more = true;
     int result = 0;
 
-    if (!yaml_parser_load(parser, &next))
-        return syntax_error(parser, file, text, err);
-    root = yaml_document_get_root_node(&next);
-    if (root) {
-        at.line = (unsigned)root->start_mark.line + 1;
-        at.column = (unsigned)root->start_mark.column + 1;
-        result = node_fail(&at, err, "a second document begins here; one file is one document");
+    parser_open(&parser, text);
+    while (result == 0 && more) {
+        if (!yaml_parser_parse(&parser, &event)) {
+            result = syntax_error(&parser, file, text, err);
+            break;
+        }
+        why = count_event(&tally, event.type);
+        at.line = (unsigned)event.start_mark.line + 1;
+        at.column = (unsigned)event.start_mark.column + 1;
+        more = event.type != YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+        if (why)
+            result = node_fail(&at, err, "%s", why);
     }
-    yaml_document_delete(&next);
+    yaml_parser_delete(&parser);
     return result;
 }
 
@@ -317,17 +371,14 @@ parse_text(struct arena *arena, const char *file, struct span text, struct node 
     struct walk w = {.arena = arena, .document = &document, .file = file, .err = err};
     int result;
 
-    if (!yaml_parser_initialize(&parser))
-        return err_set(err, "%s:1:1: out of memory", file);
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text.p, text.n);
+    if (check_bounds(file, text, err) < 0)
+        return -1;
+    parser_open(&parser, text);
     if (!yaml_parser_load(&parser, &document)) {
         result = syntax_error(&parser, file, text, err);
     } else {
         result = load_document(&w, root_out);
         yaml_document_delete(&document);
-        if (result == 0)
-            result = refuse_second_document(&parser, file, text, err);
     }
     yaml_parser_delete(&parser);
     return result;

@@ -1,0 +1,246 @@
+/* Every file of tests/tables/config_errors is refused with the text on its first line. %D there stands for the folder the
+ * files lie in, %S for the installed data. Files that cannot lie in a source tree (modes, size) are made here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "relay/base/buf.h"
+#include "relay/config/config.h"
+
+#define TABLES TOP_SRCDIR "/tests/tables/config_errors"
+#define FIRST_LINE_MAX 1200
+
+static char folder[] = "/tmp/sendgov-config-errors.XXXXXX";
+
+static void
+write_file(const char *name, const void *bytes, size_t n, mode_t mode)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, n), n);
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static void
+copy_file(const char *from, const char *to)
+{
+    static char text[65536];
+    FILE *in = fopen(from, "r");
+    size_t n;
+
+    assert_non_null(in);
+    n = fread(text, 1, sizeof text, in);
+    fclose(in);
+    write_file(to, text, n, 0600);
+}
+
+/* Calls fn for each *.yaml of a folder. */
+static unsigned
+each_yaml(const char *path, void (*fn)(const char *name))
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    unsigned n = 0;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) {
+        const char *dot = strrchr(entry->d_name, '.');
+
+        if (dot && strcmp(dot, ".yaml") == 0) {
+            fn(entry->d_name);
+            n++;
+        }
+    }
+    closedir(dir);
+    return n;
+}
+
+static void
+copy_case(const char *name)
+{
+    char from[4096];
+
+    snprintf(from, sizeof from, "%s/%s", TABLES, name);
+    copy_file(from, name);
+}
+
+static void
+copy_included(const char *name)
+{
+    char from[4096], to[512];
+
+    snprintf(from, sizeof from, "%s/inc/%s", TABLES, name);
+    snprintf(to, sizeof to, "inc/%s", name);
+    copy_file(from, to);
+}
+
+static int
+setup(void **state)
+{
+    static char large[20000];
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(mkdir("inc", 0700), 0);
+    memset(large, 'x', sizeof large);
+    write_file("secret", "pw\n", 3, 0600);
+    write_file("open-secret", "pw\n", 3, 0644);
+    write_file("empty-secret", "\n", 1, 0600);
+    write_file("two-lines", "a\nb\n", 4, 0600);
+    write_file("control-secret", "a\001b\n", 4, 0600);
+    write_file("large-secret", large, sizeof large, 0600);
+    write_file("key.pem", "k\n", 2, 0600);
+    write_file("cert.pem", "c\n", 2, 0644);
+    write_file("users", "", 0, 0600);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    assert_int_equal(setenv("SENDGOV_PROFILE_PATH", TOP_SRCDIR "/conf/profiles", 1), 0);
+    return 0;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(chdir("/"), 0);
+    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* "# expected text" of the file, with %D and %S filled in. */
+static void
+read_expected(const char *name, struct buf *out)
+{
+    char line[FIRST_LINE_MAX];
+    FILE *in = fopen(name, "r");
+
+    assert_non_null(in);
+    assert_non_null(fgets(line, sizeof line, in));
+    fclose(in);
+    assert_memory_equal(line, "# ", 2);
+    for (const char *p = line + 2; *p && *p != '\n'; p++) {
+        if (p[0] == '%' && (p[1] == 'D' || p[1] == 'S'))
+            buf_add_str(out, *++p == 'D' ? folder : SENDGOV_DATADIR);
+        else
+            buf_add(out, p, 1);
+    }
+}
+
+static void
+check_case(const char *name)
+{
+    struct err err = {""};
+    struct buf expected;
+    struct config *config = config_load(name, &err);
+
+    buf_init(&expected);
+    read_expected(name, &expected);
+    if (config)
+        fail_msg("%s was accepted", name);
+    assert_string_equal(err.text, buf_span(&expected).p);
+    buf_fini(&expected);
+}
+
+static void
+every_table_is_refused_as_it_says(void **state)
+{
+    (void)state;
+    each_yaml(TABLES "/inc", copy_included);
+    assert_true(each_yaml(TABLES, copy_case) > 150);
+    each_yaml(".", check_case);
+}
+
+static void
+refused(const char *name, const char *part)
+{
+    struct err err = {""};
+
+    assert_null(config_load(name, &err));
+    if (!strstr(err.text, part))
+        fail_msg("'%s' does not say '%s'", err.text, part);
+}
+
+/* 1 MiB is the end, not the beginning of swapping. */
+static void
+huge_files_are_refused(void **state)
+{
+    size_t n = 1024 * 1024 + 1;
+    char *text = malloc(n);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, '#', n);
+    write_file("huge.yaml", text, n, 0600);
+    refused("huge.yaml", "huge.yaml:1:1: is larger than 1 MiB");
+    memset(text, '[', n - 1);
+    write_file("brackets.yaml", text, n - 1, 0600);
+    refused("brackets.yaml", "brackets.yaml:1:");
+    for (size_t i = 0; i + 2 < n; i += 2)
+        memcpy(text + i, "- ", 2);
+    write_file("dashes.yaml", text, n - 1, 0600);
+    refused("dashes.yaml", "dashes.yaml:1:");
+    for (size_t i = 0; i + 2 < n; i += 2)
+        memcpy(text + i, i == 0 ? "[1" : ",1", 2);
+    write_file("many.yaml", text, n - 1, 0600);
+    refused("many.yaml", "many.yaml:");
+    free(text);
+}
+
+static void
+only_plain_files_are_read(void **state)
+{
+    (void)state;
+    refused("nowhere.yaml", "nowhere.yaml:1:1: cannot be opened: No such file");
+    refused("inc", "inc:1:1: is not a plain file");
+    refused("/dev/zero", "/dev/zero:1:1: is not a plain file");
+    assert_int_equal(mkfifo("pipe.yaml", 0600), 0);
+    refused("pipe.yaml", "pipe.yaml:1:1: is not a plain file"); /* and does not wait for a writer */
+    assert_int_equal(unlink("pipe.yaml"), 0);
+}
+
+/* A complaint about the address of Redis must not repeat the password in it. */
+static void
+complaints_hold_no_secret(void **state)
+{
+    struct err err = {""};
+
+    (void)state;
+    copy_case("redis_password_in_url.yaml");
+    assert_null(config_load("redis_password_in_url.yaml", &err));
+    assert_null(strstr(err.text, "hunter2"));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_table_is_refused_as_it_says),
+        cmocka_unit_test(huge_files_are_refused),
+        cmocka_unit_test(only_plain_files_are_read),
+        cmocka_unit_test(complaints_hold_no_secret),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
