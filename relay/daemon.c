@@ -159,6 +159,7 @@ drain(void *arg)
     if (d->state == DAEMON_DRAINING)
         return;
     d->state = DAEMON_DRAINING;
+    admin_set_draining(d->admin);
     log_text(LOG_NOTICE, "drain", "no new connections; messages under way have %d ms", d->config->drain_ms);
     process_notify("STOPPING=1");
     front_drain(d->front, d->config->drain_ms, on_front_drained, d);

@@ -73,7 +73,7 @@ refresh_warmups(struct metrics *m, const struct config *c, const struct store *s
 
 /* Route, mailbox and client only: senders would put addresses of people into labels. */
 static void
-refresh_limits(struct metrics *m, const struct usage_cache *cache)
+refresh_limits(struct metrics *m, struct usage_cache *cache)
 {
     const struct usage *rows;
     size_t n = usage_cache_rows(cache, &rows);

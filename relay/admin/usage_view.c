@@ -10,8 +10,10 @@
 #include "relay/base/xmalloc.h"
 #include "relay/net/loop.h"
 
-#define REFRESH_MS 1500
-#define STALE_MS 15000
+#define REFRESH_MS 1500       /* while somebody looks */
+#define REFRESH_IDLE_MS 15000 /* so that the next one who looks sees something */
+#define LOOKED_MS 60000       /* so long after the last look somebody still does */
+#define STALE_MS 30000
 
 /* ---- which rows ---- */
 
@@ -168,6 +170,7 @@ struct usage_cache {
     struct config *config; /* what the rows point into; reference held while there are rows */
     struct config *asked;  /* what the question points into; reference held while it is open */
     int64_t at_mono_ms;
+    int64_t looked_mono_ms;
 };
 
 static void
@@ -209,7 +212,7 @@ ask(void *arg)
 
     if (!c->admin->http)
         return; /* nobody looks; usage_cache_reset starts it again */
-    timer_start(&c->again, REFRESH_MS);
+    timer_start(&c->again, clock_mono_ms() - c->looked_mono_ms < LOOKED_MS ? REFRESH_MS : REFRESH_IDLE_MS);
     if (!handle_is_none(c->question))
         return;
     n = usage_list(c->admin->config, c->admin->setup.store, &filter, &wanted, &cut);
@@ -228,6 +231,7 @@ usage_cache_new(struct admin *a)
     struct usage_cache *c = xcalloc(1, sizeof(*c));
 
     c->admin = a;
+    c->looked_mono_ms = clock_mono_ms();
     timer_init(&c->again, a->setup.loop, ask, c);
     timer_start(&c->again, 0);
     return c;
@@ -258,8 +262,9 @@ usage_cache_free(struct usage_cache **cp)
 }
 
 size_t
-usage_cache_rows(const struct usage_cache *c, const struct usage **rows_out)
+usage_cache_rows(struct usage_cache *c, const struct usage **rows_out)
 {
+    c->looked_mono_ms = clock_mono_ms();
     *rows_out = c->rows;
     return clock_mono_ms() - c->at_mono_ms > STALE_MS ? 0 : c->n_rows;
 }

@@ -22,13 +22,14 @@ struct usage_filter {
 size_t usage_list(const struct config *c, const struct store *s, const struct usage_filter *filter,
     struct usage **rows_out, bool *cut_out);
 
-/* The answer of the last question, asked again every 1.5 s for metrics and the status page, while there is an HTTP server. */
+/* The answer of the last question, for metrics and the status page. While there is an HTTP server it is asked again every
+ * 1.5 s, or every 15 s when nobody looked for a minute. */
 struct usage_cache;
 struct usage_cache *usage_cache_new(struct admin *a);
 void usage_cache_free(struct usage_cache **c);
 /* A new configuration: forget, ask anew. */
 void usage_cache_reset(struct usage_cache *c);
-/* Rows not older than 15 s, valid until the next turn; 0 when there are none. */
-size_t usage_cache_rows(const struct usage_cache *c, const struct usage **rows_out);
+/* Rows not older than 30 s, valid until the next turn; 0 when there are none. */
+size_t usage_cache_rows(struct usage_cache *c, const struct usage **rows_out);
 
 #endif

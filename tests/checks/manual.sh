@@ -6,7 +6,7 @@ set -u
 cd "${1:-.}" || exit 2
 failed=0
 ok() { printf 'ok %s\n' "$1"; }
-not_ok() { printf 'not ok %s\n' "$1"; failed=1; }
+not_ok() { printf 'not ok %s\n' "$1"; failed=$((failed + 1)); }
 
 ctl=relay/ctl/sendgovctl.8 completion=conf/completion/sendgovctl
 
@@ -35,4 +35,4 @@ for page in $(find . -name '*.[1-8]' -path '*/[rd][eo]*/*' -not -path './build*'
     complaints=$(mandoc -T lint -W warning "$page" 2>&1)
     if [ -n "$complaints" ]; then not_ok "$page: $complaints"; else ok "$page"; fi
 done
-exit $failed
+exit $((failed > 0))
