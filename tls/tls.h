@@ -19,9 +19,10 @@ struct tls_conn;
 enum tls_version { TLS_V1_0, TLS_V1_1, TLS_V1_2, TLS_V1_3 };
 const char *tls_version_to_str(enum tls_version v);
 
-/* cert_file: PEM, leaf first, then its chain. client_ca_file: NULL, or whose client certificates
- * to ask for (asked, never required: the identity decides). TLS_V1_0/1 lower the security level of this context only. A
- * context that asks for certificates resumes no sessions, so every identity is proven in its own handshake. */
+/* cert_file: PEM, leaf first, then its chain. client_ca_file: NULL, or whose client certificates to ask for
+ * (asked, never required: the identity decides). TLS_V1_0/1 lower the security level of this context only.
+ * A context that asks for certificates resumes no sessions, so every identity is proven in its own
+ * handshake. */
 struct tls_server_conf {
     const char *cert_file;
     const char *key_file; /* refused when everybody may read it */
@@ -30,8 +31,8 @@ struct tls_server_conf {
     enum tls_version least;
 };
 
-/* ca_file: NULL = the system's store. verify_name = false and verify = false exist for tests and for upstreams the
- * operator explicitly trusts by network. Client certificate optional. Least version is 1.2. */
+/* ca_file: NULL = the system's store. verify = false exists for tests and for
+ * upstreams the operator explicitly trusts by network. Client certificate optional. Least version is 1.2. */
 struct tls_client_conf {
     const char *ca_file;
     const char *cert_file;
@@ -44,8 +45,8 @@ struct tls_ctx *tls_client_ctx_new(const struct tls_client_conf *conf, struct er
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);
 
-/* What is known of the peer after the handshake; texts are printable, bounded, never NULL ("" when there is none),
- * and live as long as the connection. */
+/* What is known of the peer after the handshake; texts are printable, bounded, never NULL ("" when there is
+ * none), and live as long as the connection. */
 struct tls_peer {
     const char *version;      /* "TLSv1.3" */
     const char *cipher;
@@ -54,7 +55,7 @@ struct tls_peer {
     const char *cert_error;   /* presented but not verified: why */
     const char *cert_subject;
     const char *cert_name;    /* the subject's CN; empty when absent, not unique or not plain ASCII */
-    const char *spki_sha256;  /* hex of the SHA-256 of the public key, for pins; set whenever a certificate was presented */
+    const char *spki_sha256;  /* hex of the public key's SHA-256, for pins; whenever one was presented */
     size_t n_dns_names;       /* dNSName entries of the SAN, at most 16, ASCII, no NUL inside */
     const char *const *dns_names;
 };
@@ -80,7 +81,8 @@ enum tls_io tls_write(struct tls_conn *c, struct span bytes, size_t *n_out);
 void tls_shutdown(struct tls_conn *c);
 /* Decrypted bytes that wait inside (the descriptor will not become readable for them). */
 bool tls_has_pending(const struct tls_conn *c);
-/* Nothing waits inside, and the last read took all the descriptor had: reading now would only give WANT_READ. */
+/* Nothing waits inside, and the last read took all the descriptor had: reading now would only give
+ * WANT_READ. */
 bool tls_is_drained(const struct tls_conn *c);
 const struct tls_peer *tls_conn_peer(const struct tls_conn *c);
 /* Why the last TLS_IO_FAILED, _TRUNCATED or _RESET: "certificate has expired", "no shared cipher", ... */

@@ -215,7 +215,8 @@ is_trusted(const struct tls_conn *c)
 {
     if (!c->ctx->verify)
         return true;
-    return c->verify_error == X509_V_OK && SSL_get_verify_result(c->ssl) == X509_V_OK && SSL_get0_peer_certificate(c->ssl);
+    return c->verify_error == X509_V_OK && SSL_get_verify_result(c->ssl) == X509_V_OK &&
+        SSL_get0_peer_certificate(c->ssl);
 }
 
 enum tls_io

@@ -21,9 +21,10 @@ tls_sha256(struct span in, unsigned char out[32])
 void
 tls_hmac_sha256(struct span key, struct span in, unsigned char out[32])
 {
+    const char *k = key.p ? key.p : "";
     unsigned int n = 0;
 
-    sg_assert(HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)in.p, in.n, out, &n) && n == 32);
+    sg_assert(HMAC(EVP_sha256(), k, (int)key.n, (const unsigned char *)in.p, in.n, out, &n) && n == 32);
 }
 
 bool

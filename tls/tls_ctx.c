@@ -12,9 +12,10 @@
 
 /* Forward secret, authenticated. The list for TLS 1.3 is OpenSSL's own. */
 #define MODERN_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP"
-/* For devices of the years before TLS 1.2: what they know, at security level 0, which TLS 1.0 needs for its SHA-1. */
+/* For devices of the years before TLS 1.2: what they know, at security level 0, which TLS 1.0 needs for its
+ * SHA-1. */
 #define OLD_DEVICE_CIPHERS \
-    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!EXPORT:!RC4:!MD5:!PSK:!SRP:@SECLEVEL=0"
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!PSK:!SRP:@SECLEVEL=0"
 #define GROUPS "X25519:P-256:P-384"
 #define TICKET_LIFE_SEC 3600
 
@@ -67,7 +68,8 @@ ctx_new(bool is_server)
     ctx->ssl = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
     ctx->bio = tls_bio_method_new();
     sg_assert(ctx->ssl && ctx->bio);
-    SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(ctx->ssl,
+        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_clear_options(ctx->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
     SSL_CTX_set_mode(ctx->ssl,
         SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -103,9 +105,10 @@ set_versions(SSL_CTX *ssl, enum tls_version least, struct err *err)
     static const int versions[] = {TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
     const char *ciphers = least < TLS_V1_2 ? OLD_DEVICE_CIPHERS : MODERN_CIPHERS;
 
-    if (SSL_CTX_set_min_proto_version(ssl, versions[least]) != 1 || SSL_CTX_set_max_proto_version(ssl, 0) != 1 ||
-        SSL_CTX_set_cipher_list(ssl, ciphers) != 1 || SSL_CTX_set1_groups_list(ssl, GROUPS) != 1)
-        return err_set(err, "TLS %s: %s", tls_version_to_str(least), tls_pop_reason("not supported by this OpenSSL"));
+    if (SSL_CTX_set_min_proto_version(ssl, versions[least]) != 1 ||
+        SSL_CTX_set_max_proto_version(ssl, 0) != 1 || SSL_CTX_set_cipher_list(ssl, ciphers) != 1 ||
+        SSL_CTX_set1_groups_list(ssl, GROUPS) != 1)
+        return err_set(err, "TLS %s: %s", tls_version_to_str(least), tls_pop_reason("not supported"));
     if (least < TLS_V1_2)
         SSL_CTX_set_dh_auto(ssl, 1);
     return 0;
@@ -127,7 +130,8 @@ load_pair(SSL_CTX *ssl, const char *cert_file, const char *key_file, struct err 
         return -1;
     if (SSL_CTX_use_certificate_chain_file(ssl, cert_file) != 1)
         return fail(err, "certificate", cert_file);
-    if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ssl) == 1)
+    if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) == 1 &&
+        SSL_CTX_check_private_key(ssl) == 1)
         return 0;
     if (!is_mismatch(ERR_peek_error()))
         return fail(err, "private key", key_file);
@@ -167,7 +171,8 @@ tls_server_ctx_new(const struct tls_server_conf *conf, struct err *err)
 
     SSL_CTX_set_num_tickets(ctx->ssl, 1);
     SSL_CTX_set_timeout(ctx->ssl, TICKET_LIFE_SEC);
-    if (set_versions(ctx->ssl, conf->least, err) != 0 || load_pair(ctx->ssl, conf->cert_file, conf->key_file, err) != 0)
+    if (set_versions(ctx->ssl, conf->least, err) != 0 ||
+        load_pair(ctx->ssl, conf->cert_file, conf->key_file, err) != 0)
         tls_ctx_unref(&ctx);
     else if ((conf->client_ca_file || conf->ask_client_cert) &&
              ask_client_cert(ctx->ssl, conf->client_ca_file, err) != 0)
@@ -192,7 +197,8 @@ tls_client_ctx_new(const struct tls_client_conf *conf, struct err *err)
 
     ctx->verify = conf->verify;
     SSL_CTX_set_verify(ctx->ssl, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, tls_verify_cb);
-    if (set_versions(ctx->ssl, TLS_V1_2, err) != 0 || (conf->verify && load_trust(ctx->ssl, conf->ca_file, err) != 0))
+    if (set_versions(ctx->ssl, TLS_V1_2, err) != 0 ||
+        (conf->verify && load_trust(ctx->ssl, conf->ca_file, err) != 0))
         tls_ctx_unref(&ctx);
     else if (conf->cert_file && load_pair(ctx->ssl, conf->cert_file, conf->key_file, err) != 0)
         tls_ctx_unref(&ctx);

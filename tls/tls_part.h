@@ -36,7 +36,8 @@ struct tls_conn {
 BIO_METHOD *tls_bio_method_new(void);
 /* Fills c->peer after the handshake. */
 void tls_peer_fill(struct tls_conn *c);
-/* X509_verify_cert callback: notes the first error of the chain. The handshake goes on unless a client has to verify. */
+/* X509_verify_cert callback: notes the first error of the chain. The handshake goes on unless a client has
+ * to verify. */
 int tls_verify_cb(int ok, X509_STORE_CTX *store);
 /* First reason in OpenSSL's error queue, or `otherwise`; empties the queue. */
 const char *tls_pop_reason(const char *otherwise);

@@ -1,5 +1,5 @@
-/* What a certificate says is chosen by whoever had it made, so names that could be read in two ways (a NUL or bytes
- * beyond ASCII inside, several CNs) are left out rather than shown cut or converted. */
+/* What a certificate says is chosen by whoever had it made, so names that could be read in two ways (a NUL
+ * or bytes beyond ASCII inside, several CNs) are left out rather than shown cut or converted. */
 #include "tls/tls_part.h"
 
 #include <stdlib.h>
@@ -44,7 +44,7 @@ is_plain_ascii(const unsigned char *p, int n)
 static void
 add_subject(struct texts *t, const X509 *cert)
 {
-    unsigned long flags = (XN_FLAG_RFC2253 | ASN1_STRFLGS_ESC_CTRL | ASN1_STRFLGS_ESC_MSB) & ~ASN1_STRFLGS_UTF8_CONVERT;
+    unsigned long flags = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_UTF8_CONVERT; /* escapes controls and non-ASCII */
     BIO *mem = BIO_new(BIO_s_mem());
     char *p = NULL;
     long n;

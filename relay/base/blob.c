@@ -1,6 +1,6 @@
-/* A blob starts in memory that doubles as it grows. Past the spill size, or when the pool's bound is reached, all
- * of it goes to an unlinked file and later bytes follow through a small write-behind buffer, so that
- * a body appended line by line does not cost a system call per line. */
+/* A blob starts in memory that doubles as it grows. Past the spill size, or when the pool's bound is
+ * reached, all of it goes to an unlinked file and later bytes follow through a small write-behind buffer,
+ * so that a body appended line by line does not cost a system call per line. */
 #include "relay/base/blob.h"
 
 #include <errno.h>

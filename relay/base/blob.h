@@ -1,10 +1,10 @@
 /* blob: the bytes of one message between the client and the upstream.
  *
- * Up to the pool's spill size (256 KiB by default) it lives in memory, above that in an unlinked temporary file in the pool's
- * folder. The pool bounds what all blobs together hold in memory; a blob that would exceed the
- * bound spills early. Written once front to back, then read by offset any number of times.
- * Owner: the message; blob_free gives memory and file back. Disk full or I/O error is a value the
- * caller turns into 452/451. */
+ * Up to the pool's spill size (256 KiB by default) it lives in memory, above that in an unlinked temporary
+ * file in the pool's folder. The pool bounds what all blobs together hold in memory; a blob that would
+ * exceed the bound spills early. Written once front to back, then read by offset any number of times.
+ * Owner: the message; blob_free gives memory and file back. Disk full or I/O error is a value the caller
+ * turns into 452/451. */
 #ifndef SENDGOV_BASE_BLOB_H
 #define SENDGOV_BASE_BLOB_H
 

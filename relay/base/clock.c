@@ -68,6 +68,6 @@ clock_format_rfc5322(int64_t utc_ms, char out[CLOCK_RFC5322_MAX])
 
     to_tm(utc_ms, &tm);
     snprintf(out, CLOCK_RFC5322_MAX, "%s, %d %s %04d %02d:%02d:%02d +0000", days[tm.tm_wday % 7],
-        tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour % 100, tm.tm_min % 100,
-        tm.tm_sec % 100);
+        tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour % 100,
+        tm.tm_min % 100, tm.tm_sec % 100);
 }

@@ -24,7 +24,7 @@ open_checked(const char *path, enum file_privacy privacy, struct stat *st_out, s
     else if (!S_ISREG(st_out->st_mode))
         err_set(err, "%s: not a regular file", path);
     else if (privacy == FILE_SECRET && (st_out->st_mode & 0006) != 0)
-        err_set(err, "%s: readable or writable by everybody (mode %04o); it holds a secret, use chmod 640 or stricter",
+        err_set(err, "%s: readable or writable by everybody (mode %04o); it holds a secret, use chmod 640",
             path, (unsigned)(st_out->st_mode & 07777));
     else
         return fd;

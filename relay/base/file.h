@@ -17,7 +17,8 @@ enum file_privacy {
 int file_read(const char *path, size_t max, enum file_privacy privacy, struct buf *out, struct err *err);
 /* The checks of file_read without the content, for files that a library reads by itself. */
 int file_check(const char *path, enum file_privacy privacy, struct err *err);
-/* Writes a new file beside it, syncs, renames over it, syncs the folder: after a crash either the old or the new. */
+/* Writes a new file beside it, syncs, renames over it, syncs the folder: after a crash either the old or
+ * the new. */
 int file_replace(const char *path, struct span bytes, mode_t mode, struct err *err);
 
 #endif

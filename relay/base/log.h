@@ -1,16 +1,16 @@
 /* log: one event, one line, logfmt or JSON, to stderr.
- *
  *     struct log_line l;
  *     log_begin(&l, LOG_INFO, "message");
  *     log_str(&l, "sender", span_str(sender));
  *     log_int(&l, "waited_ms", waited);
  *     log_end(&l);
  *
- * Untrusted text enters only through log_str, which escapes everything that could break the line
- * or a terminal (control bytes, 0x80-0x9f, quotes, invalid UTF-8, writing direction marks) and cuts it at 1024 bytes. The sink is the one
- * global of the program, for the main thread only: level, format and descriptor are set at start and on reload. A
- * slow stderr never blocks the loop: lines that do not fit its ring are dropped and counted. Secrets
- * never get here. */
+ *
+ * Untrusted text enters only through log_str, which escapes everything that could break the line or a
+ * terminal (control bytes, 0x80-0x9f, quotes, invalid UTF-8, writing direction marks) and cuts it at 1024
+ * bytes. The sink is the one global of the program, for the main thread only: level, format and descriptor
+ * are set at start and on reload. A slow stderr never blocks the loop: lines that do not fit its ring are
+ * dropped and counted. Secrets never get here. */
 #ifndef SENDGOV_BASE_LOG_H
 #define SENDGOV_BASE_LOG_H
 

@@ -138,7 +138,8 @@ log_flush_wait(int wait_ms)
     }
 }
 
-/* Makes room for n more bytes by dropping whole lines, oldest first; a line that began to leave is completed. */
+/* Makes room for n more bytes by dropping whole lines, oldest first; a line that began to leave is
+ * completed. */
 static void
 ring_drop(size_t n)
 {

@@ -12,8 +12,8 @@
 #define INDEX_SIZE 512u /* a power of two, over twice METRIC_SERIES_MAX */
 
 /* Upper bounds in seconds; one more bucket, +Inf, follows. */
-static const double bounds[] = {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-    0.5, 1, 2.5, 5, 10};
+static const double bounds[] = {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 #define N_BOUNDS (sizeof(bounds) / sizeof(bounds[0]))
 
 static const struct family_def {
@@ -60,7 +60,8 @@ hash_labels(const struct family_def *def, const char *const labels[LABELS_MAX])
 }
 
 static bool
-series_is(const struct family_def *def, const struct series *s, uint32_t hash, const char *const labels[LABELS_MAX])
+series_is(const struct family_def *def, const struct series *s, uint32_t hash,
+    const char *const labels[LABELS_MAX])
 {
     if (s->hash != hash)
         return false;
@@ -72,7 +73,8 @@ series_is(const struct family_def *def, const struct series *s, uint32_t hash, c
 
 /* Where the label set is or would be in the index. */
 static uint16_t *
-index_find(const struct family *f, const struct family_def *def, uint32_t hash, const char *const labels[LABELS_MAX])
+index_find(const struct family *f, const struct family_def *def, uint32_t hash,
+    const char *const labels[LABELS_MAX])
 {
     uint32_t at = hash & (INDEX_SIZE - 1);
 
@@ -82,7 +84,8 @@ index_find(const struct family *f, const struct family_def *def, uint32_t hash, 
 }
 
 static struct series *
-family_add(struct family *f, const struct family_def *def, uint32_t hash, const char *const labels[LABELS_MAX])
+family_add(struct family *f, const struct family_def *def, uint32_t hash,
+    const char *const labels[LABELS_MAX])
 {
     struct series *s;
 

@@ -29,8 +29,8 @@ void *table_put(struct table *t, struct span key, void *value);
 /* Takes the entry out and returns its value; NULL when absent. */
 void *table_del(struct table *t, struct span key);
 
-/* Calls fn for every entry, in no order; fn says whether to drop it (and then frees the value itself). An entry may be
- * shown twice when others are dropped. fn must not change the table otherwise. */
+/* Calls fn for every entry, in no order; fn says whether to drop it (and then frees the value itself). An
+ * entry may be shown twice when others are dropped. fn must not change the table otherwise. */
 typedef bool table_drop_fn(void *arg, struct span key, void *value);
 void table_sweep(struct table *t, table_drop_fn *fn, void *arg);
 

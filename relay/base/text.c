@@ -6,12 +6,25 @@ is_tail(struct span s, size_t i)
     return i < s.n && ((unsigned char)s.p[i] & 0xc0) == 0x80;
 }
 
+/* By the first byte; 0 for one that begins no sequence. */
+static size_t
+sequence_length(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if ((first & 0xe0) == 0xc0)
+        return 2;
+    if ((first & 0xf0) == 0xe0)
+        return 3;
+    return (first & 0xf8) == 0xf0 ? 4 : 0;
+}
+
 size_t
 text_decode_utf8(struct span s, uint32_t *codepoint_out)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = s.n > 0 ? (unsigned char)s.p[0] : 0xff;
-    size_t len = first < 0x80 ? 1 : (first & 0xe0) == 0xc0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : (first & 0xf8) == 0xf0 ? 4 : 0;
+    size_t len = sequence_length(first);
     uint32_t cp;
 
     if (len == 0)

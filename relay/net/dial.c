@@ -111,9 +111,10 @@ note_failure(struct dial *d, const char *why)
 
     if (a->ss.ss_family == AF_UNIX)
         snprintf(d->error, sizeof(d->error), "connect to %s: %s", d->target, why);
+    else if (a->ss.ss_family == AF_INET6)
+        snprintf(d->error, sizeof(d->error), "connect to [%s]:%u: %s", a->text, a->port, why);
     else
-        snprintf(d->error, sizeof(d->error), a->ss.ss_family == AF_INET6 ? "connect to [%s]:%u: %s" : "connect to %s:%u: %s",
-            a->text, a->port, why);
+        snprintf(d->error, sizeof(d->error), "connect to %s:%u: %s", a->text, a->port, why);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -235,7 +236,8 @@ begin(struct dial *d)
 }
 
 struct handle
-dial_start(struct dialer *dialer, const char *target, int address_ms, int total_ms, dial_done_fn *done, void *arg)
+dial_start(struct dialer *dialer, const char *target, int address_ms, int total_ms, dial_done_fn *done,
+    void *arg)
 {
     struct dial *d = xcalloc(1, sizeof(*d));
 

@@ -16,7 +16,7 @@ struct dialer;
 struct dial_result {
     int fd;             /* -1 on failure */
     struct net_addr peer; /* of the address that answered */
-    const char *error;  /* on failure: "name does not resolve: ...", "connect to 192.0.2.1:587: Connection refused"; else "" */
+    const char *error;  /* "x:587 does not resolve: ...", "connect to 192.0.2.1:587: timed out"; else "" */
 };
 
 typedef void dial_done_fn(void *arg, const struct dial_result *result);

@@ -159,7 +159,8 @@ bind_fd(int fd, const struct net_addr *a)
 }
 
 struct listener *
-listener_open(struct loop *loop, const char *address, listener_accept_fn *on_accept, void *arg, struct err *err)
+listener_open(struct loop *loop, const char *address, listener_accept_fn *on_accept, void *arg,
+    struct err *err)
 {
     struct net_addr a;
     int fd;

@@ -1,7 +1,7 @@
 /* listener: accepts connections on one address, and rests when the process is full.
  *
- * Accepts up to a small batch per turn. On EMFILE/ENFILE it uses a spare descriptor to take and close one connection and
- * pauses 100 ms, so a full process neither spins nor leaves peers hanging. */
+ * Accepts up to a small batch per turn. On EMFILE/ENFILE it uses a spare descriptor to take and close one
+ * connection and pauses 100 ms, so a full process neither spins nor leaves peers hanging. */
 #ifndef SENDGOV_NET_LISTENER_H
 #define SENDGOV_NET_LISTENER_H
 

@@ -173,6 +173,12 @@ end_turn(struct loop *l)
     bury_all(l);
 }
 
+static void
+observe(struct metrics *m, int64_t us)
+{
+    metric_add(m, M_LOOP_STALL_SECONDS, (double)us / 1e6, NULL, NULL, NULL);
+}
+
 static int
 turn(struct loop *l, int flags)
 {
@@ -187,8 +193,7 @@ turn(struct loop *l, int flags)
         list_add_tail(&l->tasks, it);
     end_turn(l);
     if (l->metrics)
-        metric_add(l->metrics, M_LOOP_STALL_SECONDS, (double)(clock_mono_us() - l->turn_mono_us) / 1e6, NULL, NULL,
-            NULL);
+        observe(l->metrics, clock_mono_us() - l->turn_mono_us);
     l->turn_mono_us = 0;
     return 0;
 }

@@ -8,7 +8,8 @@
 void loop_enter(struct loop *loop);
 /* As task_defer, but after all tasks of the turn: where streams send what was gathered. */
 void loop_defer_flush(struct loop *loop, struct task *t);
-/* Runs in the next turn, which then does not wait: for work that must let the sockets have their turn between. */
+/* Runs in the next turn, which then does not wait: for work that must let the sockets have their turn
+ * between. */
 void loop_defer_next(struct loop *loop, struct task *t);
 /* Memory of at least n bytes, shared by everybody; its content does not survive returning to the loop. */
 char *loop_scratch(struct loop *loop, size_t n);

@@ -1,5 +1,5 @@
-/* c-ares brings its own sockets, which are watched by events of ours, and its own timeouts, which one timer drives.
- * It reads /etc/resolv.conf only when a channel is made, so a changed file makes a new channel. */
+/* c-ares brings its own sockets, which are watched by events of ours, and its own timeouts, which one timer
+ * drives. It reads /etc/resolv.conf only when a channel is made, so a changed file makes a new channel. */
 #include "relay/net/resolver.h"
 
 #include <stdio.h>
@@ -69,9 +69,11 @@ static void
 on_socket(evutil_socket_t fd, short what, void *arg)
 {
     struct resolver *r = ((struct watch *)arg)->resolver;
+    ares_socket_t readable = what & EV_READ ? fd : ARES_SOCKET_BAD;
+    ares_socket_t writable = what & EV_WRITE ? fd : ARES_SOCKET_BAD;
 
     loop_enter(r->loop);
-    ares_process_fd(r->channel, what & EV_READ ? fd : ARES_SOCKET_BAD, what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    ares_process_fd(r->channel, readable, writable);
     arm(r);
 }
 
@@ -211,6 +213,15 @@ on_report(void *arg)
 }
 
 static void
+take_addrs(struct resolver_query *q, const struct ares_addrinfo_node *node)
+{
+    for (; node && q->n < RESOLVER_ADDRS_MAX; node = node->ai_next) {
+        net_addr_from_sockaddr(&q->addrs[q->n], node->ai_addr, node->ai_addrlen);
+        net_addr_set_port(&q->addrs[q->n++], q->port);
+    }
+}
+
+static void
 on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *result)
 {
     struct resolver_query *q = arg;
@@ -218,10 +229,7 @@ on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *result)
     (void)timeouts;
     q->resolver->queries--;
     if (result) {
-        for (struct ares_addrinfo_node *node = result->nodes; node && q->n < RESOLVER_ADDRS_MAX; node = node->ai_next) {
-            net_addr_from_sockaddr(&q->addrs[q->n], node->ai_addr, node->ai_addrlen);
-            net_addr_set_port(&q->addrs[q->n++], q->port);
-        }
+        take_addrs(q, result->nodes);
         ares_freeaddrinfo(result);
     }
     if (!q->done) {
@@ -229,8 +237,10 @@ on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *result)
         return;
     }
     sg_assert(status != ARES_EDESTRUCTION);
+    if (status == ARES_SUCCESS)
+        status = ARES_ENODATA;
     if (q->n == 0)
-        snprintf(q->error, sizeof(q->error), "%s", ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+        snprintf(q->error, sizeof(q->error), "%s", ares_strerror(status));
     q->answered = true;
     task_defer(q->resolver->loop, &q->report);
 }

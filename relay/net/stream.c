@@ -14,7 +14,8 @@
 #include "relay/net/stream_part.h"
 
 #define OUT_MAX ((size_t)4 * STREAM_OUT_HIGH)
-/* How long a closed stream waits for the peer's close, so that unread input does not turn our last reply into a RST. */
+/* How long a closed stream waits for the peer's close, so that unread input does not turn our last reply
+ * into a RST. */
 #define LINGER_MS 2000
 
 const char *
@@ -331,7 +332,9 @@ stream_is_dead(struct stream *s)
     char byte;
     ssize_t n;
 
-    if (s->state != STREAM_OPEN || s->write_errno != 0 || buf_len(&s->in) > 0 || (s->tls && tls_has_pending(s->tls)))
+    if (s->state != STREAM_OPEN || s->write_errno != 0)
+        return true;
+    if (buf_len(&s->in) > 0 || (s->tls && tls_has_pending(s->tls)))
         return true;
     n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n >= 0 || (errno != EAGAIN && errno != EINTR);

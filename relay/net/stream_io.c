@@ -176,7 +176,8 @@ stream_read_some(struct stream *s)
     for (int i = 0; i < STREAM_READS_PER_TURN; i++)
         if (s->state != STREAM_OPEN || s->paused || read_once(s) != READ_MORE)
             return;
-    if (s->state == STREAM_OPEN && s->tls && !s->paused) /* enough for this turn; what waits inside makes no event */
+    /* Enough for this turn. What waits in the socket makes an event, what waits inside TLS does not. */
+    if (s->state == STREAM_OPEN && s->tls && !s->paused)
         loop_defer_next(s->loop, &s->later);
 }
 
@@ -214,7 +215,7 @@ send_plain(struct stream *s, size_t max)
     return false;
 }
 
-static bool
+static void
 send_tls(struct stream *s)
 {
     while (buf_len(&s->out) > 0) {
@@ -225,21 +226,29 @@ send_tls(struct stream *s)
             buf_consume(&s->out, n);
             break;
         case TLS_IO_WANT_READ: /* goes on with the next input */
-            return false;
+            return;
         case TLS_IO_WANT_WRITE:
             event_add(&s->ev_write, NULL);
-            return false;
+            return;
         case TLS_IO_CLOSED:
         case TLS_IO_TRUNCATED:
         case TLS_IO_RESET:
             stream_end_with(s, STREAM_RESET, tls_conn_error(s->tls));
-            return false;
+            return;
         case TLS_IO_FAILED:
             stream_end_with(s, STREAM_TLS_FAILED, tls_conn_error(s->tls));
-            return false;
+            return;
         }
     }
-    return true;
+}
+
+static void
+send_some(struct stream *s)
+{
+    if (s->tls)
+        send_tls(s);
+    else
+        send_plain(s, SIZE_MAX);
 }
 
 void
@@ -247,9 +256,9 @@ stream_write_some(struct stream *s, bool tell)
 {
     if (s->state != STREAM_OPEN && s->state != STREAM_PEER_ENDED && s->state != STREAM_FINISHING)
         return;
-    if (buf_len(&s->out) > 0 && !(s->tls ? send_tls(s) : send_plain(s, SIZE_MAX)) && s->state == STREAM_BROKEN)
-        return;
-    if (s->state == STREAM_CLOSED)
+    if (buf_len(&s->out) > 0)
+        send_some(s);
+    if (s->state == STREAM_BROKEN || s->state == STREAM_CLOSED)
         return;
     if (buf_len(&s->out) == 0 && s->out.size > STREAM_OUT_KEEP)
         buf_release(&s->out);
@@ -319,7 +328,8 @@ stream_secure_step(struct stream *s)
     }
 }
 
-/* Input for a paused stream stays where it is, and the event off until it is resumed; but it may be a reset. */
+/* Input for a paused stream stays where it is, and the event off until it is resumed; but it may be a
+ * reset. */
 static void
 hold_input(struct stream *s)
 {

@@ -1,8 +1,8 @@
 /* worker: helper threads for what would block the loop (password hashing, later the spool).
  *
- * A job's `work` runs on a thread and touches only the job's own memory; `done` runs on the loop. The queue is bounded:
- * worker_submit says no when it is full. worker_free waits for running jobs; every job not yet reported gets `done` with
- * cancelled = true, during the call. No job may be submitted then. */
+ * A job's `work` runs on a thread and touches only the job's own memory; `done` runs on the loop. The queue
+ * is bounded: worker_submit says no when it is full. worker_free waits for running jobs; every job not yet
+ * reported gets `done` with cancelled = true, during the call. No job may be submitted then. */
 #ifndef SENDGOV_NET_WORKER_H
 #define SENDGOV_NET_WORKER_H
 

@@ -28,7 +28,8 @@ tcp_pair(int fds[2], bool small_buffers)
         setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     }
     if (bind(l, (struct sockaddr *)&sin, len) != 0 || listen(l, 1) != 0 ||
-        getsockname(l, (struct sockaddr *)&sin, &len) != 0 || connect(fds[0], (struct sockaddr *)&sin, len) != 0)
+        getsockname(l, (struct sockaddr *)&sin, &len) != 0 ||
+        connect(fds[0], (struct sockaddr *)&sin, len) != 0)
         abort();
     fds[1] = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fds[1] < 0)

@@ -129,7 +129,8 @@ test_levels_and_kinds(void **state)
     log_text(LOG_NOTICE, "hello", "a %s", "b");
     buf_init(&b);
     drain(&b);
-    assert_non_null(strstr(b.p, "\"level\":\"error\",\"event\":\"settled\",\"n\":-9223372036854775808,\"ok\":true,"
+    assert_non_null(strstr(b.p, "\"level\":\"error\",\"event\":\"settled\","
+                                "\"n\":-9223372036854775808,\"ok\":true,"
                                 "\"budget\":\"3/18446744073709551615\"}\n{\"ts\":\"20"));
     assert_non_null(strstr(b.p, "Z\",\"level\":\"notice\",\"event\":\"hello\",\"msg\":\"a b\"}\n"));
     buf_fini(&b);
@@ -181,7 +182,8 @@ read_lines(struct buf *all, struct tally *t)
     }
 }
 
-/* Nobody reads: the caller never waits, the newest 8 MiB stay, every other line is counted, no line is torn. */
+/* Nobody reads: the caller never waits, the newest 8 MiB stay, every other line is counted, no line is
+ * torn. */
 static void
 test_stuck_reader(void **state)
 {

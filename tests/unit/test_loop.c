@@ -335,8 +335,8 @@ test_listener_v6_and_unix(void **state)
 static void
 test_listener_refusals(void **state)
 {
-    static const char *const bad[] = {"127.0.0.1", "localhost:25", "::1:25", "[::1]", ":25", "127.0.0.1:65536", "unix:",
-        "127.0.0.1:2x", "", "[127.0.0.1:5"};
+    static const char *const bad[] = {"127.0.0.1", "localhost:25", "::1:25", "[::1]", ":25",
+        "127.0.0.1:65536", "unix:", "127.0.0.1:2x", "", "[127.0.0.1:5"};
     struct loop *loop = new_loop();
     struct err err;
     int sv[2];
@@ -440,7 +440,8 @@ submit(struct worker *w, int in, int *done, int *cancelled)
 {
     struct test_job *j = xcalloc(1, sizeof(*j));
 
-    *j = (struct test_job){.job = {.work = work, .done = work_done}, .in = in, .done = done, .cancelled = cancelled};
+    *j = (struct test_job){.job = {.work = work, .done = work_done}, .in = in, .done = done,
+        .cancelled = cancelled};
     if (worker_submit(w, &j->job))
         return true;
     free(j);

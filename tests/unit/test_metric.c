@@ -85,7 +85,8 @@ test_format(void **state)
     assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"+Inf\"} 3"));
     assert_true(has_line(&b, "sendgov_store_seconds_count 3"));
     assert_true(has_line(&b, "sendgov_store_seconds_sum 100.02005"));
-    assert_true(has_line(&b, "sendgov_limit{limit=\"a\\\"b\\\\c\\nd?\",scope=\"route\",instance=\"contoso\"} 1000000"));
+    assert_true(has_line(&b,
+        "sendgov_limit{limit=\"a\\\"b\\\\c\\nd?\",scope=\"route\",instance=\"contoso\"} 1000000"));
     assert_true(has_line(&b, "sendgov_store_up 0.5"));
     assert_true(has_line(&b, "sendgov_overshoot_total 0"));
     assert_true(has_line(&b, "sendgov_decision_seconds_count 0"));

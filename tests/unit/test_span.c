@@ -63,7 +63,8 @@ test_cut_and_trim(void **state)
 static void
 test_to_u64(void **state)
 {
-    static const char *const bad[] = {"18446744073709551616", "99999999999999999999999", "", "+1", "-1", "1 ", "0x1"};
+    static const char *const bad[] = {"18446744073709551616", "99999999999999999999999", "", "+1", "-1",
+        "1 ", "0x1"};
     uint64_t v = 7;
 
     (void)state;
@@ -107,7 +108,8 @@ test_utf8(void **state)
     } rows[] = {
         {"A", 1, 'A'}, {"\xc3\xa9", 2, 0xe9}, {"\xe2\x82\xac", 3, 0x20ac}, {"\xf0\x9f\x98\x80", 4, 0x1f600},
         {"\xf4\x8f\xbf\xbf", 4, 0x10ffff}, {"\x80", 0, 0}, {"\xc0\x80", 0, 0}, {"\xc1\xbf", 0, 0},
-        {"\xe0\x9f\xbf", 0, 0}, {"\xed\xa0\x80", 0, 0}, {"\xf4\x90\x80\x80", 0, 0}, {"\xf8\x88\x80\x80\x80", 0, 0},
+        {"\xe0\x9f\xbf", 0, 0}, {"\xed\xa0\x80", 0, 0}, {"\xf4\x90\x80\x80", 0, 0},
+        {"\xf8\x88\x80\x80\x80", 0, 0},
         {"\xc3(", 0, 0}, {"\xff", 0, 0}, {"\xe2\x82", 0, 0}, {"", 0, 0},
     };
 

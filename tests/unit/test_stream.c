@@ -1,4 +1,5 @@
-/* Unit tests of stream without TLS: pieces, marks, ends, and everything an owner may do inside its callbacks. */
+/* Unit tests of stream without TLS: pieces, marks, ends, and everything an owner may do inside its
+ * callbacks. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -382,7 +383,8 @@ take_and_pause(struct end *e, struct span in)
     return n;
 }
 
-/* A paused owner gets nothing; each resume shows the rest, old and new, in order. However much was read at once is no overflow. */
+/* A paused owner gets nothing; each resume shows the rest, old and new, in order. However much was read at
+ * once is no overflow. */
 static void
 test_pause_and_resume(void **state)
 {

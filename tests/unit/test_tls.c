@@ -29,13 +29,17 @@ make_certs(void **state)
     static const struct cert_spec specs[] = {
         {.file = "ca", .cn = "Test CA", .is_ca = true},
         {.file = "other-ca", .cn = "Other CA", .is_ca = true},
-        {.file = "good", .cn = "mail.example", .san = "DNS:mail.example,DNS:*.wild.example,IP:127.0.0.1", .issuer = "ca"},
-        {.file = "expired", .cn = "x", .san = "DNS:mail.example", .from_sec = -7200, .till_sec = -3600, .issuer = "ca"},
-        {.file = "early", .cn = "x", .san = "DNS:mail.example", .from_sec = 3600, .till_sec = 7200, .issuer = "ca"},
+        {.file = "good", .cn = "mail.example", .san = "DNS:mail.example,DNS:*.wild.example,IP:127.0.0.1",
+            .issuer = "ca"},
+        {.file = "expired", .cn = "x", .san = "DNS:mail.example", .from_sec = -7200, .till_sec = -3600,
+            .issuer = "ca"},
+        {.file = "early", .cn = "x", .san = "DNS:mail.example", .from_sec = 3600, .till_sec = 7200,
+            .issuer = "ca"},
         {.file = "self", .cn = "mail.example", .san = "DNS:mail.example"},
         {.file = "unknown", .cn = "x", .san = "DNS:mail.example", .issuer = "other-ca"},
         {.file = "cn-only-right", .cn = "mail.example", .san = "DNS:other.example", .issuer = "ca"},
-        {.file = "nul", .cn = "x", .raw_dns = "mail.example\0.evil.example", .raw_dns_len = 26, .issuer = "ca"},
+        {.file = "nul", .cn = "x", .raw_dns = "mail.example\0.evil.example", .raw_dns_len = 26,
+            .issuer = "ca"},
         {.file = "client", .cn = "erp", .san = "DNS:erp.corp.example,DNS:erp2.corp.example", .issuer = "ca"},
         {.file = "client-other", .cn = "erp", .issuer = "other-ca"},
         {.file = "client-expired", .cn = "erp", .from_sec = -7200, .till_sec = -3600, .issuer = "ca"},
@@ -410,7 +414,8 @@ test_spki_pin(void **state)
 
     (void)state;
     snprintf(command, sizeof(command),
-        "openssl x509 -in %s/client.pem -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum", folder);
+        "openssl x509 -in %s/client.pem -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum",
+        folder);
     p = popen(command, "r");
     assert_int_equal(fread(expected, 1, 64, p), 64);
     pclose(p);
@@ -546,7 +551,8 @@ openssl_can_connect(struct tls_ctx *ctx, const char *version)
     assert_int_equal(bind(l, (struct sockaddr *)&sin, len), 0);
     assert_int_equal(listen(l, 1), 0);
     getsockname(l, (struct sockaddr *)&sin, &len);
-    snprintf(command, sizeof(command), "openssl s_client -connect 127.0.0.1:%u %s -cipher ALL:@SECLEVEL=0 >/dev/null 2>&1",
+    snprintf(command, sizeof(command),
+        "openssl s_client -connect 127.0.0.1:%u %s -cipher ALL:@SECLEVEL=0 >/dev/null 2>&1",
         ntohs(sin.sin_port), version);
     p = popen(command, "w");
     fd = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
