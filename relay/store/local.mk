@@ -1,7 +1,13 @@
 # counters and pauses
 libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store/book.h relay/store/book.c \
     relay/store/msgpack.h relay/store/msgpack.c relay/store/store_codec.h relay/store/store_codec.c \
-    relay/store/store_codec_reply.c relay/store/store_keys.h relay/store/store_keys.c
+    relay/store/store_codec_reply.c relay/store/store_keys.h relay/store/store_keys.c \
+    relay/store/journal.h relay/store/journal.c relay/store/pause_list.h relay/store/pause_list.c \
+    relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
+    relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \
+    relay/store/store_memory.c relay/store/store_redis_part.h relay/store/store_redis.c \
+    relay/store/store_redis_charge.c relay/store/store_redis_clock.c relay/store/store_redis_lease.c \
+    relay/store/store_redis_pause.c
 
 if HAVE_CMOCKA
 STORE_TESTS = tests/unit/test_model

@@ -79,6 +79,9 @@ const struct pause *store_pause_for(const struct store *s, const struct charge_r
 /* A reply that was not clean holds the warm-up day of this route (throttle), or steps it back (block). */
 void store_warmup_hold(struct store *s, const struct limit_conf *limit, const char *route);
 void store_warmup_back(struct store *s, const struct limit_conf *limit, const char *route);
+/* The upstream's word that its own cap is lower than ours: for so long, the cap in force of this limit becomes a share of
+ * what the instance used of it until now (at least 1). */
+void store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent, int64_t for_ms);
 /* The step of the route's warm-up as last heard; 1 when nothing was heard. */
 uint32_t store_warmup_step(const struct store *s, const char *route);
 
@@ -87,7 +90,7 @@ struct usage {
     const struct limit_conf *limit;
     char instance[INSTANCE_MAX];
     uint64_t cap;         /* in: as configured; out: in force */
-    uint64_t used;        /* out */
+    uint64_t used;        /* out; of a rate: what is in use of its burst, and cap is the burst */
     int64_t frees_after_ms; /* out: until one more would pass; 0 now, -1 unknown */
     uint32_t warmup_step; /* out, warmup only */
     uint64_t warmup_peak; /* out */

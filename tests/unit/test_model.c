@@ -110,7 +110,8 @@ load_scripts(struct model *m)
         redisReply *reply;
 
         assert_non_null(at);
-        sprintf(patched, "%.*s%s%s", (int)(at - text), text, test_line, at + sizeof(clock_line) - 1);
+        snprintf(patched, strlen(text) + sizeof(test_line), "%.*s%s%s", (int)(at - text), text, test_line,
+            at + sizeof(clock_line) - 1);
         reply = redisCommand(m->redis, "SCRIPT LOAD %s", patched);
         assert_non_null(reply);
         if (reply->type != REDIS_REPLY_STRING)

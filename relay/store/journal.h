@@ -1,0 +1,53 @@
+/* journal: what a node must not forget, in its state folder.
+ *
+ * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was; which scope instances were
+ * charged lately (so that a counter deleted by hand is missed), and the steps of warm-ups. Mapped into memory and shared: what was
+ * written survives the process' death by any signal without a system call per charge. A power cut may lose the last seconds; that
+ * only makes the node less able to notice that Redis lost memory too, never the other way round. The head exists
+ * twice, each with generation and checksum, and is written in turns, so that one of them is always whole.
+ *
+ * `store.pauses`: the pauses in force, as text, replaced whole and synced at each change (rare).
+ *
+ * A journal that cannot be read is put aside (`.bad`) and replaced: the node then has a new uuid and remembers nothing, which journal_is_suspect
+ * tells, and a new set of counters has to stay closed for the longest window instead of the settle time.
+ * The file is locked: two daemons on one state folder are refused. */
+#ifndef SENDGOV_STORE_JOURNAL_H
+#define SENDGOV_STORE_JOURNAL_H
+
+#include "policy/types.h"
+#include "relay/base/buf.h"
+#include "relay/base/err.h"
+
+struct journal;
+
+#define JOURNAL_UUID_MAX 33  /* 32 hex digits */
+#define JOURNAL_EPOCH_MAX 40
+
+struct journal *journal_open(const char *folder, struct err *err);
+void journal_close(struct journal **j);
+
+/* Nothing of the past is known although there was one. */
+bool journal_is_suspect(const struct journal *j);
+const char *journal_uuid(const struct journal *j);
+const char *journal_epoch(const struct journal *j); /* "": none */
+uint64_t journal_acked(const struct journal *j);
+uint64_t journal_last_charge_ms(const struct journal *j);
+/* Another set of counters: also forgets which instances were charged. */
+void journal_set_epoch(struct journal *j, const char *epoch);
+/* seq was acknowledged; charge_ms (Redis time): 0 when it was not a charge. */
+void journal_ack(struct journal *j, uint64_t seq, uint64_t charge_ms);
+
+void journal_mark(struct journal *j, enum limit_scope scope, const char *instance, uint64_t now_ms);
+/* When it was last marked; 0: not known (the table is small, later marks push out earlier ones). */
+uint64_t journal_marked_ms(const struct journal *j, enum limit_scope scope, const char *instance);
+void journal_forget_marks(struct journal *j);
+
+void journal_set_step(struct journal *j, const char *limit, const char *instance, uint32_t step, uint64_t now_ms);
+/* 0: not known. */
+uint32_t journal_step(const struct journal *j, const char *limit, const char *instance);
+
+/* The text of store.pauses; empty when there is none. */
+int journal_read_pauses(const struct journal *j, struct buf *out, struct err *err);
+int journal_write_pauses(const struct journal *j, struct span text, struct err *err);
+
+#endif

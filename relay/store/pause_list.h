@@ -1,0 +1,43 @@
+/* pause_list: the pauses this node knows, and how far Redis shares them. What stops this node at once, whatever Redis does. */
+#ifndef SENDGOV_STORE_PAUSE_LIST_H
+#define SENDGOV_STORE_PAUSE_LIST_H
+
+#include "policy/charge.h"
+#include "relay/base/buf.h"
+
+/* More are not kept: a node with so many paused instances has one problem, not many. */
+#define PAUSES_MAX 600
+
+enum pause_state {
+    PAUSE_NEW,       /* Redis does not have it yet */
+    PAUSE_KNOWN,     /* Redis has it */
+    PAUSE_FORGOTTEN, /* Redis had it; to be put back unless it was resumed meanwhile */
+};
+
+struct pause_list {
+    struct pause *pauses; /* newest first */
+    enum pause_state *states;
+    bool *seen;           /* by the list that is being taken over */
+    size_t n, size;
+};
+
+void pause_list_init(struct pause_list *l);
+void pause_list_fini(struct pause_list *l);
+/* NULL: none for this instance. */
+struct pause *pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance);
+enum pause_state pause_list_state(const struct pause_list *l, const struct pause *p);
+void pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_state state);
+/* A pause of this node's own: PAUSE_NEW, unless one at least as strong is in force. False: nothing changed, or no room. */
+bool pause_list_add(struct pause_list *l, const struct pause *p);
+/* What Redis has, exactly so. */
+void pause_list_take_over(struct pause_list *l, const struct pause *p);
+void pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance);
+/* Around a whole list of Redis: what was known and is not in it was forgotten. */
+void pause_list_begin_sync(struct pause_list *l);
+void pause_list_end_sync(struct pause_list *l);
+/* Removes those that have ended; true when there were any. */
+bool pause_list_expire(struct pause_list *l, int64_t now_ms);
+/* The one that stops this request; NULL: none. */
+const struct pause *pause_list_for(const struct pause_list *l, const struct charge_request *r);
+
+#endif

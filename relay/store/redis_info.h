@@ -1,0 +1,13 @@
+/* redis_info: may this Redis be trusted with the counters? From the text of INFO. */
+#ifndef SENDGOV_STORE_REDIS_INFO_H
+#define SENDGOV_STORE_REDIS_INFO_H
+
+#include "policy/charge.h"
+#include "relay/base/err.h"
+#include "relay/base/span.h"
+
+/* STORE_OK, or why not, with words for the operator in err: version below 7.0, not a master, loading, an eviction policy that may
+ * delete counters, no append-only file (unless allow_volatile). What INFO does not say counts as wrong. */
+enum store_error redis_info_check(struct span info, bool allow_volatile, struct err *err);
+
+#endif

@@ -1,0 +1,218 @@
+#include "relay/store/store_part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/base/xmalloc.h"
+
+void
+asks_init(struct asks *a, struct loop *loop)
+{
+    a->loop = loop;
+    slots_init(&a->slots);
+    list_init(&a->live);
+}
+
+static void
+ask_free(struct ask *ask)
+{
+    list_del(&ask->link);
+    task_cancel(&ask->task);
+    slots_del(&ask->asks->slots, ask->handle);
+    free(ask->usage);
+    free(ask);
+}
+
+void
+asks_fini(struct asks *a)
+{
+    LIST_EACH_SAFE(it, &a->live)
+        ask_free(LIST_ITEM(it, struct ask, link));
+    slots_fini(&a->slots);
+}
+
+static void
+on_ask_task(void *arg)
+{
+    ask_answer(arg);
+}
+
+struct ask *
+ask_new(struct asks *a, struct store *s, enum ask_kind kind, void *arg)
+{
+    struct ask *ask = xcalloc(1, sizeof(*ask));
+
+    ask->asks = a;
+    ask->store = s;
+    ask->kind = kind;
+    ask->arg = arg;
+    ask->handle = slots_add(&a->slots, ask);
+    task_init(&ask->task, on_ask_task, ask);
+    list_add_tail(&a->live, &ask->link);
+    return ask;
+}
+
+void
+ask_answer(struct ask *ask)
+{
+    slots_del(&ask->asks->slots, ask->handle); /* from here on there is nothing to forget */
+    if (!ask->forgotten) {
+        switch (ask->kind) {
+        case ASK_CHARGE:
+            ask->fn.charge(ask->arg, &ask->verdict);
+            break;
+        case ASK_LEASE:
+            ask->fn.lease(ask->arg, ask->ok, ask->lease, ask->error, ask->retry_after_ms);
+            break;
+        case ASK_USAGE:
+            ask->fn.usage(ask->arg, ask->ok, ask->error, ask->usage, ask->n_usage);
+            break;
+        case ASK_DONE:
+            ask->fn.done(ask->arg, ask->ok, ask->error);
+            break;
+        }
+    }
+    ask_free(ask);
+}
+
+void
+ask_answer_later(struct ask *ask)
+{
+    task_defer(ask->asks->loop, &ask->task);
+}
+
+struct ask *
+ask_get(const struct asks *a, struct handle h)
+{
+    return slots_get(&a->slots, h);
+}
+
+const struct limit_conf *
+store_warmup_limit(const struct limit_conf *limits, size_t n, const char *route)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct limit_conf *l = &limits[i];
+
+        if (l->kind == LIMIT_WARMUP && !l->hour_cap && l->scope == SCOPE_ROUTE && (!l->only || strcmp(l->only, route) == 0)
+            && (!l->route || strcmp(l->route, route) == 0))
+            return l;
+    }
+    return NULL;
+}
+
+void
+store_free(struct store **s)
+{
+    if (*s)
+        (*s)->ops->free(*s);
+    *s = NULL;
+}
+
+int
+store_reconfigure(struct store *s, const struct store_conf *conf, struct err *err)
+{
+    return s->ops->reconfigure(s, conf, err);
+}
+
+void
+store_set_limits(struct store *s, const struct limit_conf *limits, size_t n)
+{
+    s->ops->set_limits(s, limits, n);
+}
+
+struct handle
+store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg)
+{
+    return s->ops->charge(s, request, done, arg);
+}
+
+void
+store_forget(struct store *s, struct handle h)
+{
+    s->ops->forget(s, h);
+}
+
+void
+store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict)
+{
+    s->ops->refund(s, request, verdict);
+}
+
+struct handle
+store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg)
+{
+    return s->ops->lease_take(s, request, done, arg);
+}
+
+void
+store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease)
+{
+    s->ops->lease_give(s, request, lease);
+}
+
+void
+store_pause(struct store *s, const struct pause *pause)
+{
+    s->ops->pause(s, pause);
+}
+
+void
+store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
+    store_done_fn *done, void *arg)
+{
+    s->ops->resume(s, scope, instance, actor, reason, done, arg);
+}
+
+size_t
+store_pauses(const struct store *s, const struct pause **pauses_out)
+{
+    return s->ops->pauses(s, pauses_out);
+}
+
+const struct pause *
+store_pause_for(const struct store *s, const struct charge_request *request)
+{
+    return s->ops->pause_for(s, request);
+}
+
+void
+store_warmup_hold(struct store *s, const struct limit_conf *limit, const char *route)
+{
+    s->ops->warmup_change(s, limit, route, false);
+}
+
+void
+store_warmup_back(struct store *s, const struct limit_conf *limit, const char *route)
+{
+    s->ops->warmup_change(s, limit, route, true);
+}
+
+uint32_t
+store_warmup_step(const struct store *s, const char *route)
+{
+    return s->ops->warmup_step(s, route);
+}
+
+void
+store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent, int64_t for_ms)
+{
+    s->ops->lower_cap(s, limit, instance, percent, for_ms);
+}
+
+struct handle
+store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg)
+{
+    return s->ops->usage(s, wanted, n, done, arg);
+}
+
+void
+store_open(struct store *s, const char *actor, const char *reason, store_done_fn *done, void *arg)
+{
+    s->ops->open(s, actor, reason, done, arg);
+}
+
+void
+store_status(const struct store *s, struct store_status *out)
+{
+    s->ops->status(s, out);
+}

@@ -1,0 +1,527 @@
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "relay/base/clock.h"
+#include "relay/base/log.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/store/store_keys.h"
+#include "relay/store/store_redis_part.h"
+
+#define PAUSES_UNKNOWN ((uint64_t)1 << 40) /* no version of the pauses is this one: send them all */
+
+struct redis_store *
+redis_store_of(const struct store *s)
+{
+    return (struct redis_store *)(void *)(uintptr_t)s;
+}
+
+struct codec_node
+redis_store_node(const struct redis_store *r)
+{
+    return (struct codec_node){buf_span(&r->prefix).p, journal_uuid(r->journal), r->run, journal_epoch(r->journal)};
+}
+
+int64_t
+redis_store_now_ms(const struct redis_store *r)
+{
+    uint64_t now_us = redis_clock_now_us(&r->clock, clock_mono_us());
+
+    return now_us > 0 ? (int64_t)(now_us / 1000) : clock_utc_ms();
+}
+
+void
+redis_store_ignore(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    (void)arg;
+    (void)reply;
+    (void)error;
+}
+
+bool
+redis_store_is_ready(const struct redis_store *r, enum store_error *error_out)
+{
+    *error_out = STORE_OK;
+    if (!redis_link_is_up(r->link) || !r->accepted)
+        *error_out = r->error != STORE_OK ? r->error : STORE_DOWN;
+    else if (r->clock.off)
+        *error_out = STORE_CLOCK;
+    else if (clock_mono_ms() - r->accepted_mono_ms > SILENCE_MS)
+        *error_out = STORE_TIMEOUT; /* others think this node dead and may have raised the caps */
+    return *error_out == STORE_OK;
+}
+
+bool
+redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg)
+{
+    return redis_link_send(r->link, &r->command, r->conf.command_ms, done, arg);
+}
+
+void
+redis_store_count_error(struct redis_store *r, enum store_error error)
+{
+    if (r->metrics)
+        metric_add(r->metrics, M_STORE_ERRORS, 1, store_error_to_str(error), NULL, NULL);
+}
+
+void
+redis_store_note(struct redis_store *r, enum store_error error, const char *detail)
+{
+    struct log_line l;
+    bool changed = error != r->error;
+
+    r->error = error;
+    snprintf(r->detail, sizeof(r->detail), "%s", detail);
+    if (r->metrics)
+        metric_set(r->metrics, M_STORE_UP, error == STORE_OK, NULL, NULL, NULL);
+    if (!changed)
+        return;
+    log_begin(&l, error == STORE_OK ? LOG_NOTICE : LOG_ERROR, "store");
+    log_cstr(&l, "state", error == STORE_OK ? "up" : store_error_to_str(error));
+    if (detail[0])
+        log_cstr(&l, "detail", detail);
+    log_end(&l);
+}
+
+/* ---- the heartbeat ---- */
+
+static void
+random_hex(char *out, size_t bytes)
+{
+    unsigned char random[16];
+
+    sg_assert(bytes <= sizeof(random) && getrandom(random, bytes, 0) == (ssize_t)bytes);
+    for (size_t i = 0; i < bytes; i++)
+        snprintf(out + 2 * i, 3, "%02x", random[i]);
+}
+
+/* A warm-up's caps are compared at the step this node knows; one for many routes has no one step and is not compared. */
+static uint32_t
+step_of(void *arg, const struct limit_conf *limit)
+{
+    const struct redis_store *r = arg;
+    const char *instance = limit->only ? limit->only : limit->route;
+    uint32_t step = instance ? journal_step(r->journal, limit->name, instance) : 0;
+
+    return instance && step == 0 ? 1 : step;
+}
+
+static void
+pack_caps(struct redis_store *r)
+{
+    uint64_t hash = 14695981039346656037ull; /* FNV-1a: tells a change, defends nothing */
+    struct span packed;
+
+    buf_clear(&r->caps);
+    codec_caps(&r->caps, r->limits, r->n_limits, step_of, r);
+    packed = buf_span(&r->caps);
+    for (size_t i = 0; i < packed.n; i++)
+        hash = (hash ^ (unsigned char)packed.p[i]) * 1099511628211ull;
+    snprintf(r->caps_hash, sizeof(r->caps_hash), "%016llx", (unsigned long long)hash);
+}
+
+static uint64_t
+longest_window_ms(const struct redis_store *r)
+{
+    uint64_t longest = 0;
+
+    for (size_t i = 0; i < r->n_limits; i++)
+        if (r->limits[i].kind != LIMIT_CONCURRENCY && r->limits[i].period_ms > longest)
+            longest = r->limits[i].period_ms;
+    return longest > 0 ? longest : 86400000;
+}
+
+static void on_beat(void *arg, const struct redisReply *reply, enum store_error error);
+
+void
+redis_store_beat(struct redis_store *r)
+{
+    struct codec_node node = redis_store_node(r);
+    char new_epoch[17];
+    struct codec_heartbeat h = {.node = r->node, .first = !r->met, .acked = journal_acked(r->journal),
+        .last_charge_ms = journal_last_charge_ms(r->journal), .longest_ms = longest_window_ms(r),
+        .settle_ms = (uint64_t)(r->conf.settle_ms > 0 ? r->conf.settle_ms : 0), .new_epoch = new_epoch,
+        .pauses_known = r->pauses_version, .caps_hash = r->caps_hash};
+
+    if (r->beating || !redis_link_is_up(r->link))
+        return;
+    if (journal_is_suspect(r->journal))
+        h.settle_ms = h.longest_ms;
+    random_hex(new_epoch, 8);
+    pack_caps(r);
+    if (strcmp(r->caps_hash, r->caps_sent) != 0)
+        h.caps = buf_span(&r->caps);
+    codec_heartbeat(&r->command, &node, &h);
+    r->beat_mono_us = clock_mono_us();
+    r->beating = redis_store_send(r, on_beat, r);
+}
+
+static void
+take_epoch(struct redis_store *r, const struct heartbeat_reply *h)
+{
+    bool changed = strcmp(journal_epoch(r->journal), h->epoch) != 0;
+
+    if (h->lost)
+        log_text(LOG_ERROR, "store_lost", "Redis lost counters that still count (epoch was %s, is %s): nothing leaves for"
+            " %lld s, or until an operator opens the store", journal_epoch(r->journal), h->epoch,
+            (long long)(h->open_at_ms - (int64_t)(h->time_us / 1000)) / 1000);
+    if (changed || h->lost)
+        r->pauses_version = PAUSES_UNKNOWN;
+    journal_set_epoch(r->journal, h->epoch);
+    journal_ack(r->journal, h->seq, 0);
+    if (h->seq > r->seq)
+        r->seq = h->seq;
+    r->open_at_ms = h->open_at_ms;
+}
+
+static const char *
+beat_error_words(enum store_error error)
+{
+    switch (error) {
+    case STORE_SCHEMA:
+        return "the keys in Redis were written by a newer version of sendgov";
+    case STORE_OTHER:
+        return "another living node uses this node's name (or its state folder was copied)";
+    default: /* STORE_PROTOCOL is the only other one */
+        return "heartbeat.lua gave an answer that makes no sense";
+    }
+}
+
+/* True: it agrees with what this node knows of the time. */
+static bool
+take_time(struct redis_store *r, const struct heartbeat_reply *h)
+{
+    bool was_off = r->clock.off;
+    bool before_own_charges = !r->met && h->time_us / 1000 + 1000 < journal_last_charge_ms(r->journal);
+    bool agrees = redis_clock_learn(&r->clock, h->time_us, r->beat_mono_us, clock_mono_us());
+
+    if (before_own_charges) {
+        r->clock.off = true;
+        r->clock.agreed = 0;
+    }
+    if (r->clock.off && !was_off)
+        log_text(LOG_ERROR, "store_clock", "Redis' clock jumped: nothing leaves until it agrees again or an operator confirms it"
+            " (it says %llu ms)", (unsigned long long)(h->time_us / 1000));
+    return agrees && !r->clock.off;
+}
+
+static void
+on_beat(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct redis_store *r = arg;
+    bool first_on_connection = !r->accepted;
+    struct heartbeat_reply h;
+
+    r->beating = false;
+    if (error != STORE_OK) {
+        r->accepted = false;
+        if (redis_link_is_up(r->link)) /* else on_down says why */
+            redis_store_note(r, error, redis_link_error_text(r->link));
+        return;
+    }
+    codec_heartbeat_reply(reply, &h);
+    if (h.error != STORE_OK) {
+        r->accepted = false;
+        redis_store_note(r, h.error, beat_error_words(h.error));
+        return;
+    }
+    if (!take_time(r, &h)) {
+        redis_store_note(r, STORE_CLOCK, "Redis' clock jumped");
+    } else {
+        redis_store_note(r, STORE_OK, "");
+    }
+    take_epoch(r, &h);
+    r->met = r->accepted = true;
+    r->accepted_mono_ms = clock_mono_ms();
+    r->nodes = h.nodes;
+    r->differ = h.differ;
+    snprintf(r->caps_sent, sizeof(r->caps_sent), "%s", h.send_caps ? "" : r->caps_hash);
+    if (h.pauses_version != r->pauses_version || h.n_pause_texts > 0) {
+        redis_store_sync_pauses(r, reply, &h);
+        r->pauses_version = h.lost ? PAUSES_UNKNOWN : h.pauses_version;
+    }
+    redis_store_tend_pauses(r);
+    redis_store_tend_leases(r, first_on_connection);
+    if (h.send_caps || h.lost)
+        redis_store_beat(r);
+}
+
+static void
+on_heart(void *arg)
+{
+    struct redis_store *r = arg;
+
+    timer_start(&r->heart, HEARTBEAT_MS);
+    redis_store_beat(r);
+}
+
+/* ---- the connection ---- */
+
+static void
+on_up(void *arg)
+{
+    struct redis_store *r = arg;
+
+    r->caps_sent[0] = '\0';
+    redis_store_beat(r);
+}
+
+static void
+on_down(void *arg, enum store_error error, const char *detail)
+{
+    struct redis_store *r = arg;
+
+    r->accepted = r->beating = false;
+    redis_store_note(r, error, detail);
+}
+
+static const struct redis_link_ops link_ops = {on_up, on_down};
+
+/* ---- the rest of the interface ---- */
+
+static void
+set_limits(struct store *s, const struct limit_conf *limits, size_t n)
+{
+    struct redis_store *r = redis_store_of(s);
+
+    r->limits = limits;
+    r->n_limits = n;
+    redis_store_beat(r);
+}
+
+static void
+forget(struct store *s, struct handle h)
+{
+    struct ask *ask = ask_get(&redis_store_of(s)->asks, h);
+
+    if (ask)
+        ask->forgotten = true;
+}
+
+static void
+on_opened(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct ask *ask = arg;
+    struct redis_store *r = redis_store_of(ask->store);
+    int64_t f[2];
+
+    if (error == STORE_OK && !codec_integers(reply, f, 2))
+        error = STORE_PROTOCOL;
+    ask->ok = error == STORE_OK && f[0] == 1;
+    ask->error = ask->ok || error != STORE_OK ? error : STORE_OTHER;
+    if (ask->ok) {
+        redis_clock_trust(&r->clock);
+        journal_forget_marks(r->journal);
+        redis_store_beat(r);
+    }
+    ask_answer(ask);
+}
+
+static void
+open_store(struct store *s, const char *actor, const char *reason, store_done_fn *done, void *arg)
+{
+    struct redis_store *r = redis_store_of(s);
+    struct ask *ask = ask_new(&r->asks, s, ASK_DONE, arg);
+    struct codec_node node = redis_store_node(r);
+    struct log_line l;
+
+    ask->fn.done = done;
+    log_begin(&l, LOG_NOTICE, "store_open");
+    log_cstr(&l, "actor", actor);
+    log_cstr(&l, "reason", reason);
+    log_end(&l);
+    codec_open(&r->command, &node);
+    if (!redis_store_send(r, on_opened, ask)) {
+        ask->error = STORE_DOWN;
+        ask_answer_later(ask);
+    }
+}
+
+static void
+status(const struct store *s, struct store_status *out)
+{
+    const struct redis_store *r = redis_store_of(s);
+    enum store_error error;
+
+    memset(out, 0, sizeof(*out));
+    out->up = redis_store_is_ready(r, &error);
+    out->error = error;
+    if (!out->up)
+        snprintf(out->detail, sizeof(out->detail), "%s", r->detail);
+    out->redis_time_ms = (int64_t)(r->clock.time_us / 1000);
+    out->closed_for_ms = -1;
+    if (r->met) {
+        int64_t left_ms = r->open_at_ms - redis_store_now_ms(r);
+
+        out->closed_for_ms = left_ms > 0 ? left_ms : 0;
+    }
+    out->nodes = r->nodes;
+    out->limits_differ = r->differ;
+    snprintf(out->node, sizeof(out->node), "%s", r->node);
+}
+
+/* ---- life ---- */
+
+static char *
+copy(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
+static void
+conf_copy(struct store_conf *out, const struct store_conf *conf)
+{
+    *out = *conf;
+    out->target = copy(conf->target);
+    out->tls_ca_file = copy(conf->tls_ca_file);
+    out->user = copy(conf->user);
+    out->password = copy(conf->password);
+    out->group = copy(conf->group ? conf->group : "default");
+}
+
+static void
+conf_free(struct store_conf *c)
+{
+    if (c->password)
+        explicit_bzero((char *)(uintptr_t)c->password, strlen(c->password));
+    free((char *)(uintptr_t)c->target);
+    free((char *)(uintptr_t)c->tls_ca_file);
+    free((char *)(uintptr_t)c->user);
+    free((char *)(uintptr_t)c->password);
+    free((char *)(uintptr_t)c->group);
+    memset(c, 0, sizeof(*c));
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool
+same_conf(const struct store_conf *a, const struct store_conf *b)
+{
+    return same_text(a->target, b->target) && a->tls == b->tls && same_text(a->tls_ca_file, b->tls_ca_file)
+        && same_text(a->user, b->user) && same_text(a->password, b->password) && a->database == b->database
+        && same_text(a->group, b->group ? b->group : "default") && a->allow_volatile == b->allow_volatile
+        && a->connect_ms == b->connect_ms && a->command_ms == b->command_ms && a->settle_ms == b->settle_ms;
+}
+
+static struct redis_link *
+make_link(struct redis_store *r, const struct store_conf *conf, struct err *err)
+{
+    struct redis_link_setup setup = {r->loop, r->dialer, r->metrics};
+
+    return redis_link_new(&setup, conf, &link_ops, r, err);
+}
+
+static int
+reconfigure(struct store *s, const struct store_conf *conf, struct err *err)
+{
+    struct redis_store *r = redis_store_of(s);
+    struct store_conf old = r->conf;
+    struct redis_link *link;
+
+    if (same_conf(&r->conf, conf))
+        return 0;
+    conf_copy(&r->conf, conf);
+    link = make_link(r, &r->conf, err);
+    if (!link) {
+        conf_free(&r->conf);
+        r->conf = old;
+        return -1;
+    }
+    redis_link_retire(&r->link);
+    r->link = link;
+    r->accepted = r->beating = false;
+    redis_clock_trust(&r->clock); /* it may be another Redis */
+    buf_clear(&r->prefix);
+    store_key_prefix(&r->prefix, r->conf.group);
+    conf_free(&old);
+    return 0;
+}
+
+static void
+store_redis_free(struct store *s)
+{
+    struct redis_store *r = redis_store_of(s);
+
+    redis_link_free(&r->link);
+    timer_fini(&r->heart);
+    asks_fini(&r->asks);
+    redis_store_free_leases(r);
+    pause_list_fini(&r->pauses);
+    journal_close(&r->journal);
+    command_fini(&r->command);
+    buf_fini(&r->prefix);
+    buf_fini(&r->caps);
+    conf_free(&r->conf);
+    free(r->node);
+    free(r);
+}
+
+static const struct store_ops redis_ops = {
+    .free = store_redis_free,
+    .reconfigure = reconfigure,
+    .set_limits = set_limits,
+    .charge = redis_store_charge,
+    .forget = forget,
+    .refund = redis_store_refund,
+    .lease_take = redis_store_lease_take,
+    .lease_give = redis_store_lease_give,
+    .pause = redis_store_pause,
+    .resume = redis_store_resume,
+    .pauses = redis_store_pauses,
+    .pause_for = redis_store_pause_for,
+    .warmup_change = redis_store_warmup_change,
+    .warmup_step = redis_store_warmup_step,
+    .lower_cap = redis_store_lower_cap,
+    .usage = redis_store_usage,
+    .open = open_store,
+    .status = status,
+};
+
+struct store *
+store_redis_new(const struct store_setup *setup, const struct store_conf *conf, struct err *err)
+{
+    struct redis_store *r = xcalloc(1, sizeof(*r));
+
+    r->base.ops = &redis_ops;
+    r->loop = setup->loop;
+    r->dialer = setup->dialer;
+    r->metrics = setup->metrics;
+    r->error = STORE_DOWN;
+    snprintf(r->detail, sizeof(r->detail), "not connected yet");
+    r->journal = journal_open(setup->state_folder, err);
+    if (!r->journal) {
+        free(r);
+        return NULL;
+    }
+    if (journal_is_suspect(r->journal))
+        log_text(LOG_ERROR, "store_journal", "store.journal could not be read and was put aside as store.journal.bad;"
+            " if Redis has lost its counters too, nothing leaves for the longest window");
+    r->node = xstrdup(setup->node);
+    conf_copy(&r->conf, conf);
+    random_hex(r->run, 8);
+    r->seq = journal_acked(r->journal);
+    r->pauses_version = PAUSES_UNKNOWN;
+    asks_init(&r->asks, r->loop);
+    command_init(&r->command);
+    buf_init(&r->prefix);
+    buf_init(&r->caps);
+    store_key_prefix(&r->prefix, r->conf.group);
+    list_init(&r->leases);
+    pause_list_init(&r->pauses);
+    redis_store_load_pauses(r);
+    timer_init(&r->heart, r->loop, on_heart, r);
+    timer_start(&r->heart, HEARTBEAT_MS);
+    r->link = make_link(r, &r->conf, err);
+    if (!r->link) {
+        store_redis_free(&r->base);
+        return NULL;
+    }
+    return &r->base;
+}

@@ -1,0 +1,432 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "policy/plan.h"
+#include "relay/base/clock.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/store/store_redis_part.h"
+
+#define STEP_TRIES 8 /* per question; each answers for one warm-up */
+
+/* ---- charge ---- */
+
+static void
+answer_error(struct ask *ask, enum store_error error)
+{
+    redis_store_count_error(redis_store_of(ask->store), error);
+    ask->verdict = (struct verdict){.kind = VERDICT_NO_DECISION, .error = error, .retry_after_ms = -1};
+}
+
+static void
+answer_closed(struct ask *ask, int64_t retry_ms)
+{
+    ask->verdict = (struct verdict){.kind = VERDICT_CLOSED, .retry_after_ms = retry_ms};
+}
+
+static void
+answer_paused(struct ask *ask, const struct pause *p, int64_t now_ms)
+{
+    ask->verdict = (struct verdict){.kind = VERDICT_PAUSED, .time_us = (uint64_t)now_ms * 1000, .scope = p->scope, .pause = *p,
+        .retry_after_ms = p->until_utc_ms > 0 ? p->until_utc_ms - now_ms : -1};
+    memcpy(ask->verdict.instance, p->instance, sizeof(p->instance));
+}
+
+static const struct charge_scope *
+scope_of_line(const struct charge_request *r, size_t line)
+{
+    for (size_t i = 0; i < r->n_scopes; i++)
+        if (line >= r->scopes[i].first_line && line < r->scopes[i].first_line + r->scopes[i].n_lines)
+            return &r->scopes[i];
+    return NULL;
+}
+
+/* The steps this node has heard of are newer than the request's. */
+static void
+set_known_steps(struct redis_store *s, struct charge_request *r, const struct decide_line *facts)
+{
+    for (size_t i = 0; i < r->n_lines; i++) {
+        const struct limit_conf *l = r->lines[i].limit;
+        uint32_t step;
+
+        if (l->kind != LIMIT_WARMUP || facts[i].day_line != i)
+            continue;
+        step = journal_step(s->journal, l->name, scope_of_line(r, i)->instance);
+        if (step > 0 && step != r->lines[i].step)
+            decide_set_step(r, facts, i, step);
+    }
+}
+
+/* A counter this node charged within the limit's period must exist. If it does not, somebody deleted it: it counts as full. */
+static void
+set_expected(struct redis_store *s, const struct charge_request *r, struct decide_line *facts)
+{
+    uint64_t now_ms = (uint64_t)redis_store_now_ms(s);
+
+    for (size_t i = 0; i < r->n_scopes; i++) {
+        const struct charge_scope *scope = &r->scopes[i];
+        uint64_t marked;
+
+        if (scope->n_lines == 0)
+            continue;
+        marked = journal_marked_ms(s->journal, scope->scope, scope->instance);
+        for (size_t k = scope->first_line; k < scope->first_line + scope->n_lines; k++)
+            facts[k].lost = marked > 0 && marked + counter_period_us(r->lines[k].limit) / 1000 > now_ms;
+    }
+}
+
+static void on_charge(void *arg, const struct redisReply *reply, enum store_error error);
+
+static bool
+send_charge(struct redis_store *s, struct ask *ask)
+{
+    struct codec_node node = redis_store_node(s);
+    int64_t now_us = clock_mono_us(), left_ms = ask->deadline_mono_ms - now_us / 1000;
+    struct codec_times times = {.seq = ask->verdict.seq, .acked = journal_acked(s->journal)};
+
+    if (left_ms <= 0)
+        return false;
+    redis_clock_bounds(&s->clock, now_us, left_ms, &times.earliest_us, &times.latest_us);
+    times.not_after_us = redis_clock_now_us(&s->clock, now_us) + (uint64_t)left_ms * 1000;
+    codec_charge(&s->command, &node, &ask->request, ask->facts, &times);
+    ask->verdict.sent_mono_ms = now_us / 1000;
+    return redis_link_send(s->link, &s->command, left_ms, on_charge, ask);
+}
+
+static void
+note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply)
+{
+    const struct charge_request *r = &ask->request;
+    uint64_t now_ms = reply->verdict.time_us / 1000;
+
+    for (size_t i = 0; i < reply->n_steps; i++) {
+        const char *limit = r->lines[reply->steps[i].line].limit->name;
+        const char *instance = scope_of_line(r, reply->steps[i].line)->instance;
+
+        if (journal_step(s->journal, limit, instance) != reply->steps[i].step)
+            journal_set_step(s->journal, limit, instance, reply->steps[i].step, now_ms);
+    }
+    if (r->look)
+        return;
+    journal_ack(s->journal, ask->verdict.seq, now_ms);
+    for (size_t i = 0; i < r->n_scopes; i++)
+        if (r->scopes[i].n_lines > 0)
+            journal_mark(s->journal, r->scopes[i].scope, r->scopes[i].instance, now_ms);
+    if (ask->forgotten && s->metrics)
+        metric_add(s->metrics, M_CHARGES_VOID, 1, "forgotten", NULL, NULL);
+}
+
+/* True: asked again. */
+static bool
+ask_next_step(struct redis_store *s, struct ask *ask, const struct charge_reply *reply)
+{
+    const struct charge_request *r = &ask->request;
+
+    journal_set_step(s->journal, r->lines[reply->line].limit->name, scope_of_line(r, reply->line)->instance, reply->step,
+        reply->verdict.time_us / 1000);
+    decide_set_step(&ask->request, ask->facts, reply->line, reply->step);
+    return ++ask->tries < STEP_TRIES && send_charge(s, ask);
+}
+
+static void
+take_verdict(struct redis_store *s, struct ask *ask, const struct charge_reply *reply)
+{
+    uint64_t seq = ask->verdict.seq;
+    int64_t sent_mono_ms = ask->verdict.sent_mono_ms;
+
+    if (reply->verdict.kind == VERDICT_NO_DECISION) {
+        answer_error(ask, reply->verdict.error);
+        if (reply->verdict.error == STORE_CLOCK)
+            redis_store_beat(s); /* which looks closer, and decides for all that follow */
+        return;
+    }
+    if (reply->verdict.kind == VERDICT_GRANTED)
+        note_granted(s, ask, reply);
+    ask->verdict = reply->verdict;
+    ask->verdict.seq = seq;
+    ask->verdict.sent_mono_ms = sent_mono_ms;
+}
+
+static void
+on_charge(void *arg, const struct redisReply *redis_reply, enum store_error error)
+{
+    struct ask *ask = arg;
+    struct redis_store *s = redis_store_of(ask->store);
+    struct charge_reply reply;
+
+    if (error != STORE_OK) {
+        /* It may have been counted; nothing is sent on it, so it only counts too much. */
+        if (!ask->request.look && (error == STORE_TIMEOUT || error == STORE_DOWN) && s->metrics)
+            metric_add(s->metrics, M_CHARGES_VOID, 1, "no_answer", NULL, NULL);
+        answer_error(ask, error);
+        if (redis_link_is_up(s->link))
+            redis_store_note(s, error, redis_link_error_text(s->link));
+        ask_answer(ask);
+        return;
+    }
+    codec_charge_reply(redis_reply, &ask->request, &reply);
+    switch (reply.kind) {
+    case REPLY_VERDICT:
+        take_verdict(s, ask, &reply);
+        break;
+    case REPLY_STEP:
+        if (ask_next_step(s, ask, &reply))
+            return;
+        answer_error(ask, STORE_TIMEOUT);
+        break;
+    case REPLY_EPOCH:
+    case REPLY_LOST:
+        redis_store_beat(s); /* which finds out what was lost and closes */
+        answer_closed(ask, 2 * HEARTBEAT_MS);
+        break;
+    case REPLY_TWIN:
+        redis_store_beat(s);
+        answer_error(ask, STORE_OTHER);
+        break;
+    case REPLY_INVALID:
+        answer_error(ask, STORE_PROTOCOL);
+        redis_link_drop(s->link, STORE_PROTOCOL, "charge.lua gave an answer that makes no sense");
+        break;
+    }
+    ask_answer(ask);
+}
+
+struct handle
+redis_store_charge(struct store *base, const struct charge_request *request, store_charge_fn *done, void *arg)
+{
+    struct redis_store *s = redis_store_of(base);
+    struct ask *ask = ask_new(&s->asks, base, ASK_CHARGE, arg);
+    const struct pause *pause = redis_store_pause_for(base, request);
+    enum store_error error;
+
+    ask->fn.charge = done;
+    ask->request = *request;
+    ask->deadline_mono_ms = clock_mono_ms() + s->conf.command_ms;
+    if (pause) {
+        answer_paused(ask, pause, redis_store_now_ms(s));
+        ask_answer_later(ask);
+        return ask->handle;
+    }
+    if (!redis_store_is_ready(s, &error)) {
+        answer_error(ask, error);
+        ask_answer_later(ask);
+        return ask->handle;
+    }
+    ask->verdict.seq = request->look ? s->seq : ++s->seq;
+    decide_link_days(&ask->request, ask->facts);
+    set_known_steps(s, &ask->request, ask->facts);
+    set_expected(s, &ask->request, ask->facts);
+    if (!send_charge(s, ask)) {
+        answer_error(ask, STORE_DOWN);
+        ask_answer_later(ask);
+    }
+    return ask->handle;
+}
+
+static void
+on_refund(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct redis_store *s = arg;
+
+    if (error == STORE_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0 && s->metrics)
+        metric_add(s->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
+}
+
+void
+redis_store_refund(struct store *base, const struct charge_request *request, const struct verdict *verdict)
+{
+    struct redis_store *s = redis_store_of(base);
+    struct codec_node node = redis_store_node(s);
+
+    if (verdict->kind != VERDICT_GRANTED || request->n_lines == 0)
+        return;
+    codec_refund(&s->command, &node, request, verdict->granted, verdict->time_us);
+    redis_store_send(s, on_refund, s);
+}
+
+/* ---- warm-ups ---- */
+
+/* A change on its way: asked again while the step was not the one we thought. */
+struct warmup_change {
+    struct redis_store *store;
+    struct charge_line line;
+    struct limit_conf limit; /* a reload may take the original away */
+    struct schedule_conf schedule;
+    char name[128];
+    char instance[INSTANCE_MAX];
+    bool back;
+    unsigned tries;
+};
+
+static bool send_change(struct warmup_change *w);
+
+static void
+on_change(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct warmup_change *w = arg;
+    int64_t f[3] = {0, 0, 0};
+
+    if (error == STORE_OK && codec_integers(reply, f, 2) && f[1] >= 1 && f[1] <= WARMUP_STEP_MAX) {
+        journal_set_step(w->store->journal, w->name, w->instance, (uint32_t)f[1], (uint64_t)f[0] / 1000);
+        w->line.step = (uint32_t)f[1];
+        plan_warmup_caps(&w->limit, w->line.step, &w->line.cap, &w->line.next_cap);
+        if (codec_integers(reply, f, 3) && ++w->tries < STEP_TRIES && send_change(w))
+            return;
+    }
+    free(w);
+}
+
+static bool
+send_change(struct warmup_change *w)
+{
+    struct codec_node node = redis_store_node(w->store);
+
+    codec_warmup(&w->store->command, &node, w->back ? 2 : 1, &w->line, w->instance);
+    return redis_store_send(w->store, on_change, w);
+}
+
+void
+redis_store_warmup_change(struct store *base, const struct limit_conf *limit, const char *route, bool back)
+{
+    struct redis_store *s = redis_store_of(base);
+    struct warmup_change *w;
+    uint32_t step;
+
+    if (limit->kind != LIMIT_WARMUP || strlen(limit->name) >= sizeof(w->name) || strlen(route) >= sizeof(w->instance))
+        return;
+    w = xcalloc(1, sizeof(*w));
+    w->store = s;
+    w->limit = *limit;
+    w->schedule = *limit->schedule;
+    memcpy(w->name, limit->name, strlen(limit->name));
+    memcpy(w->instance, route, strlen(route));
+    w->limit.name = w->name;
+    w->limit.schedule = &w->schedule;
+    w->back = back;
+    step = journal_step(s->journal, limit->name, route);
+    w->line = (struct charge_line){.limit = &w->limit, .step = step > 0 ? step : 1};
+    plan_warmup_caps(limit, w->line.step, &w->line.cap, &w->line.next_cap);
+    if (!send_change(w))
+        free(w);
+}
+
+uint32_t
+redis_store_warmup_step(const struct store *base, const char *route)
+{
+    const struct redis_store *s = redis_store_of(base);
+    const struct limit_conf *limit = store_warmup_limit(s->limits, s->n_limits, route);
+    uint32_t step = limit ? journal_step(s->journal, limit->name, route) : 0;
+
+    return step > 0 ? step : 1;
+}
+
+void
+redis_store_lower_cap(struct store *base, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    int64_t for_ms)
+{
+    struct redis_store *s = redis_store_of(base);
+    struct codec_node node = redis_store_node(s);
+
+    if (for_ms <= 0 || strlen(instance) >= INSTANCE_MAX)
+        return;
+    codec_lower(&s->command, &node, limit, instance, percent, (uint64_t)for_ms * 1000);
+    redis_store_send(s, redis_store_ignore, NULL);
+}
+
+/* ---- use ---- */
+
+/* One of the n questions a usage ask is made of. */
+struct usage_part {
+    struct ask *ask;
+    size_t index;
+    unsigned tries;
+};
+
+static bool send_usage(struct redis_store *s, struct usage_part *part);
+
+static void
+end_part(struct usage_part *part, enum store_error error)
+{
+    struct ask *ask = part->ask;
+
+    free(part);
+    if (error != STORE_OK) {
+        ask->ok = false;
+        ask->error = error;
+    }
+    if (--ask->n_open == 0)
+        ask_answer_later(ask);
+}
+
+static void
+on_usage(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct usage_part *part = arg;
+    struct redis_store *s = redis_store_of(part->ask->store);
+    struct usage *u = &part->ask->usage[part->index];
+    int64_t f[7];
+
+    if (error != STORE_OK || !codec_integers(reply, f, 7)) {
+        end_part(part, error != STORE_OK ? error : STORE_PROTOCOL);
+        return;
+    }
+    if (u->limit->kind == LIMIT_WARMUP && f[4] >= 1 && f[4] <= WARMUP_STEP_MAX) {
+        bool known = journal_step(s->journal, u->limit->name, u->instance) == (uint32_t)f[4];
+
+        if (!known)
+            journal_set_step(s->journal, u->limit->name, u->instance, (uint32_t)f[4], (uint64_t)f[0] / 1000);
+        if (!known && ++part->tries < STEP_TRIES && send_usage(s, part))
+            return;
+    }
+    u->used = (uint64_t)f[1];
+    u->cap = (uint64_t)f[2];
+    u->frees_after_ms = f[3] < 0 ? -1 : (f[3] + 999) / 1000;
+    u->warmup_step = (uint32_t)f[4];
+    u->warmup_peak = (uint64_t)f[5];
+    u->warmup_held = f[6] != 0;
+    end_part(part, STORE_OK);
+}
+
+static bool
+send_usage(struct redis_store *s, struct usage_part *part)
+{
+    const struct usage *u = &part->ask->usage[part->index];
+    struct codec_node node = redis_store_node(s);
+    struct charge_line line = {.limit = u->limit, .cap = u->cap};
+
+    if (u->limit->kind == LIMIT_WARMUP) {
+        line.step = journal_step(s->journal, u->limit->name, u->instance);
+        line.step = line.step > 0 ? line.step : 1;
+        plan_warmup_caps(u->limit, line.step, &line.cap, &line.next_cap);
+    }
+    codec_usage(&s->command, &node, &line, u->instance);
+    return redis_store_send(s, on_usage, part);
+}
+
+struct handle
+redis_store_usage(struct store *base, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg)
+{
+    struct redis_store *s = redis_store_of(base);
+    struct ask *ask = ask_new(&s->asks, base, ASK_USAGE, arg);
+
+    ask->fn.usage = done;
+    ask->ok = true;
+    ask->n_usage = n;
+    ask->usage = xcalloc(n + 1, sizeof(*ask->usage));
+    if (n > 0)
+        memcpy(ask->usage, wanted, n * sizeof(*wanted));
+    ask->n_open = n + 1;
+    for (size_t i = 0; i < n; i++) {
+        struct usage_part *part = xcalloc(1, sizeof(*part));
+
+        part->ask = ask;
+        part->index = i;
+        if (!send_usage(s, part))
+            end_part(part, STORE_DOWN);
+    }
+    if (--ask->n_open == 0)
+        ask_answer_later(ask);
+    return ask->handle;
+}

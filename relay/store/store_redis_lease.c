@@ -1,0 +1,178 @@
+/* Slots of concurrency limits. Held ones are renewed every 30 s and after each reconnect (a Redis that forgot them gets them
+ * again: the connections exist); given ones that Redis could not be told of are told with a later heartbeat. */
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/base/clock.h"
+#include "relay/base/xmalloc.h"
+#include "relay/store/store_redis_part.h"
+
+enum { OP_TAKE = 1, OP_RENEW, OP_GIVE };
+
+static void
+lease_free(struct lease *l)
+{
+    list_del(&l->link);
+    free(l->instance);
+    free(l->limit_name);
+    free(l);
+}
+
+void
+redis_store_free_leases(struct redis_store *r)
+{
+    LIST_EACH_SAFE(it, &r->leases)
+        lease_free(LIST_ITEM(it, struct lease, link));
+}
+
+static struct lease *
+lease_find(const struct redis_store *r, uint64_t number)
+{
+    LIST_EACH(it, &r->leases)
+        if (LIST_ITEM(it, struct lease, link)->number == number)
+            return LIST_ITEM(it, struct lease, link);
+    return NULL;
+}
+
+static void
+compose(struct redis_store *r, int op, enum limit_scope scope, const char *instance, const char *name, uint64_t number,
+    uint64_t cap)
+{
+    struct codec_node node = redis_store_node(r);
+    struct codec_lease l = {op, scope, instance, name, number, (uint64_t)LEASE_TTL_MS * 1000, cap};
+
+    codec_lease(&r->command, &node, &l);
+}
+
+/* ---- taking ---- */
+
+static struct lease *
+remember(struct redis_store *r, const struct ask *ask)
+{
+    struct lease *l = xcalloc(1, sizeof(*l));
+
+    l->number = ask->lease;
+    l->scope = ask->scope;
+    l->instance = xstrdup(ask->instance);
+    l->limit_name = xstrdup(ask->limit_name);
+    list_add_tail(&r->leases, &l->link);
+    return l;
+}
+
+static void
+on_taken(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct ask *ask = arg;
+    struct redis_store *r = redis_store_of(ask->store);
+    int64_t f[3];
+
+    if (error == STORE_OK && !codec_integers(reply, f, 3))
+        error = STORE_PROTOCOL;
+    ask->error = error;
+    ask->ok = error == STORE_OK && f[0] == 1;
+    if (error != STORE_OK) {
+        /* It may have been taken: as good as given back, so that it is freed before its time runs out. */
+        remember(r, ask)->state = LEASE_GIVING;
+        redis_store_count_error(r, error);
+        ask->retry_after_ms = -1;
+    } else if (!ask->ok) {
+        ask->retry_after_ms = f[2] > 0 && f[2] < 1000000 ? f[2] / 1000 + 1 : 1000; /* others give back earlier than they expire */
+    } else {
+        struct lease *l = remember(r, ask);
+
+        if (ask->forgotten)
+            redis_store_lease_give(ask->store, NULL, l->number);
+    }
+    ask_answer(ask);
+}
+
+struct handle
+redis_store_lease_take(struct store *base, const struct lease_request *request, store_lease_fn *done, void *arg)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct ask *ask = ask_new(&r->asks, base, ASK_LEASE, arg);
+    size_t n_instance = strlen(request->instance), n_name = strlen(request->limit_name);
+    enum store_error error = STORE_OTHER;
+
+    ask->fn.lease = done;
+    ask->scope = request->scope;
+    ask->lease = ++r->last_lease;
+    if (n_instance < sizeof(ask->instance) && n_name < sizeof(ask->limit_name)) {
+        memcpy(ask->instance, request->instance, n_instance);
+        memcpy(ask->limit_name, request->limit_name, n_name);
+        if (redis_store_is_ready(r, &error)) {
+            compose(r, OP_TAKE, request->scope, ask->instance, ask->limit_name, ask->lease, request->cap);
+            if (redis_store_send(r, on_taken, ask))
+                return ask->handle;
+            error = STORE_DOWN;
+        }
+    }
+    redis_store_count_error(r, error);
+    ask->error = error;
+    ask->retry_after_ms = -1;
+    ask_answer_later(ask);
+    return ask->handle;
+}
+
+/* ---- giving back and renewing ---- */
+
+struct lease_send {
+    struct redis_store *store;
+    uint64_t number;
+};
+
+static void
+on_given(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct lease_send *send = arg;
+    struct lease *l = lease_find(send->store, send->number);
+
+    (void)reply;
+    if (l && error == STORE_OK)
+        lease_free(l);
+    free(send);
+}
+
+static void
+tell_given(struct redis_store *r, const struct lease *l)
+{
+    struct lease_send *send = xmalloc(sizeof(*send));
+
+    *send = (struct lease_send){r, l->number};
+    compose(r, OP_GIVE, l->scope, l->instance, l->limit_name, l->number, 0);
+    if (!redis_store_send(r, on_given, send))
+        free(send);
+}
+
+void
+redis_store_lease_give(struct store *base, const struct lease_request *request, uint64_t number)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct lease *l = lease_find(r, number);
+
+    (void)request; /* the lease knows its own place */
+    if (!l || l->state == LEASE_GIVING)
+        return;
+    l->state = LEASE_GIVING;
+    tell_given(r, l);
+}
+
+void
+redis_store_tend_leases(struct redis_store *r, bool now)
+{
+    bool due = now || clock_mono_ms() - r->renewed_mono_ms >= LEASE_RENEW_MS;
+
+    if (due)
+        r->renewed_mono_ms = clock_mono_ms();
+    LIST_EACH_SAFE(it, &r->leases) {
+        struct lease *l = LIST_ITEM(it, struct lease, link);
+
+        if (l->state == LEASE_GIVING) {
+            tell_given(r, l);
+        } else if (due) {
+            compose(r, OP_RENEW, l->scope, l->instance, l->limit_name, l->number, 0);
+            redis_store_send(r, redis_store_ignore, NULL);
+        }
+    }
+}

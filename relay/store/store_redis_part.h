@@ -1,0 +1,134 @@
+/* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status), store_redis_charge.c
+ * (charges, refunds, warm-ups, use), store_redis_pause.c, store_redis_lease.c, store_redis_clock.c. */
+#ifndef SENDGOV_STORE_STORE_REDIS_PART_H
+#define SENDGOV_STORE_STORE_REDIS_PART_H
+
+#include "relay/store/journal.h"
+#include "relay/store/pause_list.h"
+#include "relay/store/redis_link.h"
+#include "relay/store/store_part.h"
+
+#define HEARTBEAT_MS 1000
+#define LEASE_TTL_MS (6 * 60 * 1000)
+#define LEASE_RENEW_MS (30 * 1000)
+#define SILENCE_MS 5000 /* without an accepted heartbeat for so long the node no longer counts as alive elsewhere */
+
+/* What Redis' time should be by this node's own monotonic clock. */
+struct redis_clock {
+    uint64_t time_us;         /* of the last answer that agreed; 0: none yet */
+    int64_t sent_us, read_us; /* mono: the question left, the answer came */
+    bool off;                 /* Redis' clock jumped: no decisions until it agrees again */
+    unsigned agreed;          /* heartbeats in a row that did, while off */
+};
+
+/* [earliest, latest] for a script that starts within the next slack_ms. 0, 0 when nothing is known. */
+void redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t slack_ms, uint64_t *earliest_out,
+    uint64_t *latest_out);
+/* By now at least, if the clock runs on; 0: unknown. */
+uint64_t redis_clock_now_us(const struct redis_clock *c, int64_t now_mono_us);
+/* Takes an answer in. False: it does not agree (then c->off is true). */
+bool redis_clock_learn(struct redis_clock *c, uint64_t time_us, int64_t sent_mono_us, int64_t read_mono_us);
+/* The operator vouches for Redis' time: whatever comes next is believed. */
+void redis_clock_trust(struct redis_clock *c);
+
+enum lease_state {
+    LEASE_HELD,
+    LEASE_GIVING, /* given back here; Redis is to be told */
+};
+
+struct lease {
+    struct list link;
+    enum lease_state state;
+    uint64_t number;
+    enum limit_scope scope;
+    char *instance, *limit_name;
+};
+
+struct redis_store {
+    struct store base;
+    struct loop *loop;
+    struct dialer *dialer;
+    struct metrics *metrics;
+    char *node;
+    struct store_conf conf; /* own copies of its strings */
+    struct redis_link *link;
+    struct journal *journal;
+    struct asks asks;
+    struct command command;
+    struct buf prefix;
+    char run[17];
+    struct redis_clock clock;
+
+    const struct limit_conf *limits;
+    size_t n_limits;
+    struct buf caps;        /* as codec_caps packs them */
+    char caps_hash[17];
+    char caps_sent[17];     /* the hash Redis has the caps of */
+
+    struct timer heart;
+    bool beating;           /* a heartbeat is under way */
+    bool met;               /* a heartbeat of this process was accepted once */
+    bool accepted;          /* the last one was, on this connection */
+    int64_t beat_mono_us;   /* the one under way was sent */
+    int64_t accepted_mono_ms;
+    uint64_t pauses_version;
+    uint64_t seq;
+    int64_t open_at_ms;
+    unsigned nodes;
+    bool differ;
+
+    enum store_error error;
+    char detail[256];
+
+    struct pause_list pauses;
+    struct list leases;
+    uint64_t last_lease;
+    int64_t renewed_mono_ms;
+};
+
+struct redis_store *redis_store_of(const struct store *s);
+struct codec_node redis_store_node(const struct redis_store *r);
+/* True when charges can be asked: connected, introduced, one of a kind, and in time with Redis. Else *error_out. */
+bool redis_store_is_ready(const struct redis_store *r, enum store_error *error_out);
+/* Sends what was put into r->command. */
+bool redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg);
+/* Something failed that is not the connection: for status, log and metric. STORE_OK: all is well again. */
+void redis_store_note(struct redis_store *r, enum store_error error, const char *detail);
+/* Counts a question without a decision. */
+void redis_store_count_error(struct redis_store *r, enum store_error error);
+/* A heartbeat as soon as none is under way. */
+void redis_store_beat(struct redis_store *r);
+/* Redis time in ms as this node believes it; local calendar time when it has no idea. */
+int64_t redis_store_now_ms(const struct redis_store *r);
+void redis_store_ignore(void *arg, const struct redisReply *reply, enum store_error error);
+
+/* store_redis_charge.c */
+struct handle redis_store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
+void redis_store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
+void redis_store_warmup_change(struct store *s, const struct limit_conf *limit, const char *route, bool back);
+uint32_t redis_store_warmup_step(const struct store *s, const char *route);
+void redis_store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    int64_t for_ms);
+struct handle redis_store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);
+
+/* store_redis_pause.c */
+void redis_store_load_pauses(struct redis_store *r);
+void redis_store_save_pauses(struct redis_store *r);
+void redis_store_pause(struct store *s, const struct pause *pause);
+void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
+    store_done_fn *done, void *arg);
+size_t redis_store_pauses(const struct store *s, const struct pause **pauses_out);
+const struct pause *redis_store_pause_for(const struct store *s, const struct charge_request *request);
+/* The list a heartbeat brought. */
+void redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply, const struct heartbeat_reply *beat);
+/* Ends what has ended, and tells Redis what it does not have. */
+void redis_store_tend_pauses(struct redis_store *r);
+
+/* store_redis_lease.c */
+struct handle redis_store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
+void redis_store_lease_give(struct store *s, const struct lease_request *request, uint64_t number);
+/* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
+void redis_store_tend_leases(struct redis_store *r, bool now);
+void redis_store_free_leases(struct redis_store *r);
+
+#endif

@@ -1,0 +1,252 @@
+/* Pauses: in force on this node at once, in the node's state folder, then in Redis, where every charge of every node meets
+ * them. Until Redis has a pause it is sent again with each heartbeat. */
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/base/log.h"
+#include "relay/base/xmalloc.h"
+#include "relay/store/store_keys.h"
+#include "relay/store/store_redis_part.h"
+
+/* ---- store.pauses: a line each, "new|known SCOPE:INSTANCE e|a TILL SINCE CLASS ACTOR REASON" ---- */
+
+static void
+format_pause(struct buf *out, const struct pause *p, enum pause_state state)
+{
+    buf_add_str(out, state == PAUSE_NEW ? "new " : "known ");
+    store_scope_name(out, p->scope, p->instance);
+    buf_printf(out, " %c %lld %lld %s ", p->extent == PAUSE_ALL ? 'a' : 'e', (long long)p->until_utc_ms,
+        (long long)p->since_utc_ms, reply_class_to_str(p->class));
+    for (const char *c = p->actor[0] ? p->actor : "-"; *c; c++)
+        buf_add(out, *c > ' ' && *c < 127 ? c : "_", 1);
+    buf_add_str(out, " ");
+    for (const char *c = p->reason; *c; c++)
+        buf_add(out, *c >= ' ' && *c < 127 ? c : "?", 1);
+    buf_add_str(out, "\n");
+}
+
+void
+redis_store_save_pauses(struct redis_store *r)
+{
+    struct buf text;
+    struct err err;
+
+    buf_init(&text);
+    for (size_t i = 0; i < r->pauses.n; i++)
+        format_pause(&text, &r->pauses.pauses[i], r->pauses.states[i]);
+    if (journal_write_pauses(r->journal, buf_span(&text), &err) < 0)
+        log_text(LOG_ERROR, "store_pauses", "the pauses in force could not be written: %s", err.text);
+    buf_fini(&text);
+}
+
+static void
+load_line(struct redis_store *r, struct span line)
+{
+    struct span state, name;
+    struct pause p;
+    bool resumed;
+
+    line = span_cut(line, ' ', &state);
+    line = span_cut(line, ' ', &name);
+    if (!codec_pause_parse(name, line, &p, &resumed) || resumed) {
+        log_text(LOG_ERROR, "store_pauses", "a line of store.pauses cannot be read; is a pause missing?");
+        return;
+    }
+    if (pause_list_add(&r->pauses, &p) && span_eq(state, SPAN_LIT("known")))
+        pause_list_set_state(&r->pauses, pause_list_find(&r->pauses, p.scope, p.instance), PAUSE_KNOWN);
+}
+
+void
+redis_store_load_pauses(struct redis_store *r)
+{
+    struct buf text;
+    struct err err;
+    struct span rest, line;
+
+    buf_init(&text);
+    if (journal_read_pauses(r->journal, &text, &err) < 0)
+        log_text(LOG_ERROR, "store_pauses", "the pauses in force could not be read: %s", err.text);
+    for (rest = buf_span(&text); rest.n > 0;) {
+        rest = span_cut(rest, '\n', &line);
+        if (line.n > 0)
+            load_line(r, line);
+    }
+    buf_fini(&text);
+}
+
+/* ---- telling Redis ---- */
+
+struct pause_send {
+    struct redis_store *store;
+    struct pause pause;
+};
+
+static void
+on_put(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct pause_send *send = arg;
+    struct redis_store *r = send->store;
+    struct pause *p = pause_list_find(&r->pauses, send->pause.scope, send->pause.instance);
+    int64_t f[2];
+
+    if (error != STORE_OK)
+        log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again", store_error_to_str(error));
+    else if (p && codec_integers(reply, f, 2) && f[0] == 2)
+        pause_list_remove(&r->pauses, p->scope, p->instance); /* resumed while this node was away */
+    else if (p && codec_integers(reply, f, 2))
+        pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
+    if (error == STORE_OK) {
+        redis_store_save_pauses(r);
+        redis_store_beat(r); /* brings the list as all nodes have it, with Redis' own time */
+    }
+    free(send);
+}
+
+static void
+send_pause(struct redis_store *r, const struct pause *p)
+{
+    struct codec_node node = redis_store_node(r);
+    struct pause_send *send = xmalloc(sizeof(*send));
+
+    *send = (struct pause_send){r, *p};
+    codec_pause_put(&r->command, &node, p, pause_list_state(&r->pauses, p) == PAUSE_FORGOTTEN);
+    if (!redis_store_send(r, on_put, send))
+        free(send);
+}
+
+void
+redis_store_pause(struct store *base, const struct pause *pause)
+{
+    struct redis_store *r = redis_store_of(base);
+
+    if (!pause_list_add(&r->pauses, pause))
+        return;
+    redis_store_save_pauses(r);
+    send_pause(r, pause_list_find(&r->pauses, pause->scope, pause->instance));
+}
+
+void
+redis_store_tend_pauses(struct redis_store *r)
+{
+    if (pause_list_expire(&r->pauses, redis_store_now_ms(r)))
+        redis_store_save_pauses(r);
+    for (size_t i = 0; i < r->pauses.n; i++)
+        if (r->pauses.states[i] != PAUSE_KNOWN)
+            send_pause(r, &r->pauses.pauses[i]);
+}
+
+/* ---- hearing from Redis ---- */
+
+/* A pause that cannot be read stops all mail of its instance. */
+static void
+take_unreadable(struct redis_store *r, struct span name)
+{
+    struct pause p = {.extent = PAUSE_ALL, .since_utc_ms = redis_store_now_ms(r), .reason = "a pause in Redis that cannot be read"};
+
+    if (store_scope_parse(name, &p.scope, p.instance))
+        pause_list_take_over(&r->pauses, &p);
+}
+
+static void
+take_text(struct redis_store *r, struct span name, struct span text)
+{
+    struct pause p, *own;
+    bool resumed;
+
+    if (!codec_pause_parse(name, text, &p, &resumed)) {
+        take_unreadable(r, name);
+        return;
+    }
+    if (!resumed) {
+        pause_list_take_over(&r->pauses, &p);
+        return;
+    }
+    own = pause_list_find(&r->pauses, p.scope, p.instance);
+    if (own && pause_list_state(&r->pauses, own) != PAUSE_NEW && own->since_utc_ms <= p.since_utc_ms)
+        pause_list_remove(&r->pauses, p.scope, p.instance);
+}
+
+void
+redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply, const struct heartbeat_reply *beat)
+{
+    pause_list_begin_sync(&r->pauses);
+    for (size_t i = 0; i < beat->n_pause_texts; i++) {
+        const struct redisReply *name = reply->element[beat->first_pause + 2 * i];
+        const struct redisReply *text = reply->element[beat->first_pause + 2 * i + 1];
+
+        if (name->type != REDIS_REPLY_STRING || text->type != REDIS_REPLY_STRING || name->len < 2)
+            continue;
+        take_text(r, span_of(name->str + 2, (size_t)name->len - 2), span_of(text->str, (size_t)text->len));
+    }
+    pause_list_end_sync(&r->pauses);
+    redis_store_save_pauses(r);
+}
+
+/* ---- resume ---- */
+
+static void
+on_resumed(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct ask *ask = arg;
+    struct redis_store *r = redis_store_of(ask->store);
+    bool known = pause_list_find(&r->pauses, ask->scope, ask->instance) != NULL;
+    int64_t f[2];
+
+    if (error == STORE_OK && !codec_integers(reply, f, 2))
+        error = STORE_PROTOCOL;
+    if (error == STORE_OK && (f[0] == 0 || known)) {
+        pause_list_remove(&r->pauses, ask->scope, ask->instance);
+        redis_store_save_pauses(r);
+        ask->ok = true;
+    }
+    ask->error = ask->ok || error != STORE_OK ? error : STORE_OTHER;
+    ask_answer(ask);
+}
+
+void
+redis_store_resume(struct store *base, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
+    store_done_fn *done, void *arg)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct ask *ask = ask_new(&r->asks, base, ASK_DONE, arg);
+    struct codec_node node = redis_store_node(r);
+    size_t n = strnlen(instance, sizeof(ask->instance) - 1);
+    struct log_line l;
+
+    ask->fn.done = done;
+    ask->scope = scope;
+    memcpy(ask->instance, instance, n);
+    log_begin(&l, LOG_NOTICE, "resume");
+    log_cstr(&l, "scope", limit_scope_to_str(scope));
+    log_cstr(&l, "instance", ask->instance);
+    log_cstr(&l, "actor", actor);
+    log_cstr(&l, "reason", reason);
+    log_end(&l);
+    codec_pause_end(&r->command, &node, scope, ask->instance);
+    if (!redis_store_send(r, on_resumed, ask)) {
+        ask->error = STORE_DOWN;
+        ask_answer_later(ask);
+    }
+}
+
+size_t
+redis_store_pauses(const struct store *base, const struct pause **pauses_out)
+{
+    *pauses_out = redis_store_of(base)->pauses.pauses;
+    return redis_store_of(base)->pauses.n;
+}
+
+const struct pause *
+redis_store_pause_for(const struct store *base, const struct charge_request *request)
+{
+    struct redis_store *r = redis_store_of(base);
+    const struct pause *p = pause_list_for(&r->pauses, request);
+
+    /* A timed one that is over goes with the next heartbeat; it must not stop mail until then. */
+    if (p && p->until_utc_ms != 0 && p->until_utc_ms <= redis_store_now_ms(r)) {
+        pause_list_expire(&r->pauses, redis_store_now_ms(r));
+        p = pause_list_for(&r->pauses, request);
+    }
+    return p;
+}
