@@ -195,7 +195,7 @@ http_open(struct admin *a, const char *address, struct err *err)
     sg_assert(h->server);
     set_bounds(h);
     sg_assert(evhttp_bind_listener(h->server, listener));
-    h->conns = http_conns_new(a->setup.loop, h->server, listener);
+    h->conns = http_conns_new(a->setup.loop, h->server, listener, HTTP_LIFE_MS);
     return h;
 }
 

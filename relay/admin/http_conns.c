@@ -18,6 +18,7 @@ struct seat {
 struct http_conns {
     struct loop *loop;
     struct evconnlistener *listener;
+    int64_t life_ms;
     struct timer sweep;
     struct seat seats[HTTP_CONNECTIONS_MAX];
     unsigned taken;
@@ -78,7 +79,7 @@ on_connection(struct event_base *base, void *arg)
     if (i == HTTP_CONNECTIONS_MAX)
         return bev; /* cannot be: the listener rests when the last seat is taken */
     bufferevent_incref(bev);
-    c->seats[i] = (struct seat){bev, clock_mono_ms() + HTTP_LIFE_MS};
+    c->seats[i] = (struct seat){bev, clock_mono_ms() + c->life_ms};
     if (++c->taken == HTTP_CONNECTIONS_MAX)
         evconnlistener_disable(c->listener);
     timer_start(&c->sweep, SWEEP_MS);
@@ -86,12 +87,13 @@ on_connection(struct event_base *base, void *arg)
 }
 
 struct http_conns *
-http_conns_new(struct loop *loop, struct evhttp *server, struct evconnlistener *listener)
+http_conns_new(struct loop *loop, struct evhttp *server, struct evconnlistener *listener, int64_t life_ms)
 {
     struct http_conns *c = xcalloc(1, sizeof(*c));
 
     c->loop = loop;
     c->listener = listener;
+    c->life_ms = life_ms;
     timer_init(&c->sweep, loop, sweep, c);
     evhttp_set_bevcb(server, on_connection, c);
     return c;

@@ -16,8 +16,8 @@
 
 struct http_conns;
 
-/* server and listener are the caller's; free this after evhttp_free(server). */
-struct http_conns *http_conns_new(struct loop *loop, struct evhttp *server, struct evconnlistener *listener);
+/* server and listener are the caller's; free this after evhttp_free(server). life_ms: what a connection may last. */
+struct http_conns *http_conns_new(struct loop *loop, struct evhttp *server, struct evconnlistener *listener, int64_t life_ms);
 /* evhttp (and the listener with it) is gone or about to go: never touch them again. */
 void http_conns_free(struct http_conns **c);
 unsigned http_conns_open(const struct http_conns *c);

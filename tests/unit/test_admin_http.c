@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <event2/listener.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "relay/admin/http_conns.h"
 #include "relay/admin/http_host.h"
 #include "relay/admin/http_page.h"
+#include "relay/base/clock.h"
 #include "tests/unit/admin_fakes.h"
 
 static char reply[256 * 1024];
@@ -211,6 +213,42 @@ test_connection_limit(void **state)
     fixture_close(&f);
 }
 
+/* One byte now and then starts evhttp's own timeout anew each time; the end comes all the same. */
+static void
+test_slow_peer(void **state)
+{
+    struct fixture f;
+    struct sockaddr_in sin = {.sin_family = AF_INET};
+    socklen_t n = sizeof(sin);
+    struct evconnlistener *listener;
+    struct evhttp *server;
+    struct http_conns *conns;
+    int64_t begun = clock_mono_ms();
+    int fd;
+
+    (void)state;
+    fixture_open(&f, NULL);
+    inet_pton(AF_INET, "127.0.0.1", &sin.sin_addr);
+    listener = evconnlistener_new_bind(loop_base(f.loop), NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 8, (struct sockaddr *)&sin, sizeof(sin));
+    server = evhttp_new(loop_base(f.loop));
+    evhttp_set_timeout(server, HTTP_IDLE_SEC);
+    assert_non_null(evhttp_bind_listener(server, listener));
+    conns = http_conns_new(f.loop, server, listener, 200);
+    assert_int_equal(getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&sin, &n), 0);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+    do {
+        (void)!send(fd, "G", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        loop_turn(f.loop, 20);
+    } while ((http_conns_open(conns) > 0 || clock_mono_ms() - begun < 150) && clock_mono_ms() - begun < 5000);
+    assert_int_equal(http_conns_open(conns), 0);
+    assert_true(clock_mono_ms() - begun < HTTP_IDLE_SEC * 1000 - 1000);
+    close(fd);
+    evhttp_free(server);
+    http_conns_free(&conns);
+    fixture_close(&f);
+}
+
 static void
 test_address_in_use(void **state)
 {
@@ -280,6 +318,7 @@ main(void)
         cmocka_unit_test(test_head_has_no_body),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_connection_limit),
+        cmocka_unit_test(test_slow_peer),
         cmocka_unit_test(test_address_in_use),
         cmocka_unit_test(test_host),
         cmocka_unit_test(test_html),
