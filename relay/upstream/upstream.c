@@ -149,6 +149,7 @@ seen_new(const struct route_conf *route, const struct list *old_list, struct lis
     list_init(&seen->link);
     seen->name = xstrdup(route->name);
     seen->target = xstrdup(route->upstream);
+    seen->eightbitmime = true; /* until it is seen: the connection itself is asked before the charge */
     if (old != NULL && strcmp(old->target, seen->target) == 0) {
         seen->size_max = old->size_max;
         seen->eightbitmime = old->eightbitmime;
@@ -381,5 +382,5 @@ upstream_route_caps(const struct upstream *up, const struct route_conf *route, u
     const struct route_seen *seen = find_seen(&up->seen, route->name);
 
     *size_out = seen != NULL ? seen->size_max : 0;
-    *eightbit_out = seen != NULL && seen->eightbitmime;
+    *eightbit_out = seen == NULL || seen->eightbitmime;
 }

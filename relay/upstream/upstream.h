@@ -95,7 +95,7 @@ struct upstream_status {
     char last_error[256];
 };
 size_t upstream_status(const struct upstream *u, struct upstream_status *out, size_t max);
-/* SIZE as last seen on the route (0: not seen) and whether 8BITMIME: what the front may offer. */
+/* SIZE as last seen on the route (0: not seen) and whether 8BITMIME (true until seen): what the front may offer. */
 void upstream_route_caps(const struct upstream *u, const struct route_conf *route, uint64_t *size_out, bool *eightbit_out);
 
 #endif
