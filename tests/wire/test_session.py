@@ -260,7 +260,7 @@ def test_a_second_daemon_on_one_state_folder_is_refused(rig, node):
     from node import Node
     second = Node(rig.folder, "n1-second", node.config)
     second.config = copy.deepcopy(node.config)
-    second.config["listeners"] = {"plain": {"address": f"127.0.0.1:{free_port()}", "tls": "off"}}
+    second.config["listeners"] = {"plain": {"address": f"127.0.0.1:{free_port()}", "tls": "off", "auth_without_tls": True}}
     second.config["admin"] = {"socket": second.folder + "/control"}
     second.write_config()
     second.start(ready=False)
