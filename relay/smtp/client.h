@@ -1,17 +1,18 @@
-/* client: our half of an SMTP session towards the upstream, as a pure machine: event in, one action out, the bytes to
- * send appended to `out`. It does no I/O, knows no clock and allocates nothing but in `out`.
+/* client: our half of an SMTP session towards the upstream, as a pure machine: event in, one action out,
+ * the bytes to send appended to `out`. It does no I/O, knows no clock and allocates nothing but in `out`.
  *
  *     connected -> banner -> EHLO -> [STARTTLS -> handshake -> EHLO] -> [AUTH] -> ready
  *     ready -> MAIL -> RCPT... -> DATA -> body -> dot -> ready
  *
  * What it promises: TLS that was asked for is never given up (what is offered before TLS counts for
- * STARTTLS alone, and bytes that follow the reply to STARTTLS end the session); no reply is taken
- * for that of another recipient (a code that is out of place ends the session); a message counts as
- * accepted only by a whole 2xx reply to the final dot. With PIPELINING, MAIL, RCPT and DATA leave in one write
- * where the transaction allows it, else command by command.
+ * STARTTLS alone, and bytes that follow the reply to STARTTLS end the session); no reply is taken for that
+ * of another recipient (a code that is out of place ends the session); a message counts as accepted only by
+ * a whole 2xx reply to the final dot. With PIPELINING, MAIL, RCPT and DATA leave in one write where the
+ * transaction allows it, else command by command.
  *
  * The owner executes: it feeds what arrives, sends `out`, starts TLS, lets the body flow, and keeps the
- * deadline that client_wait_ms names. After CLIENT_FAILED, CLIENT_CLOSE or state CLIENT_OVER nothing but closing is left.
+ * deadline that client_wait_ms names. After CLIENT_FAILED, CLIENT_CLOSE or state CLIENT_OVER nothing but
+ * closing is left.
  */
 #ifndef SENDGOV_SMTP_CLIENT_H
 #define SENDGOV_SMTP_CLIENT_H
@@ -94,17 +95,21 @@ struct client {
 void client_init(struct client *c, const struct client_conf *conf);
 enum client_do client_on_connected(struct client *c);
 enum client_do client_on_secure(struct client *c, struct buf *out);
-/* Takes at most one whole reply from the start of in. CLIENT_GO_ON with *used_out = 0: more bytes are needed. */
+/* Takes at most one whole reply from the start of in. CLIENT_GO_ON with *used_out = 0: more bytes are
+ * needed. */
 enum client_do client_on_data(struct client *c, struct span in, struct buf *out, size_t *used_out);
 /* The connection is gone. detail: how, for the log. */
 enum client_do client_on_lost(struct client *c, const char *detail);
 /* client_wait_ms passed. The owner closes the connection. */
 enum client_do client_on_timeout(struct client *c);
-/* How long the peer may take in this state. READY and BODY have deadlines of their own, kept by the owner: -1. */
+/* How long the peer may take in this state. READY and BODY have deadlines of their own, kept by the owner:
+ * -1. */
 int client_wait_ms(const struct client *c);
 
-/* Only in READY. recipients: tx->n_recipients results, filled in; both stay the caller's until CLIENT_TX_DONE. */
-void client_send(struct client *c, const struct transaction *tx, struct tx_recipient *recipients, struct buf *out);
+/* Only in READY. recipients: tx->n_recipients results, filled in; both stay the caller's until
+ * CLIENT_TX_DONE. */
+void client_send(struct client *c, const struct transaction *tx, struct tx_recipient *recipients,
+    struct buf *out);
 /* The final dot left, or may have left: from now on a loss is uncertain. */
 void client_body_sent(struct client *c);
 /* The owner cannot go on with the body (it cannot read it). */

@@ -1,13 +1,13 @@
 /* The transaction half (RFC 5321 sections 3.3 and 4.1.1.2-4, RFC 1870, RFC 2920, RFC 6152).
  *
- * Replies come in the order of the commands, so a counter tells which recipient one belongs to. What
- * a recipient's result starts as, TX_ACCEPTED, means "nothing said against it"; the first refusal decides
- * it, and whatever ends the transaction decides all that are still open.
+ * Replies come in the order of the commands, so a counter tells which recipient one belongs to. What a
+ * recipient's result starts as, TX_ACCEPTED, means "nothing said against it"; the first refusal decides it,
+ * and whatever ends the transaction decides all that are still open.
  *
- * Without PIPELINING each command waits for its reply. With it MAIL and the RCPTs leave together (in groups, so
- * that neither side has to keep much), and DATA with the last group, unless one refused recipient would have
- * to stop the message. Then DATA may be answered 354 although nobody was accepted: a lone dot gets us out, and
- * what it is answered changes nothing (RFC 2920 section 3.1).
+ * Without PIPELINING each command waits for its reply. With it MAIL and the RCPTs leave together (in
+ * groups, so that neither side has to keep much), and DATA with the last group, unless one refused
+ * recipient would have to stop the message. Then DATA may be answered 354 although nobody was accepted: a
+ * lone dot gets us out, and what it is answered changes nothing (RFC 2920 section 3.1).
  */
 #include "relay/smtp/client_tx.h"
 
@@ -110,7 +110,8 @@ write_rcpt(struct client *c, struct buf *out)
     buf_printf(out, "RCPT TO:<%s>\r\n", r->address.text);
 }
 
-/* The next group: one RCPT, or with PIPELINING as many as fit, and DATA behind the last where that is allowed. */
+/* The next group: one RCPT, or with PIPELINING as many as fit, and DATA behind the last where that is
+ * allowed. */
 static void
 write_group(struct client *c, struct buf *out)
 {

@@ -151,7 +151,8 @@ reader_enhanced(struct reply_reader *r, struct span text)
 }
 
 enum reply_status
-reply_reader_add(struct reply_reader *r, const struct reply_line *line, size_t line_bytes, const char **why_out)
+reply_reader_add(struct reply_reader *r, const struct reply_line *line, size_t line_bytes,
+    const char **why_out)
 {
     struct span text = span_trim(line->text);
 
@@ -192,7 +193,8 @@ reply_parse(struct span in, struct reply *reply_out, size_t *used_out, const cha
     return status;
 }
 
-/* How much of text goes on the next line: up to the last blank that fits, the blank itself left out of the next one. */
+/* How much of text goes on the next line: up to the last blank that fits, the blank itself left out of the
+ * next one. */
 static size_t
 fold_at(struct span text)
 {

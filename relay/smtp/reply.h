@@ -43,8 +43,8 @@ struct reply_reader {
 };
 
 void reply_reader_init(struct reply_reader *r);
-/* Adds one line that took line_bytes of the wire. REPLY_OK: it was the last one, r->reply is whole. REPLY_BAD: its code
- * differs from the lines before, or the reply is over the bound. */
+/* Adds one line that took line_bytes of the wire. REPLY_OK: it was the last one, r->reply is whole.
+ * REPLY_BAD: its code differs from the lines before, or the reply is over the bound. */
 enum reply_status reply_reader_add(struct reply_reader *r, const struct reply_line *line, size_t line_bytes,
     const char **why_out);
 

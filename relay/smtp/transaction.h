@@ -22,8 +22,9 @@ enum tx_phase {
 };
 const char *tx_phase_to_str(enum tx_phase p);
 
-/* Sender, recipients and body stay the caller's until done. all_or_nothing: without a spool, DATA is sent only
- * if every RCPT was accepted, else RSET. A single recipient (or !all_or_nothing) lets MAIL, RCPT and DATA leave in one write. */
+/* Sender, recipients and body stay the caller's until done. all_or_nothing: without a spool, DATA is sent
+ * only if every RCPT was accepted, else RSET. A single recipient (or !all_or_nothing) lets MAIL, RCPT and
+ * DATA leave in one write. */
 struct transaction {
     const struct address *sender;
     const struct recipient *const *recipients;

@@ -1,8 +1,8 @@
 /* One connection: what the client machine says is to be done, done.
  *
- * Every event (bytes, TLS up, queue drained, end, deadline) goes to the machine first; `perform` carries out its
- * answer. The deadline is one timer whose meaning follows from the state; it moves when a whole reply came, not
- * when a byte did, so a peer cannot keep us waiting drop by drop.
+ * Every event (bytes, TLS up, queue drained, end, deadline) goes to the machine first; `perform` carries
+ * out its answer. The deadline is one timer whose meaning follows from the state; it moves when a whole
+ * reply came, not when a byte did, so a peer cannot keep us waiting drop by drop.
  */
 #include "relay/upstream/conn.h"
 
@@ -247,7 +247,7 @@ on_login_failed(struct upstream_conn *c)
     pool_on_failure(pool, c, &f);
 }
 
-/* The connection is settled before the caller hears, so that whatever it does next finds the pool in order. */
+/* The connection is settled before the caller hears: whatever it does next finds the pool in order. */
 static void
 on_tx_done(struct upstream_conn *c)
 {
@@ -316,7 +316,8 @@ perform(struct upstream_conn *c, enum client_do todo)
     }
 }
 
-/* The reply to a body that was written to the end is a reply to the dot, wherever the kernel still has the bytes. */
+/* The reply to a body that was written to the end is a reply to the dot, wherever the kernel still has the
+ * bytes. */
 static size_t
 on_data(void *arg, struct span in)
 {
@@ -375,7 +376,8 @@ static const struct stream_ops stream_ops = {
     .on_end = on_end,
 };
 
-/* The body has its own clock: any progress within block_ms is enough; from when it is through the dot's deadline counts. */
+/* The body has its own clock: any progress within block_ms is enough; from when it is through the dot's
+ * deadline counts. */
 static bool
 is_in_time(struct upstream_conn *c)
 {
@@ -468,7 +470,8 @@ conn_open(struct pool *pool, const uint64_t *slot)
     client_init(&c->client, &conf->client);
     timer_init(&c->deadline, pool->up->setup.loop, on_deadline, c);
     task_init(&c->refuse, refuse, c);
-    c->dial = dial_start(pool->up->setup.dialer, conf->target, conf->connect_ms, 2 * conf->connect_ms, on_dialed, c);
+    c->dial = dial_start(pool->up->setup.dialer, conf->target, conf->connect_ms, 2 * conf->connect_ms,
+        on_dialed, c);
     publish_soon(pool->up);
 }
 

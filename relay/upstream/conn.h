@@ -1,8 +1,8 @@
-/* conn: one upstream connection, from the dial to its end. It executes what the client machine decides, lets
- * bodies flow with back-pressure, and keeps the deadlines.
+/* conn: one upstream connection, from the dial to its end. It executes what the client machine decides,
+ * lets bodies flow with back-pressure, and keeps the deadlines.
  *
- * Owned by its pool. Whoever leased it holds the pointer until upstream_send or upstream_release, so a leased connection that dies stays, as
- * CONN_DEAD, until then. */
+ * Owned by its pool. Whoever leased it holds the pointer until upstream_send or upstream_release, so a
+ * leased connection that dies stays, as CONN_DEAD, until then. */
 #ifndef SENDGOV_UPSTREAM_CONN_H
 #define SENDGOV_UPSTREAM_CONN_H
 

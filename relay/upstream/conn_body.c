@@ -1,7 +1,8 @@
 /* The body on its way: trace header, message, final dot.
  *
- * As much as the stream takes is written in one turn, and the dot always in the turn of the last bytes, so that a
- * small message leaves in one write. A peer that does not read fills the stream's queue; the pump rests until it drains.
+ * As much as the stream takes is written in one turn, and the dot always in the turn of the last bytes, so
+ * that a small message leaves in one write. A peer that does not read fills the stream's queue; the pump
+ * rests until it drains.
  */
 #include "relay/upstream/conn.h"
 

@@ -1,6 +1,6 @@
-/* Example: three failures in a row at t=0, t=1 s and t=3 s; then the next try is due between 3 s + 3.2 s and 3 s + 4.8 s, and
- * it goes alone. A pool of 8 with 6 open is told to slow down: 3 at most, nothing new for 5-30 s, 4 a minute
- * after that, 8 after five minutes.
+/* Example: three failures in a row at t=0, t=1 s and t=3 s; then the next try is due between 3 s + 3.2 s
+ * and 3 s + 4.8 s, and it goes alone. A pool of 8 with 6 open is told to slow down: 3 at most, nothing new
+ * for 5-30 s, 4 a minute after that, 8 after five minutes.
  */
 #include "relay/upstream/pace.h"
 

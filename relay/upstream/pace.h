@@ -1,12 +1,13 @@
-/* pace: how many connections a pool may have and when it may try for more. Pure: times and random numbers come in.
+/* pace: how many connections a pool may have and when it may try for more. Pure: times and random numbers
+ * come in.
  *
  * - Nothing proven yet (at start, after a failure): one connection at a time, until one succeeds.
- * - Failed: 1 s, doubling to 60 s, each with 20 % jitter. Connections that were on their way when it failed count as
- *   the same failure.
- * - AUTH refused: besides, no more than 3 times in 5 minutes, because the mailbox would be locked out; so no more
- *   than what is left of that are on their way at once.
- * - Slow down: half of what is open, no new connection for 5-30 s, and one more per clean minute after that. Told
- *   again while it holds (all connections hear the same complaint at once), it changes nothing.
+ * - Failed: 1 s, doubling to 60 s, each with 20 % jitter. Connections that were on their way when it failed
+ *   count as the same failure.
+ * - AUTH refused: besides, no more than 3 times in 5 minutes, because the mailbox would be locked out; so
+ *   no more than what is left of that are on their way at once.
+ * - Slow down: half of what is open, no new connection for 5-30 s, and one more per clean minute after
+ *   that. Told again while it holds (all connections hear the same complaint at once), it changes nothing.
  */
 #ifndef SENDGOV_UPSTREAM_PACE_H
 #define SENDGOV_UPSTREAM_PACE_H

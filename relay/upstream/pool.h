@@ -1,9 +1,9 @@
 /* pool: the connections of one route and mailbox, and the leases that wait for one.
  *
- * One task, `service`, looks at everything and decides: idle connections go to the leases that wait longest, the one used
- * last first (so that the others grow idle and leave); new ones are opened while more leases wait than connections
- * are on their way, within the pool's own limit, the pace and the slots of all nodes. What waits while nothing can
- * come of it (back-off, and no connection alive) fails at once.
+ * One task, `service`, looks at everything and decides: idle connections go to the leases that wait
+ * longest, the one used last first (so that the others grow idle and leave); new ones are opened while more
+ * leases wait than connections are on their way, within the pool's own limit, the pace and the slots of all
+ * nodes. What waits while nothing can come of it (back-off, and no connection alive) fails at once.
  *
  * A pool whose settings changed drains: its leases move to its successor, what is busy finishes.
  */

@@ -149,6 +149,7 @@ pool_conf_eq(const struct pool_conf *a, const struct pool_conf *b)
         && same(a->hostname, b->hostname) && pool_conf_same_identity(a, b)
         && same(a->tls_ca_file, b->tls_ca_file) && same(a->tls_cert_file, b->tls_cert_file)
         && same(a->tls_key_file, b->tls_key_file) && a->tls_verify == b->tls_verify
-        && a->client.tls == b->client.tls && a->client.auth == b->client.auth && a->connections == b->connections
-        && a->pool_max == b->pool_max && a->messages_per_connection == b->messages_per_connection && same_waits(a, b);
+        && a->client.tls == b->client.tls && a->client.auth == b->client.auth
+        && a->connections == b->connections && a->pool_max == b->pool_max
+        && a->messages_per_connection == b->messages_per_connection && same_waits(a, b);
 }

@@ -1,5 +1,5 @@
-/* pool_conf: all that a pool takes from its route and mailbox, copied, so that a reload may free the old configuration
- * while connections made from it finish. */
+/* pool_conf: all that a pool takes from its route and mailbox, copied, so that a reload may free the old
+ * configuration while connections made from it finish. */
 #ifndef SENDGOV_UPSTREAM_POOL_CONF_H
 #define SENDGOV_UPSTREAM_POOL_CONF_H
 
@@ -27,7 +27,8 @@ struct pool_conf {
 };
 
 /* hostname: for EHLO, where the route names none. */
-struct pool_conf *pool_conf_new(const struct route_conf *route, const struct mailbox_conf *mailbox, const char *hostname);
+struct pool_conf *pool_conf_new(const struct route_conf *route, const struct mailbox_conf *mailbox,
+    const char *hostname);
 /* Wipes the password. */
 void pool_conf_free(struct pool_conf **conf);
 /* Would connections of the one do for the other? */

@@ -72,7 +72,8 @@ on_answer(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms)
 }
 
 void
-slot_ask(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t cap, upstream_slot_fn *done, void *arg)
+slot_ask(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t cap,
+    upstream_slot_fn *done, void *arg)
 {
     struct ask *ask = xcalloc(1, sizeof(*ask));
 
@@ -107,7 +108,8 @@ on_linger_over(void *arg)
 }
 
 void
-slot_give(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t slot, int64_t after_ms)
+slot_give(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t slot,
+    int64_t after_ms)
 {
     struct lingering *l;
 

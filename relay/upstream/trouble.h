@@ -1,4 +1,5 @@
-/* trouble: connections that did not come to be, told to the log (each reason once, its repeats counted) and to the metrics. */
+/* trouble: connections that did not come to be, told to the log (each reason once, its repeats counted) and
+ * to the metrics. */
 #ifndef SENDGOV_UPSTREAM_TROUBLE_H
 #define SENDGOV_UPSTREAM_TROUBLE_H
 

@@ -16,7 +16,8 @@ on_fail_hopeless(void *arg)
     struct list failing;
 
     snprintf(f.detail, sizeof(f.detail), "%s",
-        up->drained != NULL ? "this node is being stopped" : "the route or mailbox is not configured any more");
+        up->drained != NULL ? "this node is being stopped"
+                            : "the route or mailbox is not configured any more");
     list_init(&failing);
     while (!list_is_empty(&up->hopeless))
         list_add_tail(&failing, list_pop(&up->hopeless));
@@ -43,10 +44,12 @@ on_publish(void *arg)
     LIST_EACH(it, &up->pools) {
         const struct pool *p = LIST_ITEM(it, struct pool, link);
         const unsigned *n = p->count;
+        const char *route = p->conf->route;
+        unsigned busy = n[CONN_LEASED] + n[CONN_BUSY] + n[CONN_TIDYING];
 
-        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_DIALING] + n[CONN_LOGIN], p->conf->route, "connecting", NULL);
-        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_LEASED] + n[CONN_BUSY] + n[CONN_TIDYING], p->conf->route, "busy", NULL);
-        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_IDLE], p->conf->route, "idle", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_DIALING] + n[CONN_LOGIN], route, "connecting", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, busy, route, "busy", NULL);
+        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_IDLE], route, "idle", NULL);
     }
 }
 
@@ -142,7 +145,8 @@ find_seen(const struct list *list, const char *name)
 static int
 seen_new(const struct route_conf *route, const struct list *old_list, struct list *list, struct err *err)
 {
-    struct tls_client_conf tls = {route->tls_ca_file, route->tls_cert_file, route->tls_key_file, route->tls_verify};
+    struct tls_client_conf tls = {.ca_file = route->tls_ca_file, .cert_file = route->tls_cert_file,
+        .key_file = route->tls_key_file, .verify = route->tls_verify};
     const struct route_seen *old = find_seen(old_list, route->name);
     struct route_seen *seen = xcalloc(1, sizeof(*seen));
 
@@ -167,23 +171,26 @@ seen_new(const struct route_conf *route, const struct list *old_list, struct lis
 static struct pool *
 pool_for(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox)
 {
-    struct pool *pool = pool_new(up, pool_conf_new(route, mailbox, up->hostname), find_seen(&up->seen, route->name));
+    struct pool_conf *conf = pool_conf_new(route, mailbox, up->hostname);
+    struct pool *pool = pool_new(up, conf, find_seen(&up->seen, route->name));
 
     pool->route = route;
     pool->mailbox = mailbox;
     return pool;
 }
 
-/* Keeps a pool whose settings are the same (new connections use the TLS files as they are now), else replaces it. */
+/* Keeps a pool whose settings are the same (new connections use the TLS files as they are now), else
+ * replaces it. */
 static void
 reconfigure_pool(struct upstream *up, struct pool *pool)
 {
     const struct route_conf *route = find_route(up, pool->conf->route);
-    const struct mailbox_conf *mailbox = pool->conf->mailbox != NULL ? find_mailbox(up, pool->conf->mailbox) : NULL;
+    const char *name = pool->conf->mailbox;
+    const struct mailbox_conf *mailbox = name != NULL ? find_mailbox(up, name) : NULL;
     struct pool_conf *conf;
     bool same;
 
-    if (route == NULL || (pool->conf->mailbox != NULL && mailbox == NULL)) {
+    if (route == NULL || (name != NULL && mailbox == NULL)) {
         pool_drain(pool, NULL);
         return;
     }
@@ -247,8 +254,8 @@ same_name(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* By the pointers of the configuration in force; by name for a message that was planned with an older one. What is found goes to
- * the front, where it is found at once next time. */
+/* By the pointers of the configuration in force; by name for a message that was planned with an older one.
+ * What is found goes to the front, where it is found at once next time. */
 static struct pool *
 find_pool(const struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox)
 {
@@ -290,8 +297,8 @@ find_or_make_pool(struct upstream *up, const struct route_conf *route, const str
 }
 
 struct handle
-upstream_lease(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox, int deadline_ms,
-    upstream_lease_fn *done, void *arg)
+upstream_lease(struct upstream *up, const struct route_conf *route, const struct mailbox_conf *mailbox,
+    int deadline_ms, upstream_lease_fn *done, void *arg)
 {
     struct pool *pool = find_or_make_pool(up, route, mailbox);
     struct lease *lease = xcalloc(1, sizeof(*lease));
@@ -377,7 +384,8 @@ upstream_status(const struct upstream *up, struct upstream_status *out, size_t m
 }
 
 void
-upstream_route_caps(const struct upstream *up, const struct route_conf *route, uint64_t *size_out, bool *eightbit_out)
+upstream_route_caps(const struct upstream *up, const struct route_conf *route, uint64_t *size_out,
+    bool *eightbit_out)
 {
     const struct route_seen *seen = find_seen(&up->seen, route->name);
 

@@ -1,9 +1,9 @@
 /* upstream: connections towards Microsoft 365, pooled per route and mailbox.
  *
- * lease -> (the caller charges) -> send -> outcome; the connection goes back to the pool by itself. The pool opens
- * connections as leases wait, within the node's and the shared concurrency limit, keeps them for reuse,
- * QUITs what is idle, old or used up, and slows down on its own when the upstream says it has too many. It knows nothing of
- * budgets. Waiting leases are served in order of arrival; each has a deadline.
+ * lease -> (the caller charges) -> send -> outcome; the connection goes back to the pool by itself. The
+ * pool opens connections as leases wait, within the node's and the shared concurrency limit, keeps them for
+ * reuse, QUITs what is idle, old or used up, and slows down on its own when the upstream says it has too
+ * many. It knows nothing of budgets. Waiting leases are served in order of arrival; each has a deadline.
  */
 #ifndef SENDGOV_UPSTREAM_UPSTREAM_H
 #define SENDGOV_UPSTREAM_UPSTREAM_H
@@ -65,11 +65,12 @@ struct upstream_caps {
     uint32_t uses;      /* transactions before this one */
 };
 
-/* conn NULL: failure tells why. Otherwise the connection is the caller's until upstream_send or upstream_release. */
+/* conn NULL: failure tells why. Otherwise the connection is the caller's until upstream_send or
+ * upstream_release. */
 typedef void upstream_lease_fn(void *arg, struct upstream_conn *conn, const struct lease_failure *failure);
 
-struct handle upstream_lease(struct upstream *u, const struct route_conf *route, const struct mailbox_conf *mailbox,
-    int deadline_ms, upstream_lease_fn *done, void *arg);
+struct handle upstream_lease(struct upstream *u, const struct route_conf *route,
+    const struct mailbox_conf *mailbox, int deadline_ms, upstream_lease_fn *done, void *arg);
 void upstream_lease_cancel(struct upstream *u, struct handle h);
 const struct upstream_caps *upstream_conn_caps(const struct upstream_conn *c);
 /* FIN or RST seen already: release it and lease anew, before charging. */
@@ -83,8 +84,10 @@ typedef void upstream_send_fn(void *arg, const struct tx_outcome *outcome);
  * outcome.offered is false). */
 void upstream_send(struct upstream_conn **c, const struct transaction *tx, upstream_send_fn *done, void *arg);
 
-/* The upstream asked for less: halve the connections of this pool and wait with jitter before more; creeps back. */
-void upstream_slow_down(struct upstream *u, const struct route_conf *route, const struct mailbox_conf *mailbox);
+/* The upstream asked for less: halve the connections of this pool and wait with jitter before more; creeps
+ * back. */
+void upstream_slow_down(struct upstream *u, const struct route_conf *route,
+    const struct mailbox_conf *mailbox);
 /* Finish what is under way, open nothing new, QUIT; done when no connection is left. */
 void upstream_drain(struct upstream *u, void (*done)(void *arg), void *arg);
 
@@ -95,7 +98,9 @@ struct upstream_status {
     char last_error[256];
 };
 size_t upstream_status(const struct upstream *u, struct upstream_status *out, size_t max);
-/* SIZE as last seen on the route (0: not seen) and whether 8BITMIME (true until seen): what the front may offer. */
-void upstream_route_caps(const struct upstream *u, const struct route_conf *route, uint64_t *size_out, bool *eightbit_out);
+/* SIZE as last seen on the route (0: not seen) and whether 8BITMIME (true until seen): what the front may
+ * offer. */
+void upstream_route_caps(const struct upstream *u, const struct route_conf *route, uint64_t *size_out,
+    bool *eightbit_out);
 
 #endif

@@ -1,8 +1,9 @@
-/* Fuzzes the client machine. The input is a peer: byte 0 chooses the session, then blocks follow, each a length byte and
- * that many bytes "received"; the lengths 0xf0-0xff are events instead (TLS up, lost, timeout, QUIT, body sent).
+/* Fuzzes the client machine. The input is a peer: byte 0 chooses the session, then blocks follow, each a
+ * length byte and that many bytes "received"; the lengths 0xf0-0xff are events instead (TLS up, lost,
+ * timeout, QUIT, body sent).
  *
- * Held against it: nothing but EHLO, STARTTLS and QUIT leaves in clear when TLS was asked for; a recipient counts as accepted
- * only by a whole 2xx to the final dot; after a break nothing leaves any more.
+ * Held against it: nothing but EHLO, STARTTLS and QUIT leaves in clear when TLS was asked for; a recipient
+ * counts as accepted only by a whole 2xx to the final dot; after a break nothing leaves any more.
  */
 #include <stdlib.h>
 

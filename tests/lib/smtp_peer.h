@@ -1,8 +1,8 @@
 /* smtp_peer: an upstream for tests, in the same loop: well behaved but for the rules it was given.
  *
- * A rule names a step and what happens there instead of the normal answer. Steps: "connect", the verbs, "user" and
- * "password" (AUTH LOGIN), "body" (its first byte came), "dot". Commands are counted over all connections, so
- * that a rule can mean the nth only. */
+ * A rule names a step and what happens there instead of the normal answer. Steps: "connect", the verbs,
+ * "user" and "password" (AUTH LOGIN), "body" (its first byte came), "dot". Commands are counted over all
+ * connections, so that a rule can mean the nth only. */
 #ifndef SENDGOV_TESTS_SMTP_PEER_H
 #define SENDGOV_TESTS_SMTP_PEER_H
 

@@ -52,7 +52,8 @@ answer_slot(void *arg)
 }
 
 static struct handle
-take_slot(void *arg, enum limit_scope scope, const char *instance, uint64_t cap, upstream_slot_fn *done, void *done_arg)
+take_slot(void *arg, enum limit_scope scope, const char *instance, uint64_t cap, upstream_slot_fn *done,
+    void *done_arg)
 {
     struct world *w = arg;
     struct answer *a = xcalloc(1, sizeof(*a));
@@ -106,9 +107,9 @@ world_start(struct world *w)
     setup.slots = (struct upstream_slots){w, take_slot, give_slot};
     w->up = upstream_new(&setup);
     peer_start(&w->peer, w->loop);
-    w->route = (struct route_conf){.name = "contoso", .upstream = w->peer.target, .tls = UPSTREAM_TLS_OFF, .tls_verify = true,
-        .connections = LIMIT_UNLIMITED, .pool_max = 4, .messages_per_connection = 100, .idle_ms = 30000, .age_ms = 600000,
-        .connect_ms = 5000, .reply_ms = 5000, .data_ms = 5000, .block_ms = 5000, .dot_ms = 5000};
+    w->route = (struct route_conf){.name = "contoso", .upstream = w->peer.target, .tls = UPSTREAM_TLS_OFF,
+        .tls_verify = true, .connections = LIMIT_UNLIMITED, .pool_max = 4, .messages_per_connection = 100, .idle_ms = 30000,
+        .age_ms = 600000, .connect_ms = 5000, .reply_ms = 5000, .data_ms = 5000, .block_ms = 5000, .dot_ms = 5000};
     w->mailbox = (struct mailbox_conf){.name = "relay@contoso.com", .route = "contoso", .auth = UPSTREAM_AUTH_LOGIN,
         .password = "secret", .connections = 2};
 }
@@ -174,7 +175,7 @@ world_stop(struct world *w)
 void
 sending_init(struct sending *s, struct world *w, size_t bytes, size_t recipients)
 {
-    static const char line[] = "All work and no play makes Jack a dull boy, and so on and so forth; 0123456789 abcdefghijklmnop\r\n";
+    static const char line[] = "All work and no play makes Jack a dull boy, and so on and so forth; 0123456789\r\n";
 
     *s = (struct sending){.world = w};
     s->body = blob_new(w->blobs);
@@ -235,7 +236,8 @@ sending_start(struct sending *s, int deadline_ms)
 {
     struct world *w = s->world;
 
-    s->lease = upstream_lease(w->up, s->route != NULL ? s->route : &w->route, w->uses_mailbox ? &w->mailbox : NULL, deadline_ms, on_lease, s);
+    s->lease = upstream_lease(w->up, s->route != NULL ? s->route : &w->route,
+        w->uses_mailbox ? &w->mailbox : NULL, deadline_ms, on_lease, s);
     assert_false(s->leased || s->failed); /* never during the call */
 }
 

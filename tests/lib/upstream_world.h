@@ -1,5 +1,5 @@
-/* upstream_world: everything an upstream needs around it in a test: loop, dialer, slots of other nodes, one scripted peer,
- * and messages to send. */
+/* upstream_world: everything an upstream needs around it in a test: loop, dialer, slots of other nodes, one
+ * scripted peer, and messages to send. */
 #ifndef SENDGOV_TESTS_UPSTREAM_WORLD_H
 #define SENDGOV_TESTS_UPSTREAM_WORLD_H
 

@@ -143,7 +143,8 @@ play_all(struct play *p, const struct turn *turns, size_t n)
 #define PLAY_ALL(p, turns) play_all(p, turns, sizeof(turns) / sizeof(*(turns)))
 #define PLAY(p, turns) play_turns(p, turns, sizeof(turns) / sizeof(*(turns)))
 
-#define MS_BEFORE "250-SMTP.PROD.OUTLOOK.COM Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 8BITMIME\r\n"
+#define MS_BEFORE \
+    "250-SMTP.PROD.OUTLOOK.COM Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 8BITMIME\r\n"
 #define MS_AFTER "250-Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-AUTH LOGIN XOAUTH2\r\n250 8BITMIME\r\n"
 
 /* ---- login ---- */
@@ -319,7 +320,8 @@ test_login_breaks(void **state)
     static const struct turn ways[] = {{LOST, NULL, CLIENT_FAILED, ""}, {TIMEOUT, NULL, CLIENT_FAILED, ""},
         {SAYS, "421 4.3.2 closing\r\n", CLIENT_FAILED, ""}, {SAYS, "999 x\r\n", CLIENT_FAILED, ""},
         {SAYS, "250 2.0.0 what\r\n", CLIENT_FAILED, ""}, {SAYS, "550 2.0.0 x\r\n", CLIENT_FAILED, ""}};
-    static const enum tx_phase phases[] = {TX_CONNECT, TX_CONNECT, TX_TLS, TX_TLS, TX_CONNECT, TX_AUTH, TX_AUTH, TX_AUTH};
+    static const enum tx_phase phases[] = {TX_CONNECT, TX_CONNECT, TX_TLS, TX_TLS, TX_CONNECT, TX_AUTH,
+        TX_AUTH, TX_AUTH};
     struct play p;
 
     (void)state;
@@ -539,6 +541,30 @@ test_lone_dot(void **state)
     buf_fini(&p.out);
 }
 
+/* Nobody is to receive: no DATA, and the transaction is undone. */
+static void
+test_all_refused_in_lockstep(void **state)
+{
+    static const struct turn turns[] = {
+        LOGIN_BARE,
+        {SEND, NULL, CLIENT_GO_ON, "MAIL FROM:<app@contoso.com>\r\n"},
+        {SAYS, "250 ok\r\n", CLIENT_GO_ON, RCPT_A},
+        {SAYS, "550 5.1.1 never\r\n", CLIENT_GO_ON, RCPT_B},
+        {SAYS, "450 4.2.1 later\r\n", CLIENT_TX_DONE, "RSET\r\n"},
+        {SAYS, "250 ok\r\n", CLIENT_IS_READY, ""},
+    };
+    struct play p;
+
+    (void)state;
+    play_init(&p, CLIENT_TLS_OFF, CLIENT_AUTH_NONE);
+    p.tx.n_recipients = 2;
+    PLAY_ALL(&p, turns);
+    check_fate(&p, 0, TX_REFUSED_FOR_GOOD, 550);
+    check_fate(&p, 1, TX_REFUSED_FOR_NOW, 450);
+    assert_int_equal(p.client.outcome.reply.code, 550);
+    buf_fini(&p.out);
+}
+
 static void
 test_mail_refused_in_lockstep(void **state)
 {
@@ -674,12 +700,12 @@ test_bad_codes_in_every_state(void **state)
     play_init(&p, CLIENT_TLS_OFF, CLIENT_AUTH_NONE);
     for (size_t stage = FIRST_STAGE; stage <= LAST_STAGE; stage++)
         for (size_t i = 0; i < sizeof(bad) / sizeof(*bad) + 1; i++) {
-            bool is_data = stage_phases[stage] == TX_DATA, is_body = stage_phases[stage] == TX_BODY;
+            /* last: the code that is right elsewhere and wrong here */
+            enum tx_phase phase = stage_phases[stage];
+            const char *misplaced = phase == TX_DATA || phase == TX_BODY ? "250 x\r\n" : "354 x\r\n";
 
             play_to_stage(&p, stage);
-            /* last: the code that is right elsewhere and wrong here */
-            assert_int_equal(say(&p, i < sizeof(bad) / sizeof(*bad) ? bad[i] : is_data || is_body ? "250 x\r\n" : "354 x\r\n"),
-                CLIENT_TX_DONE);
+            assert_int_equal(say(&p, i < sizeof(bad) / sizeof(*bad) ? bad[i] : misplaced), CLIENT_TX_DONE);
             check_lost(&p, stage);
         }
     buf_fini(&p.out);
@@ -833,6 +859,7 @@ main(void)
         cmocka_unit_test(test_mixed),
         cmocka_unit_test(test_all_or_nothing),
         cmocka_unit_test(test_lone_dot),
+        cmocka_unit_test(test_all_refused_in_lockstep),
         cmocka_unit_test(test_mail_refused_in_lockstep),
         cmocka_unit_test(test_data_refused),
         cmocka_unit_test(test_refused_in_the_body),

@@ -67,7 +67,7 @@ test_reuse(void **state)
         assert_int_equal(s.caps.uses, i);
         sending_check_body(&s);
         if (i > 0)
-            assert_int_equal(w.peer.reads_of_last, 2); /* MAIL to DATA in one piece, body and dot in another */
+            assert_int_equal(w.peer.reads_of_last, 2); /* MAIL to DATA; body and dot */
         sending_fini(&s);
     }
     assert_int_equal(w.peer.accepted, 1);
@@ -140,7 +140,8 @@ test_idle_quits_and_gives_its_slot_back(void **state)
     world_stop(&w);
 }
 
-/* QUIT unanswered: we hang up after 5 s at most, but the slot stays ours, since the peer may still count us. */
+/* QUIT unanswered: we hang up after 5 s at most, but the slot stays ours, since the peer may still count
+ * us. */
 static void
 test_silent_quit_keeps_the_slot(void **state)
 {
@@ -412,7 +413,8 @@ test_auth(void **state)
 
     (void)state;
     world_start(&w);
-    RULES(&w, {"password", 1, PEER_SAY, "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.\r\n"});
+    RULES(&w, {"password", 1, PEER_SAY, "535 5.7.139 Authentication unsuccessful, basic authentication is "
+                                        "disabled.\r\n"});
     w.uses_mailbox = true;
     assert_int_equal(world_configure(&w, NULL), 0);
     for (int i = 0; i < 2; i++) {
@@ -668,11 +670,11 @@ shell(const char *command, const char *a, const char *b)
 static int
 make_pki(void **state)
 {
-    static const char ca[] = "cd $pki && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $a.key "
-                             "-out $a.pem -days 10 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 2>/dev/null";
-    static const char leaf[] = "cd $pki && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout leaf.key "
-                               "-subj /CN=leaf 2>/dev/null | openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial "
-                               "-extfile $a.ext -days $b -out leaf.pem 2>/dev/null";
+    static const char ca[] = "cd $pki && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+                             "$a.key -out $a.pem -days 10 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 2>/dev/null";
+    static const char leaf[] = "cd $pki && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+                               "leaf.key -subj /CN=leaf 2>/dev/null | openssl x509 -req -CA ca.pem -CAkey ca.key "
+                               "-CAcreateserial -extfile $a.ext -days $b -out leaf.pem 2>/dev/null";
     static const struct {
         const char *name, *ext, *days;
     } leaves[] = {{"good", "ip", "5"}, {"name", "dns", "5"}, {"expired", "ip", "-1"}};
@@ -682,7 +684,8 @@ make_pki(void **state)
     assert_non_null(mkdtemp(pki));
     shell(ca, "ca", "");
     shell(ca, "self", "");
-    shell("cd $pki && echo subjectAltName=IP:127.0.0.1 >ip.ext && echo subjectAltName=DNS:other.test >dns.ext", "", "");
+    shell("cd $pki && echo subjectAltName=$a >ip.ext && echo subjectAltName=$b >dns.ext", "IP:127.0.0.1",
+        "DNS:other.test");
     for (size_t i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
         shell(leaf, leaves[i].ext, leaves[i].days);
         shell("cd $pki && mv leaf.pem $a.pem && mv leaf.key $a.key", leaves[i].name, "");

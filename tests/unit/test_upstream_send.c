@@ -1,5 +1,5 @@
-/* Tests of one transaction over a real socket against a peer that fails at each step, floods, answers nonsense, mixes its
- * answers or does not read. */
+/* Tests of one transaction over a real socket against a peer that fails at each step, floods, answers
+ * nonsense, mixes its answers or does not read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,8 @@
 
 /* One message under these rules; the world is left to look at. */
 static void
-send_under(struct world *w, struct sending *s, const struct peer_rule *rules, size_t n, size_t bytes, size_t recipients)
+send_under(struct world *w, struct sending *s, const struct peer_rule *rules, size_t n, size_t bytes,
+    size_t recipients)
 {
     world_start(w);
     w->peer.rules = rules;
@@ -158,8 +159,8 @@ test_silence_at_each_step(void **state)
         enum tx_phase phase;
         enum tx_fate fate;
     } steps[] = {{"connect", TX_CONNECT, 0}, {"EHLO", TX_CONNECT, 0}, {"password", TX_AUTH, 0},
-        {"MAIL", TX_MAIL, TX_REFUSED_FOR_NOW}, {"RCPT", TX_RCPT, TX_REFUSED_FOR_NOW}, {"DATA", TX_DATA, TX_REFUSED_FOR_NOW},
-        {"dot", TX_DOT, TX_UNCERTAIN}};
+        {"MAIL", TX_MAIL, TX_REFUSED_FOR_NOW}, {"RCPT", TX_RCPT, TX_REFUSED_FOR_NOW},
+        {"DATA", TX_DATA, TX_REFUSED_FOR_NOW}, {"dot", TX_DOT, TX_UNCERTAIN}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
@@ -336,8 +337,8 @@ test_lone_dot(void **state)
 static void
 test_refused_dot_leaves_the_connection_good(void **state)
 {
-    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "550 5.7.708 Service unavailable. Access denied, traffic not "
-                                                                  "accepted from this IP. AS(7230)\r\n"}};
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "550 5.7.708 Service unavailable. Access denied, "
+                                                                  "traffic not accepted from this IP. AS(7230)\r\n"}};
     struct sending s, next;
     struct world w;
 
@@ -388,7 +389,8 @@ busy_conn(struct world *w)
     return LIST_ITEM(pool->others.next, struct upstream_conn, link);
 }
 
-/* A peer that stops reading: little is queued, and after block_ms without progress it is over, and not uncertain. */
+/* A peer that stops reading: little is queued, and after block_ms without progress it is over, and not
+ * uncertain. */
 static void
 test_peer_does_not_read(void **state)
 {
@@ -442,7 +444,8 @@ test_peer_reads_slowly(void **state)
     end_world(&w, &s);
 }
 
-/* What waits in our own queue has not left: when the peer never reads the end of a body, nothing is uncertain. */
+/* What waits in our own queue has not left: when the peer never reads the end of a body, nothing is
+ * uncertain. */
 static void
 test_queued_dot_is_not_uncertain(void **state)
 {
