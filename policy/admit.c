@@ -45,7 +45,8 @@ admit_pattern_covers(struct span pattern, struct span address)
         return true;
     if (!split(pattern, &pattern_local, &pattern_domain))
         return false;
-    return (pattern_local.n == 0 || span_eq_nocase(pattern_local, local)) && domain_covers(pattern_domain, domain);
+    return (pattern_local.n == 0 || span_eq_nocase(pattern_local, local)) &&
+        domain_covers(pattern_domain, domain);
 }
 
 bool

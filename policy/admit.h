@@ -1,8 +1,8 @@
 /* admit: who may send as whom, and on which route. Pure decisions on the configuration.
  *
  * The signs by which Microsoft finds a compromised connector are a sender nobody registered, an envelope
- * that differs from the header, a domain that is not provisioned: all three are refused here, before a byte goes out
- * (Microsoft, "Respond to a compromised connector").
+ * that differs from the header, a domain that is not provisioned: all three are refused here, before a byte
+ * goes out (Microsoft, "Respond to a compromised connector").
  */
 #ifndef SENDGOV_POLICY_ADMIT_H
 #define SENDGOV_POLICY_ADMIT_H

@@ -29,7 +29,8 @@ front_address_of(const struct net_addr *peer, struct in6_addr *out)
 
 /* Why this connection may not come in; NULL: it may. Each reason is also a label of the metric. */
 static const char *
-refusal(struct front *f, const struct front_listener *l, struct peer *peer, const struct in6_addr *address, bool plain_talk, int fd)
+refusal(struct front *f, const struct front_listener *l, struct peer *peer, const struct in6_addr *address,
+    bool plain_talk, int fd)
 {
     const struct front_conf *c = front_conf_of(f);
     struct identity_facts facts = {address, NULL, NULL};
@@ -41,14 +42,16 @@ refusal(struct front *f, const struct front_listener *l, struct peer *peer, cons
         return "connections-per-ip";
     if (!peer_take_rate(peer, c->connection_rate_per_minute, c->connection_rate_burst, loop_now_ms(f->loop)))
         return "connection-rate";
-    if (f->n_strangers >= c->unauthenticated_max && identity_find(f->generation->config, l->conf, &facts) == NULL)
+    if (f->n_strangers >= c->unauthenticated_max &&
+        identity_find(f->generation->config, l->conf, &facts) == NULL)
         return "unauthenticated";
     if (plain_talk && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
         return "early-talk";
     return NULL;
 }
 
-/* What the client said already is read, so that the close does not become a reset that takes our reply with it. */
+/* What the client said already is read, so that the close does not become a reset that takes our reply with
+ * it. */
 static void
 turn_away(int fd, bool plain_talk, const char *why)
 {
@@ -61,7 +64,8 @@ turn_away(int fd, bool plain_talk, const char *why)
     if (is_early)
         n = recv(fd, said, sizeof said, MSG_DONTWAIT);
     if (plain_talk && n >= 0)
-        n = send(fd, is_early ? early : busy, (is_early ? sizeof early : sizeof busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(fd, is_early ? early : busy, (is_early ? sizeof early : sizeof busy) - 1,
+            MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n >= 0)
         shutdown(fd, SHUT_WR);
     close(fd);

@@ -142,7 +142,8 @@ front_status(const struct front *f, struct front_status *out, size_t max)
         const struct front_socket *s = LIST_ITEM(it, struct front_socket, link);
 
         if (n < max && s->in_force != NULL)
-            out[n] = (struct front_status){s->in_force->conf->name, listener_address(s->listener), s->connections};
+            out[n] = (struct front_status){
+                s->in_force->conf->name, listener_address(s->listener), s->connections};
         n += n < max;
     }
     return n;

@@ -90,13 +90,15 @@ by_network(const struct config *config, const struct listener_conf *listener, co
 }
 
 const struct client_conf *
-identity_find(const struct config *config, const struct listener_conf *listener, const struct identity_facts *facts)
+identity_find(
+    const struct config *config, const struct listener_conf *listener, const struct identity_facts *facts)
 {
     for (size_t i = 0; facts->login != NULL && i < config->n_clients; i++)
         if (comes_in_here(&config->clients[i], listener) && login_proves(&config->clients[i], facts))
             return &config->clients[i];
     for (size_t i = 0; facts->tls != NULL && i < config->n_clients; i++)
-        if (comes_in_here(&config->clients[i], listener) && certificate_proves(&config->clients[i], facts->tls))
+        if (comes_in_here(&config->clients[i], listener) &&
+            certificate_proves(&config->clients[i], facts->tls))
             return &config->clients[i];
     return by_network(config, listener, facts->address);
 }

@@ -1,8 +1,8 @@
 /* identity: who a client is. Pure: a decision on the configuration and what is proven about the connection.
  *
  * A login proves more than a certificate, a certificate more than a network. Among networks the most
- * specific one that holds the address decides, also when its client needs a login as well: a wider network of somebody
- * else does not let it in. Without an identity nothing is relayed. */
+ * specific one that holds the address decides, also when its client needs a login as well: a wider network of
+ * somebody else does not let it in. Without an identity nothing is relayed. */
 #ifndef SENDGOV_FRONT_IDENTITY_H
 #define SENDGOV_FRONT_IDENTITY_H
 

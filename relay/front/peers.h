@@ -1,7 +1,8 @@
-/* peers: what is remembered of each address that connects: open connections, their rate, failed logins, refusals.
+/* peers: what is remembered of each address that connects: open connections, their rate, failed logins,
+ * refusals.
  *
- * IPv4 addresses stand for themselves, IPv6 ones for their /64, since that is what one subscriber has. The table is bounded: past
- * PEERS_MAX addresses newcomers share one entry. */
+ * IPv4 addresses stand for themselves, IPv6 ones for their /64, since that is what one subscriber has. The
+ * table is bounded: past PEERS_MAX addresses newcomers share one entry. */
 #ifndef SENDGOV_FRONT_PEERS_H
 #define SENDGOV_FRONT_PEERS_H
 
@@ -31,7 +32,8 @@ struct peers {
 
 void peers_init(struct peers *p);
 void peers_fini(struct peers *p);
-/* The entry of an address; NULL address: the crowd's. Valid while it has connections, and otherwise until the next call. */
+/* The entry of an address; NULL address: the crowd's. Valid while it has connections, and otherwise until the
+ * next call. */
 struct peer *peers_get(struct peers *p, const struct in6_addr *address, int64_t now_mono_ms);
 
 /* Takes one connection off the rate; false when it comes too early. */

@@ -1,5 +1,5 @@
-/* A configuration made ready: certificates and logins loaded, new addresses bound. Nothing of it is in force before
- * front_commit, and nothing of it remains after front_discard. */
+/* A configuration made ready: certificates and logins loaded, new addresses bound. Nothing of it is in force
+ * before front_commit, and nothing of it remains after front_discard. */
 #include <stdlib.h>
 
 #include "relay/base/xmalloc.h"

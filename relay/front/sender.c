@@ -21,10 +21,14 @@ route_of_domain(const struct config *config, const struct client_conf *client, c
     const struct route_conf *route = config_route_for_domain(config, address_domain(sender), &ambiguous);
 
     if (ambiguous)
-        reply_set(refusal_out, 550, "5.7.60", "sender domain %s is registered on several routes: client %s must name its route in the relay's configuration",
+        reply_set(refusal_out, 550, "5.7.60",
+            "sender domain %s is registered on several routes: client %s must name its route in the relay's "
+            "configuration",
             sender->text + sender->domain_at, client->name);
     else if (route == NULL)
-        reply_set(refusal_out, 550, "5.7.60", "sender domain %s (client %s) is not registered: add it to the domains of a route, and to the accepted domains of the tenant",
+        reply_set(refusal_out, 550, "5.7.60",
+            "sender domain %s (client %s) is not registered: add it to the domains of a route, and to the "
+            "accepted domains of the tenant",
             sender->text + sender->domain_at, client->name);
     return ambiguous ? NULL : route;
 }
@@ -37,8 +41,11 @@ route_of_client(const struct config *config, const struct client_conf *client, c
 
     if (route == NULL)
         reply_set(refusal_out, 451, "4.3.5", "client %s names a route that does not exist", client->name);
-    else if (!address_is_null(sender) && !admit_domain_in(route->domains, route->n_domains, address_domain(sender))) {
-        reply_set(refusal_out, 550, "5.7.60", "sender domain %s is not registered on route %s of client %s: add it to the domains of the route, and to the accepted domains of the tenant",
+    else if (!address_is_null(sender) &&
+        !admit_domain_in(route->domains, route->n_domains, address_domain(sender))) {
+        reply_set(refusal_out, 550, "5.7.60",
+            "sender domain %s is not registered on route %s of client %s: add it to the domains of the "
+            "route, and to the accepted domains of the tenant",
             sender->text + sender->domain_at, route->name, client->name);
         return NULL;
     }
@@ -55,11 +62,14 @@ route_of(const struct config *config, const struct client_conf *client, const st
         return route_of_domain(config, client, sender, refusal_out);
     if (config->n_routes == 1)
         return &config->routes[0];
-    reply_set(refusal_out, 550, "5.7.60", "the null sender tells no route: client %s must name its route in the relay's configuration", client->name);
+    reply_set(refusal_out, 550, "5.7.60",
+        "the null sender tells no route: client %s must name its route in the relay's configuration",
+        client->name);
     return NULL;
 }
 
-/* The client's own mailbox, else the one named like the sender, else the route's; a route without mailboxes has none. */
+/* The client's own mailbox, else the one named like the sender, else the route's; a route without mailboxes
+ * has none. */
 static const struct mailbox_conf *
 mailbox_of(const struct config *config, const struct client_conf *client, const struct route_conf *route,
     const struct address *sender)
@@ -78,11 +88,13 @@ sender_admit(const struct config *config, const struct client_conf *client, cons
     struct sender_path *out, struct reply *refusal_out)
 {
     if (address_is_null(sender) && !client->null_sender) {
-        reply_set(refusal_out, 550, "5.7.60", "client %s may not use the null sender <>: it needs null_sender: true", client->name);
+        reply_set(refusal_out, 550, "5.7.60",
+            "client %s may not use the null sender <>: it needs null_sender: true", client->name);
         return false;
     }
     if (!address_is_null(sender) && !is_covered(client, sender)) {
-        reply_set(refusal_out, 550, "5.7.60", "client %s may not send as %s: add it to the senders of this client", client->name, sender->text);
+        reply_set(refusal_out, 550, "5.7.60",
+            "client %s may not send as %s: add it to the senders of this client", client->name, sender->text);
         return false;
     }
     out->route = route_of(config, client, sender, refusal_out);
@@ -94,14 +106,15 @@ sender_admit(const struct config *config, const struct client_conf *client, cons
 
 /* ---- recipients ---- */
 
-/* "%", "!" and "@" in a local part are directions to another relay. There are people with such an address, but they are
- * fewer than the relays that follow the directions. */
+/* "%", "!" and "@" in a local part are directions to another relay. There are people with such an address,
+ * but they are fewer than the relays that follow the directions. */
 static bool
 is_relay_trick(const struct address *a)
 {
     struct span local = address_local(a);
 
-    return span_find_byte(local, '%') >= 0 || span_find_byte(local, '!') >= 0 || span_find_byte(local, '@') >= 0;
+    return span_find_byte(local, '%') >= 0 || span_find_byte(local, '!') >= 0 ||
+        span_find_byte(local, '@') >= 0;
 }
 
 bool
@@ -113,7 +126,8 @@ sender_admit_recipient(const struct route_conf *route, const struct address *rec
         admit_domain_in(route->internal_domains, route->n_internal_domains, domain);
 
     if (is_relay_trick(recipient)) {
-        reply_set(refusal_out, 550, "5.7.1", "recipient %s: addresses with %%, ! or @ before the domain are not relayed", recipient->text);
+        reply_set(refusal_out, 550, "5.7.1",
+            "recipient %s: addresses with %%, ! or @ before the domain are not relayed", recipient->text);
         return false;
     }
     *class_out = internal ? RECIPIENT_INTERNAL : RECIPIENT_EXTERNAL;
@@ -130,11 +144,15 @@ sender_admit_authors(const struct client_conf *client, const struct route_conf *
         const struct address *a = &authors->addresses[i];
 
         if (!is_covered(client, a)) {
-            reply_set(refusal_out, 550, "5.7.60", "client %s may not send as %s (header From): add it to the senders of this client", client->name, a->text);
+            reply_set(refusal_out, 550, "5.7.60",
+                "client %s may not send as %s (header From): add it to the senders of this client",
+                client->name, a->text);
             return false;
         }
         if (!admit_domain_in(route->domains, route->n_domains, address_domain(a))) {
-            reply_set(refusal_out, 550, "5.7.60", "domain %s of the header From is not registered on route %s: add it to the domains of the route, and to the accepted domains of the tenant",
+            reply_set(refusal_out, 550, "5.7.60",
+                "domain %s of the header From is not registered on route %s: add it to the domains of the "
+                "route, and to the accepted domains of the tenant",
                 a->text + a->domain_at, route->name);
             return false;
         }

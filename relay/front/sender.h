@@ -1,7 +1,8 @@
 /* sender: what an identified client may send: from whom, by which route, to whom. Pure.
  *
- * Refused is what marks a compromised relay at Microsoft: senders nobody registered for this client, domains that belong to no
- * route, a header From that the envelope's rules would not allow. Each refusal names what to change. */
+ * Refused is what marks a compromised relay at Microsoft: senders nobody registered for this client, domains
+ * that belong to no route, a header From that the envelope's rules would not allow. Each refusal names what
+ * to change. */
 #ifndef SENDGOV_FRONT_SENDER_H
 #define SENDGOV_FRONT_SENDER_H
 

@@ -27,7 +27,8 @@ session_set_state(struct session *s, enum session_state next)
 {
     static const unsigned transitions[SESSION_STATE_COUNT] = {
         [SESSION_HANDSHAKE] = 1u << SESSION_TALKING | 1u << SESSION_CLOSED,
-        [SESSION_TALKING] = 1u << SESSION_HANDSHAKE | 1u << SESSION_WAITING | 1u << SESSION_HELD | 1u << SESSION_CLOSED,
+        [SESSION_TALKING] = 1u << SESSION_HANDSHAKE | 1u << SESSION_WAITING | 1u << SESSION_HELD |
+            1u << SESSION_CLOSED,
         [SESSION_WAITING] = 1u << SESSION_TALKING | 1u << SESSION_CLOSED,
         [SESSION_HELD] = 1u << SESSION_TALKING | 1u << SESSION_CLOSED,
     };
@@ -62,8 +63,8 @@ idle_ms(const struct session *s)
     return s->messages_sent == 0 && s->server.tx == NULL ? c->first_mail_ms : c->idle_ms;
 }
 
-/* Which clock runs while the session talks. begun: a line has begun whose end has not come; moved: a command was
- * completed, so a begun one is new. */
+/* Which clock runs while the session talks. begun: a line has begun whose end has not come; moved: a command
+ * was completed, so a begun one is new. */
 static void
 arm(struct session *s, bool begun, bool moved)
 {
@@ -265,7 +266,7 @@ wait_for_answer(struct session *s)
 {
     session_set_state(s, SESSION_WAITING);
     stop_clock(s);
-    /* Early bytes after DATA must be seen (they end the session); others wait in the kernel, as does a FIN. */
+    /* Early bytes after DATA must be seen (they end the session); others wait in the kernel, like a FIN. */
     if (s->server.state != SERVER_WAIT_DATA)
         stream_pause(s->stream);
     flush(s);
@@ -276,11 +277,20 @@ static void
 note_complaint(struct session *s)
 {
     struct complaint c = s->server.complaint;
+    const char *why = "protocol";
 
     if (c.code == 0)
         return;
     s->server.complaint.code = 0;
-    session_refused(s, c.code == 421 ? s->server.why : c.code == 552 ? "size" : c.code == 535 ? "auth" : "protocol", c.text);
+    if (c.code == 421)
+        why = s->server.why;
+    else if (c.code == 552)
+        why = "size";
+    else if (c.code == 535) { /* refused without asking: acting for somebody else */
+        why = "auth";
+        peer_auth_failed(s->peer, loop_now_ms(s->front->loop));
+    }
+    session_refused(s, why, c.text);
 }
 
 /* Performs actions until the machine wants to read. False: it may not be fed now. */
@@ -452,7 +462,8 @@ static bool
 body_is_fast_enough(struct session *s)
 {
     const struct front_conf *c = &s->generation->config->front;
-    uint64_t now = stream_bytes_in(s->stream), least = (uint64_t)c->data_bytes_per_second_min * (uint64_t)c->command_ms / 1000;
+    uint64_t least = (uint64_t)c->data_bytes_per_second_min * (uint64_t)c->command_ms / 1000;
+    uint64_t now = stream_bytes_in(s->stream);
     bool fast = now - s->body_bytes_seen >= least;
 
     s->body_bytes_seen = now;

@@ -1,5 +1,6 @@
-/* session: one client connection. Carries events of the stream to the server machine and performs what that asks for; decides
- * nothing about the protocol by itself. Owned by front->sessions; goes through the loop's graveyard. */
+/* session: one client connection. Carries events of the stream to the server machine and performs what that
+ * asks for; decides nothing about the protocol by itself. Owned by front->sessions; goes through the loop's
+ * graveyard. */
 #ifndef SENDGOV_FRONT_SESSION_H
 #define SENDGOV_FRONT_SESSION_H
 

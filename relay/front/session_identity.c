@@ -48,7 +48,8 @@ conclude(struct session *s, bool right)
 {
     struct front *f = s->front;
     struct identity_facts facts = {s->has_address ? &s->address : NULL, NULL, s->server.sasl->user};
-    const struct client_conf *client = right ? identity_find(s->generation->config, s->listener->conf, &facts) : NULL;
+    const struct client_conf *client = right ? identity_find(s->generation->config, s->listener->conf, &facts)
+                                             : NULL;
     enum server_action action;
 
     for (size_t i = 0; client != NULL && i <= client->n_logins; i++) {
@@ -60,7 +61,8 @@ conclude(struct session *s, bool right)
     metric_add(f->metrics, M_AUTH, 1, client != NULL ? "ok" : right ? "no-client" : "wrong", NULL, NULL);
     if (client == NULL) {
         peer_auth_failed(s->peer, loop_now_ms(f->loop));
-        session_refused(s, "auth", right ? "the login belongs to no client that may come in here" : "wrong login or password");
+        session_refused(s, "auth",
+            right ? "the login belongs to no client that may come in here" : "wrong login or password");
         action = server_auth_done(&s->server, SERVER_AUTH_WRONG, &f->out);
         s->server.complaint.code = 0; /* told already */
         return action;

@@ -28,7 +28,8 @@ look_of(const struct session *s)
 {
     const struct envelope *e = &s->server.tx->envelope;
 
-    return (struct flow_look){s->generation->config, s->client, s->mail->path.route, s->mail->path.mailbox, e, e->declared_bytes};
+    return (struct flow_look){
+        s->generation->config, s->client, s->mail->path.route, s->mail->path.mailbox, e, e->declared_bytes};
 }
 
 /* A local refusal of the governor is no fault of the client, and its text is for the client alone. */
@@ -51,7 +52,8 @@ has_identity(struct session *s, struct reply *refusal)
     if (s->generation->users != NULL && identity_login_helps(s->generation->config, s->listener->conf))
         reply_set(refusal, 530, "5.7.0", "Authentication required");
     else
-        reply_set(refusal, 550, "5.7.1", "Relaying denied: %s belongs to no client of this relay", s->peer_text);
+        reply_set(
+            refusal, 550, "5.7.1", "Relaying denied: %s belongs to no client of this relay", s->peer_text);
     session_refused(s, "identity", refusal->text);
     return false;
 }
@@ -68,8 +70,8 @@ fits_route(struct session *s, const struct route_conf *route, struct reply *refu
     if (size > TRACE_ROOM && size - TRACE_ROOM < tx->content_max)
         tx->content_max = size - TRACE_ROOM;
     if (tx->envelope.declared_bytes > tx->content_max)
-        reply_set(refusal, 552, "5.3.4", "Message is too large: the upstream of route %s takes %llu bytes", route->name,
-            (unsigned long long)tx->content_max);
+        reply_set(refusal, 552, "5.3.4", "Message is too large: the upstream of route %s takes %llu bytes",
+            route->name, (unsigned long long)tx->content_max);
     else if (tx->envelope.body == SMTP_BODY_8BITMIME && !eightbit)
         reply_set(refusal, 554, "5.6.3", "The upstream of route %s takes no 8-bit content", route->name);
     else
@@ -181,7 +183,8 @@ is_stored(struct session *s, struct reply *refusal)
         reply_set(refusal, 451, "4.3.0", "The message could not be stored now; try again later");
         break;
     }
-    log_text(LOG_ERROR, "body", "a message body could not be stored in %s", s->generation->config->front.temp_folder);
+    log_text(LOG_ERROR, "body", "a message body could not be stored in %s",
+        s->generation->config->front.temp_folder);
     session_refused(s, "storage", refusal->text);
     return false;
 }

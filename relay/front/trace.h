@@ -4,7 +4,8 @@
  *         by HOSTNAME (sendgov) with ESMTPSA
  *         id MESSAGEID; Tue, 24 Nov 2026 03:04:05 +0000
  *
- * No recipient (a blind one would be told), no login. "by HOSTNAME (sendgov)" stays on one line: header.c finds its own by it. */
+ * No recipient (a blind one would be told), no login. "by HOSTNAME (sendgov)" stays on one line: header.c
+ * finds its own by it. */
 #ifndef SENDGOV_FRONT_TRACE_H
 #define SENDGOV_FRONT_TRACE_H
 

@@ -56,7 +56,9 @@ add_line(struct users *u, struct span line, const char *file, unsigned number, s
     if (login.n == 0 || login.n > SASL_USER_MAX || span_find_byte(login, '\0') >= 0)
         return err_set(err, "%s:%u: a line is login:hash", file, number);
     if (!is_hash(hash))
-        return err_set(err, "%s:%u: the hash of %.*s must be one of crypt(3): $y$, $2b$ or $6$; make one with mkpasswd", file, number, SPAN_FMT(login));
+        return err_set(err,
+            "%s:%u: the hash of %.*s must be one of crypt(3): $y$, $2b$ or $6$; make one with mkpasswd", file,
+            number, SPAN_FMT(login));
     if (table_get(&u->hashes, login) != NULL)
         return err_set(err, "%s:%u: login %.*s is there twice", file, number, SPAN_FMT(login));
     table_put(&u->hashes, login, xstrndup(hash.p, hash.n));

@@ -79,7 +79,8 @@ verify_forget(struct verify *v, const void *arg)
 }
 
 static void
-make_key(const struct verify *v, const char *login, const char *password, const char *hash, unsigned char key[KEY_BYTES])
+make_key(const struct verify *v, const char *login, const char *password, const char *hash,
+    unsigned char key[KEY_BYTES])
 {
     struct buf text;
     size_t n = strlen(login) + strlen(password) + strlen(hash) + 3;

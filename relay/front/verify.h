@@ -1,8 +1,8 @@
-/* verify: is this password right? On a helper thread, since one check costs some 10 ms of CPU, and remembered for a
- * while, since a client that opens a connection per message asks with each.
+/* verify: is this password right? On a helper thread, since one check costs some 10 ms of CPU, and remembered
+ * for a while, since a client that opens a connection per message asks with each.
  *
- * What is remembered is a keyed hash of login, password and stored hash under a secret of this process: it says
- * that exactly these three were right together. A changed users file therefore forgets by itself. */
+ * What is remembered is a keyed hash of login, password and stored hash under a secret of this process: it
+ * says that exactly these three were right together. A changed users file therefore forgets by itself. */
 #ifndef SENDGOV_FRONT_VERIFY_H
 #define SENDGOV_FRONT_VERIFY_H
 
@@ -28,8 +28,8 @@ enum verify_status {
     VERIFY_ASKED,   /* done exactly once, never during the call, unless forgotten or verify is freed before */
     VERIFY_NO_ROOM, /* the worker's queue is full: done will not be called */
 };
-enum verify_status verify_start(struct verify *v, const struct users *users, const char *login, const char *password,
-    int64_t now_mono_ms, verify_done_fn *done, void *arg);
+enum verify_status verify_start(struct verify *v, const struct users *users, const char *login,
+    const char *password, int64_t now_mono_ms, verify_done_fn *done, void *arg);
 /* arg goes: no done for it any more. */
 void verify_forget(struct verify *v, const void *arg);
 

@@ -1,9 +1,9 @@
 /* address: the path of MAIL and RCPT, parsed once into a canonical form (RFC 5321 section 4.1.2).
  *
  * Everything after the parser decides on the canonical form and sends it again from that form, so
- * that no byte of the client's spelling reaches the upstream: domain in lower case without a trailing dot, local
- * part unquoted where it needs no quotes. Source routes, address literals, control bytes and
- * 8-bit bytes are refused, each with its own status. */
+ * that no byte of the client's spelling reaches the upstream: domain in lower case without a trailing dot,
+ * local part unquoted where it needs no quotes. Source routes, address literals, control bytes and 8-bit
+ * bytes are refused, each with its own status. */
 #ifndef SENDGOV_SMTP_ADDRESS_H
 #define SENDGOV_SMTP_ADDRESS_H
 
@@ -29,7 +29,8 @@ enum address_status {
     ADDRESS_TOO_LONG,
 };
 
-/* Parses "<...>" at the start of in ("<>" only when null_ok). *used_out: bytes of in that belong to the path. */
+/* Parses "<...>" at the start of in ("<>" only when null_ok). *used_out: bytes of in that are the
+ * path. */
 enum address_status address_parse_path(struct span in, bool null_ok, struct address *address_out,
     size_t *used_out);
 /* Parses a bare "local@domain" of a configuration, a header or a command line; all of in. */

@@ -154,8 +154,8 @@ after_cr(struct scan *s)
     end_line(s->b, BODY_LINE_START);
 }
 
-/* The rest of a line, up to whatever ends it or the end of the piece. The LF found is remembered: a piece full
- * of CRs must not be searched once for each of them. */
+/* The rest of a line, up to whatever ends it or the end of the piece. The LF found is remembered: a piece
+ * full of CRs must not be searched once for each of them. */
 static void
 in_line(struct scan *s)
 {

@@ -1,12 +1,14 @@
 /* body: the scanner of what follows DATA (RFC 5321 sections 4.1.1.4 and 4.5.2).
  *
- * Takes the client's bytes in any pieces, finds the end, and gives the canonical wire form to a sink in large runs: every
- * line ends in CRLF, a content line that begins with a dot has a second one. Only CRLF.CRLF ends a message; that is what keeps a second
- * message from hiding in the first where the next server is more generous about line ends.
+ * Takes the client's bytes in any pieces, finds the end, and gives the canonical wire form to a sink in large
+ * runs: every line ends in CRLF, a content line that begins with a dot has a second one. Only CRLF.CRLF ends
+ * a message; that is what keeps a second message from hiding in the first where the next server is more
+ * generous about line ends.
  *
- * A stray CR or LF becomes CRLF (BODY_NORMALIZE), and a dot that then stands at the start of a line is doubled, for
- * the client did not write it as one; or it is refused (BODY_REJECT). All other bytes pass, NUL included. A
- * message that is refused is read to its end and thrown away, so that client and server stay in step.
+ * A stray CR or LF becomes CRLF (BODY_NORMALIZE), and a dot that then stands at the start of a line is
+ * doubled, for the client did not write it as one; or it is refused (BODY_REJECT). All other bytes pass, NUL
+ * included. A message that is refused is read to its end and thrown away, so that client and server stay in
+ * step.
  *
  *     client            content      wire
  *     CRLF ".." "x"     ".x"         "..x"

@@ -63,7 +63,8 @@ command_is_stranger(struct span start)
 
     if (span_starts_nocase(start, SPAN_LIT("SSH-")))
         return true;
-    /* Blank lines and blanks come from people who type; other control and 8-bit bytes from nobody who speaks SMTP. */
+    /* Blank lines and blanks come from people who type; other control and 8-bit bytes from nobody who speaks
+     * SMTP. */
     return (first < 0x20 && first != '\r' && first != '\n' && first != '\t') || first >= 0x7f;
 }
 
@@ -92,10 +93,12 @@ static const struct complaint sender_no_domain = {553, "5.1.7", "Sender address 
 static const struct complaint recipient_no_domain = {553, "5.1.3", "Recipient address needs a domain"};
 static const struct complaint sender_long = {501, "5.1.7", "Sender address is too long"};
 static const struct complaint recipient_long = {501, "5.1.3", "Recipient address is too long"};
-static const struct complaint sender_literal = {550, "5.7.1", "Sender domain must be a registered name, not an IP address"};
+static const struct complaint sender_literal = {
+    550, "5.7.1", "Sender domain must be a registered name, not an IP address"};
 static const struct complaint recipient_literal = {550, "5.7.1", "Mail to an IP address is not relayed"};
 static const struct complaint route_refused = {550, "5.7.1", "Source routes are not relayed"};
-static const struct complaint needs_utf8 = {553, "5.6.7", "Addresses beyond ASCII (SMTPUTF8) are not supported"};
+static const struct complaint needs_utf8 = {
+    553, "5.6.7", "Addresses beyond ASCII (SMTPUTF8) are not supported"};
 
 static const struct complaint *
 complain_address(enum address_status status, bool is_sender)

@@ -1,7 +1,8 @@
 /* command: one line of a client, taken apart (RFC 5321 section 4.1.1).
  *
  * A line is what stood before CRLF. Nothing here knows in which state the session is or whether the
- * command may be given now; that is server's. What is wrong with a line is a `struct complaint`: a reply ready to be sent. */
+ * command may be given now; that is server's. What is wrong with a line is a `struct complaint`: a reply
+ * ready to be sent. */
 #ifndef SENDGOV_SMTP_COMMAND_H
 #define SENDGOV_SMTP_COMMAND_H
 
@@ -40,8 +41,8 @@ struct complaint {
 
 /* Takes the verb off a line without control bytes. */
 void command_parse(struct span line, struct command *out);
-/* Whether bytes at the start of a session belong to another protocol: a TLS record, HTTP, SSH, or noise. Needs no
- * whole line. */
+/* Whether bytes at the start of a session belong to another protocol: a TLS record, HTTP, SSH, or noise.
+ * Needs no whole line. */
 bool command_is_stranger(struct span start);
 
 struct mail_command {
@@ -50,8 +51,8 @@ struct mail_command {
     enum smtp_body body;
 };
 
-/* The arguments of MAIL and RCPT, "FROM:<...> ..." and "TO:<...>". lenient: blanks before the path, as old devices send them.
- * NULL when all is well, and then the address is the caller's. */
+/* The arguments of MAIL and RCPT, "FROM:<...> ..." and "TO:<...>". lenient: blanks before the path, as old
+ * devices send them. NULL when all is well, and then the address is the caller's. */
 const struct complaint *command_parse_mail(struct span args, bool lenient, struct mail_command *out);
 const struct complaint *command_parse_rcpt(struct span args, bool lenient, struct address *out);
 /* The name in EHLO and HELO: a domain, an address literal, or what devices send instead, as long as it

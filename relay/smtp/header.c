@@ -126,7 +126,8 @@ take_line(struct header *h, struct span line)
         add_value(h, value);
 }
 
-/* A piece of a line whose end has not come yet. What is beyond the bound is dropped: no field we read is that long. */
+/* A piece of a line whose end has not come yet. What is beyond the bound is dropped: no field we read is that
+ * long. */
 static void
 keep_partial(struct header *h, struct span piece)
 {
@@ -223,13 +224,19 @@ header_authors_fini(struct header_authors *a)
 static const struct complaint complaints[] = {
     [HEADER_OK] = {0, NULL, NULL},
     [HEADER_TOO_BIG] = {552, "5.3.4", "Message header is too large"},
-    [HEADER_HOPS] = {554, "5.4.6", "Too many hops: this message has more Received fields than any path needs"},
+    [HEADER_HOPS] = {554, "5.4.6",
+        "Too many hops: this message has more Received fields than any path needs"},
     [HEADER_LOOP] = {554, "5.4.6", "Mail loop: this message has passed here twice already"},
     [HEADER_NO_FROM] = {550, "5.7.1", "Message has no From header; the upstream refuses such mail (5.7.512)"},
-    [HEADER_MANY_FROM] = {550, "5.7.1", "Message has more than one From header; the upstream refuses such mail (5.7.512)"},
-    [HEADER_BAD_FROM] = {550, "5.7.1", "From header must hold an address like Name <user@example.com> (RFC 5322 section 3.6.2)"},
-    [HEADER_NEEDS_SENDER] = {550, "5.7.1", "From header has several addresses and there is no Sender header; the upstream refuses such mail (5.1.20)"},
-    [HEADER_BAD_SENDER] = {550, "5.7.1", "Sender header must hold exactly one address (RFC 5322 section 3.6.2)"},
+    [HEADER_MANY_FROM] = {550, "5.7.1",
+        "Message has more than one From header; the upstream refuses such mail (5.7.512)"},
+    [HEADER_BAD_FROM] = {550, "5.7.1",
+        "From header must hold an address like Name <user@example.com> (RFC 5322 section 3.6.2)"},
+    [HEADER_NEEDS_SENDER] = {550, "5.7.1",
+        "From header has several addresses and there is no Sender header; the upstream refuses such mail "
+        "(5.1.20)"},
+    [HEADER_BAD_SENDER] = {550, "5.7.1",
+        "Sender header must hold exactly one address (RFC 5322 section 3.6.2)"},
 };
 static_assert(sizeof complaints / sizeof complaints[0] == HEADER_STATUS_COUNT, "a reply for each status");
 

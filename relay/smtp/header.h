@@ -1,15 +1,17 @@
 /* header: what the relay must know of a message's header section, read while the body passes (RFC 5322).
  *
- * Fed with the canonical wire form. Keeps the From and Sender fields and counts Received fields, and those that
- * this relay wrote itself. Reads on to the first empty line whatever stands before it: a line that is no field does not end the
- * header section here, so that a From hidden behind one is seen too. Bounded in bytes and lines. */
+ * Fed with the canonical wire form. Keeps the From and Sender fields and counts Received fields, and those
+ * that this relay wrote itself. Reads on to the first empty line whatever stands before it: a line that is no
+ * field does not end the header section here, so that a From hidden behind one is seen too. Bounded in bytes
+ * and lines. */
 #ifndef SENDGOV_SMTP_HEADER_H
 #define SENDGOV_SMTP_HEADER_H
 
 #include "relay/base/buf.h"
 #include "relay/smtp/command.h"
 
-#define HEADER_VALUE_MAX (16 * 1024) /* of one field we read; From with hundreds of addresses is no mail of an app */
+/* Of one field we read: From with hundreds of addresses is no mail of an app. */
+#define HEADER_VALUE_MAX (16 * 1024)
 #define HEADER_FROM_MAX 32           /* addresses in From */
 
 struct header_limits {
@@ -70,8 +72,8 @@ void header_authors_fini(struct header_authors *a);
 /* The reply for a status; NULL for HEADER_OK. */
 const struct complaint *header_complaint(enum header_status status);
 
-/* The addresses of a From or Sender value (RFC 5322 section 3.4, mailbox-list): comments, quoted and encoded display
- * names, folding; no groups. False when it is none, has none, or has more than HEADER_FROM_MAX. */
+/* The addresses of a From or Sender value (RFC 5322 section 3.4, mailbox-list): comments, quoted and encoded
+ * display names, folding; no groups. False when it is none, has none, or has more than HEADER_FROM_MAX. */
 bool header_parse_authors(struct span value, struct header_authors *out);
 
 #endif

@@ -2,8 +2,8 @@
  *
  *     mailbox-list = mailbox *("," mailbox)       mailbox = [display-name] "<" addr-spec ">" / addr-spec
  *
- * with comments and folding between any two tokens. Refused is what two readers may understand differently: groups,
- * control bytes, blanks inside an address, a display name that holds another address unquoted. */
+ * with comments and folding between any two tokens. Refused is what two readers may understand differently:
+ * groups, control bytes, blanks inside an address, a display name that holds another address unquoted. */
 #include "relay/smtp/header.h"
 
 #define ADDR_MAX (ADDRESS_LOCAL_MAX * 2 + ADDRESS_DOMAIN_MAX + 8)
@@ -141,7 +141,8 @@ is_harmless_phrase(const struct draft *d, const struct address *a)
 
     if (!d->phrase_at)
         return true;
-    if (d->phrase_gap || d->phrase_cut || address_parse_plain(span_of(d->phrase, d->phrase_n), &named) != ADDRESS_OK)
+    if (d->phrase_gap || d->phrase_cut ||
+        address_parse_plain(span_of(d->phrase, d->phrase_n), &named) != ADDRESS_OK)
         return false;
     same = span_eq_nocase(span_str(named.text), span_str(a->text));
     address_fini(&named);
@@ -156,7 +157,8 @@ finish(const struct draft *d, struct header_authors *out)
     if (d->place == BEFORE_ANGLE && d->phrase_n == 0)
         return true; /* ",," of old mailers */
     if (d->place == BEFORE_ANGLE) {
-        if (d->phrase_gap || d->phrase_cut || address_parse_plain(span_of(d->phrase, d->phrase_n), &a) != ADDRESS_OK)
+        if (d->phrase_gap || d->phrase_cut ||
+            address_parse_plain(span_of(d->phrase, d->phrase_n), &a) != ADDRESS_OK)
             return false;
         return add(out, &a);
     }

@@ -46,7 +46,8 @@ is_keyword(struct span s)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
 
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c == '-' && i > 0)))
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                (c == '-' && i > 0)))
             return false;
     }
     return s.n > 0;

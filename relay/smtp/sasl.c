@@ -97,7 +97,8 @@ sasl_base64_encode(struct span in, struct buf *out)
 }
 
 bool
-sasl_plain_parse(struct span message, struct span *authzid_out, struct span *user_out, struct span *password_out)
+sasl_plain_parse(
+    struct span message, struct span *authzid_out, struct span *user_out, struct span *password_out)
 {
     ptrdiff_t first = span_find_byte(message, '\0');
     struct span rest;

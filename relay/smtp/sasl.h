@@ -1,5 +1,5 @@
-/* sasl: base64 (RFC 4648 section 4), and the messages of PLAIN (RFC 4616) and LOGIN (the old draft that devices still speak),
- * both ways. Output that may hold a secret is the caller's to wipe. */
+/* sasl: base64 (RFC 4648 section 4), and the messages of PLAIN (RFC 4616) and LOGIN (the old draft that
+ * devices still speak), both ways. Output that may hold a secret is the caller's to wipe. */
 #ifndef SENDGOV_SMTP_SASL_H
 #define SENDGOV_SMTP_SASL_H
 
@@ -21,7 +21,8 @@ bool sasl_base64_decode(struct span in, char *out, size_t *n_out);
 void sasl_base64_encode(struct span in, struct buf *out);
 
 /* Takes "authzid NUL user NUL password" apart, in place. False: not that, or over the bounds. */
-bool sasl_plain_parse(struct span message, struct span *authzid_out, struct span *user_out, struct span *password_out);
+bool sasl_plain_parse(
+    struct span message, struct span *authzid_out, struct span *user_out, struct span *password_out);
 /* The base64 initial response of PLAIN. */
 void sasl_plain_format(struct span user, struct span password, struct buf *out);
 

@@ -22,7 +22,8 @@ server_state_to_str(enum server_state s)
 /* Where each state may go. OVER may follow any. */
 static const unsigned transitions[] = {
     [SERVER_START] = TO(SERVER_READY) | TO(SERVER_WAIT_TLS) | TO(SERVER_START),
-    [SERVER_READY] = TO(SERVER_READY) | TO(SERVER_WAIT_TLS) | TO(SERVER_SASL) | TO(SERVER_WAIT_AUTH) | TO(SERVER_WAIT_MAIL),
+    [SERVER_READY] = TO(SERVER_READY) | TO(SERVER_WAIT_TLS) | TO(SERVER_SASL) | TO(SERVER_WAIT_AUTH) |
+        TO(SERVER_WAIT_MAIL),
     [SERVER_WAIT_TLS] = TO(SERVER_START),
     [SERVER_SASL] = TO(SERVER_SASL) | TO(SERVER_READY) | TO(SERVER_WAIT_AUTH),
     [SERVER_WAIT_AUTH] = TO(SERVER_READY),
@@ -95,7 +96,8 @@ server_end_with(struct server *s, const struct complaint *c, const char *why, st
 }
 
 enum server_action
-server_end(struct server *s, int code, const char *enhanced, const char *text, const char *why, struct buf *out)
+server_end(
+    struct server *s, int code, const char *enhanced, const char *text, const char *why, struct buf *out)
 {
     struct complaint c = {code, enhanced, text};
 
@@ -103,7 +105,8 @@ server_end(struct server *s, int code, const char *enhanced, const char *text, c
 }
 
 static const struct complaint too_many_errors = {421, "4.7.0", "Too many errors on this connection"};
-static const struct complaint too_much_junk = {421, "4.7.0", "Too many commands without mail on this connection"};
+static const struct complaint too_much_junk = {
+    421, "4.7.0", "Too many commands without mail on this connection"};
 
 /* One error more: true when that was the last one allowed. */
 static bool
@@ -180,7 +183,8 @@ run_line(struct server *s, struct span line, size_t rest_n, struct buf *out)
     return server_run_command(s, line, rest_n, out);
 }
 
-/* A line without an end so far. Too long: the rest of it is thrown away, up to its CRLF, and then it is answered. */
+/* A line without an end so far. Too long: the rest of it is thrown away, up to its CRLF, and then it is
+ * answered. */
 static enum server_action
 incomplete_line(struct server *s, struct span in, size_t *used_out)
 {
@@ -225,7 +229,8 @@ take_line(struct server *s, struct span in, struct buf *out, size_t *used_out)
 
 /* ---- the body ---- */
 
-static const struct complaint stray_newline = {554, "5.6.0", "Message has a bare CR or LF; lines end in CRLF"};
+static const struct complaint stray_newline = {
+    554, "5.6.0", "Message has a bare CR or LF; lines end in CRLF"};
 static const struct complaint long_body_line = {554, "5.6.0", "Message has a line that is too long"};
 static const struct complaint too_big = {552, "5.3.4", "Message is too large"};
 
@@ -351,7 +356,8 @@ static void
 begin_body(struct server *s)
 {
     const struct server_conf *c = s->conf;
-    struct body_limits body = {s->tx->content_max, c->line_strict && c->line_max > 998 ? 998 : c->line_max, c->newline};
+    struct body_limits body = {
+        s->tx->content_max, c->line_strict && c->line_max > 998 ? 998 : c->line_max, c->newline};
     struct header_limits header = {c->header_bytes_max, c->header_lines_max, c->hops_max, c->hostname};
 
     sg_assert(s->tx->sink != NULL);
@@ -430,7 +436,8 @@ server_answer(struct server *s, const struct reply *reply, struct buf *out)
 }
 
 enum server_action
-server_answer_recipient(struct server *s, const struct reply *reply, enum recipient_class class, struct buf *out)
+server_answer_recipient(
+    struct server *s, const struct reply *reply, enum recipient_class class, struct buf *out)
 {
     sg_assert(s->state == SERVER_WAIT_RCPT);
     server_set_state(s, SERVER_OPEN);

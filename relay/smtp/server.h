@@ -1,9 +1,11 @@
-/* server: our half of an SMTP session with a client, as a pure machine (RFC 5321, 1870, 2034, 2920, 3207, 4954, 6152).
+/* server: our half of an SMTP session with a client, as a pure machine (RFC 5321, 1870, 2034, 2920, 3207,
+ * 4954, 6152).
  *
- * Bytes in; replies are appended to `out`; and at most one action at a time for the owner to perform. Everything that
- * somebody else must decide or do (is this sender allowed, is this password right, where does this message go) is
- * an action, answered with one of the server_answer functions; until then no further pipelined command is read. The machine
- * does no I/O and knows no clock; it holds nothing but the session, and a transaction only between MAIL and its end.
+ * Bytes in; replies are appended to `out`; and at most one action at a time for the owner to perform.
+ * Everything that somebody else must decide or do (is this sender allowed, is this password right, where does
+ * this message go) is an action, answered with one of the server_answer functions; until then no further
+ * pipelined command is read. The machine does no I/O and knows no clock; it holds nothing but the session,
+ * and a transaction only between MAIL and its end.
  *
  *     server_greet -> server_input* -> [action -> answer] -> server_input* ...
  *
@@ -108,7 +110,8 @@ struct server {
     uint32_t errors, junk, auth_failures, messages;
     uint32_t delay_ms;  /* SERVER_DO_DELAY */
     const char *why;    /* SERVER_DO_CLOSE: a word for log and metric */
-    struct complaint complaint; /* the last refusal of the machine's own, for the log; code 0: none. The owner clears it */
+    /* The last refusal of the machine's own, for the log; code 0: none. The owner clears it. */
+    struct complaint complaint;
     char *helo;         /* NULL before EHLO */
     char *login;        /* after AUTH */
     struct server_tx *tx;     /* from MAIL on */
@@ -121,20 +124,22 @@ void server_fini(struct server *s);
 /* The banner. */
 void server_greet(struct server *s, struct buf *out);
 /* Ends the session with one last reply; the texts must be constant. */
-enum server_action server_end(struct server *s, int code, const char *enhanced, const char *text, const char *why,
-    struct buf *out);
-/* Consumes what it can: *used_out bytes of in. What remains is a line that is not complete, or what came after the command of an
- * action; offer it again, with what came since. Bytes that come while DATA waits for its answer end the session. */
+enum server_action server_end(
+    struct server *s, int code, const char *enhanced, const char *text, const char *why, struct buf *out);
+/* Consumes what it can: *used_out bytes of in. What remains is a line that is not complete, or what came
+ * after the command of an action; offer it again, with what came since. Bytes that come while DATA waits for
+ * its answer end the session. */
 enum server_action server_input(struct server *s, struct span in, struct buf *out, size_t *used_out);
 
-/* TLS is on (after SERVER_DO_TLS, or at once where TLS is implicit): everything that was said before is forgotten. */
+/* TLS is on (after SERVER_DO_TLS, or at once where TLS is implicit): everything that was said before is
+ * forgotten. */
 void server_secured(struct server *s);
 enum server_action server_auth_done(struct server *s, enum server_auth_result result, struct buf *out);
 /* Answers MAIL, DATA or a message. NULL is yes (250, or 354). A 421 ends the session. Before a yes to DATA,
  * server_set_sink must have been called. */
 enum server_action server_answer(struct server *s, const struct reply *reply, struct buf *out);
-enum server_action server_answer_recipient(struct server *s, const struct reply *reply, enum recipient_class class,
-    struct buf *out);
+enum server_action server_answer_recipient(
+    struct server *s, const struct reply *reply, enum recipient_class class, struct buf *out);
 void server_set_sink(struct server *s, body_sink_fn *sink, void *arg);
 /* Is a line begun whose end has not come, or a command whose answer has? For the deadline of a command. */
 static inline bool

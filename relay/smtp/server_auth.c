@@ -115,7 +115,8 @@ static const struct complaint *
 auth_forbidden(const struct server *s)
 {
     static const struct complaint absent = {502, "5.5.1", "Authentication is not available here"};
-    static const struct complaint in_clear = {538, "5.7.11", "Encryption required for authentication: STARTTLS first"};
+    static const struct complaint in_clear = {
+        538, "5.7.11", "Encryption required for authentication: STARTTLS first"};
     static const struct complaint twice = {503, "5.5.1", "Already authenticated"};
     static const struct complaint esmtp = {503, "5.5.1", "EHLO first"};
 
@@ -169,8 +170,10 @@ auth_wrong(struct server *s, struct buf *out)
 enum server_action
 server_auth_done(struct server *s, enum server_auth_result result, struct buf *out)
 {
-    static const struct complaint unavailable = {454, "4.7.0", "Authentication cannot be checked now; try again later"};
-    static const struct complaint limited = {421, "4.7.0", "Too many authentication failures from your address; try again later"};
+    static const struct complaint unavailable = {
+        454, "4.7.0", "Authentication cannot be checked now; try again later"};
+    static const struct complaint limited = {
+        421, "4.7.0", "Too many authentication failures from your address; try again later"};
 
     server_set_state(s, SERVER_READY);
     switch (result) {

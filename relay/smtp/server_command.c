@@ -7,8 +7,8 @@
 #include "relay/base/err.h"
 #include "relay/base/xmalloc.h"
 
-/* rest_n: bytes of input that follow the command. Not 0 where the client had to wait for the reply (RFC 2920 section
- * 3.1) means that somebody put commands into the stream, or that the peer is no mail client. */
+/* rest_n: bytes of input that follow the command. Not 0 where the client had to wait for the reply (RFC 2920
+ * section 3.1) means that somebody put commands into the stream, or that the peer is no mail client. */
 typedef enum server_action run_fn(struct server *s, struct span args, size_t rest_n, struct buf *out);
 
 static const struct complaint sync_error = {554, "5.5.0", "Synchronisation error: wait for the reply"};
@@ -22,7 +22,8 @@ offer(const struct server *s, struct buf *out)
 {
     const struct server_conf *c = s->conf;
 
-    buf_printf(out, "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n", c->hostname, (unsigned long long)c->size_max);
+    buf_printf(
+        out, "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n", c->hostname, (unsigned long long)c->size_max);
     if (c->eightbitmime)
         buf_add_str(out, "250-8BITMIME\r\n");
     if (c->starttls && !s->secure)
@@ -67,7 +68,8 @@ run_helo(struct server *s, struct span args, size_t rest_n, struct buf *out)
     return greet(s, args, rest_n, false, out);
 }
 
-/* Commands that came with STARTTLS in clear would be answered inside TLS (CVE-2011-0411): nobody honest sends any. */
+/* Commands that came with STARTTLS in clear would be answered inside TLS (CVE-2011-0411): nobody honest sends
+ * any. */
 static enum server_action
 run_starttls(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
@@ -111,7 +113,8 @@ static enum server_action
 run_mail(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
     static const struct complaint too_big = {552, "5.3.4", "Message is too large"};
-    static const struct complaint enough = {421, "4.7.0", "Enough messages for one connection; connect again"};
+    static const struct complaint enough = {
+        421, "4.7.0", "Enough messages for one connection; connect again"};
     struct mail_command mail;
     const struct complaint *c;
 
@@ -138,7 +141,8 @@ run_mail(struct server *s, struct span args, size_t rest_n, struct buf *out)
 static enum server_action
 run_rcpt(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
-    static const struct complaint too_many = {452, "4.5.3", "Too many recipients; send the rest in another transaction"};
+    static const struct complaint too_many = {
+        452, "4.5.3", "Too many recipients; send the rest in another transaction"};
     const struct complaint *c;
 
     (void)rest_n;
@@ -229,7 +233,8 @@ run_vrfy(struct server *s, struct span args, size_t rest_n, struct buf *out)
 static enum server_action
 run_bdat(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
-    static const struct complaint no_bdat = {502, "5.5.1", "BDAT is not supported; closing, for its data would follow"};
+    static const struct complaint no_bdat = {
+        502, "5.5.1", "BDAT is not supported; closing, for its data would follow"};
 
     (void)args;
     (void)rest_n;

@@ -12,7 +12,8 @@ void server_say(struct server *s, const struct complaint *c, struct buf *out);
 enum server_action server_error(struct server *s, const struct complaint *c, struct buf *out);
 /* Commands that cost nothing and bring nothing. False: too many of them, the session was ended. */
 bool server_junk(struct server *s, struct buf *out);
-enum server_action server_end_with(struct server *s, const struct complaint *c, const char *why, struct buf *out);
+enum server_action server_end_with(
+    struct server *s, const struct complaint *c, const char *why, struct buf *out);
 /* Without a word: whoever speaks another protocol would not understand it. */
 enum server_action server_hang_up(struct server *s);
 void server_drop_tx(struct server *s);

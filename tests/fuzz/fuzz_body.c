@@ -31,7 +31,8 @@ scan(struct body *b, struct span in, unsigned seed, struct buf *wire, size_t *us
 static void
 compare(struct span in, unsigned seed)
 {
-    const struct body_limits normalize = {UINT64_MAX, UINT64_MAX, BODY_NORMALIZE}, reject = {UINT64_MAX, UINT64_MAX, BODY_REJECT};
+    const struct body_limits normalize = {UINT64_MAX, UINT64_MAX, BODY_NORMALIZE},
+                             reject = {UINT64_MAX, UINT64_MAX, BODY_REJECT};
     char *want = malloc(2 * in.n);
     struct body_reference r = body_reference_run(in.p, in.n, want);
     struct buf wire;

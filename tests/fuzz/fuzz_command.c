@@ -1,4 +1,5 @@
-/* Fuzzes command and param: a complaint is a whole reply, and what is accepted holds no byte that could end a line. */
+/* Fuzzes command and param: a complaint is a whole reply, and what is accepted holds no byte that could end a
+ * line. */
 #include <stdint.h>
 
 #include "relay/base/err.h"

@@ -1,4 +1,5 @@
-/* Fuzzes header: the verdict does not depend on the pieces, and authors are real addresses. Byte 0 is the piece. */
+/* Fuzzes header: the verdict does not depend on the pieces, and authors are real addresses. Byte 0 is the
+ * piece. */
 #include <stdint.h>
 
 #include "relay/base/err.h"

@@ -15,7 +15,8 @@ check_plain(struct span message)
     if (!sasl_plain_parse(message, &authzid, &user, &password))
         return;
     sg_assert(authzid.n + user.n + password.n + 2 == message.n);
-    sg_assert(user.n > 0 && memchr(user.p, '\0', user.n) == NULL && (password.n == 0 || memchr(password.p, '\0', password.n) == NULL));
+    sg_assert(user.n > 0 && memchr(user.p, '\0', user.n) == NULL &&
+        (password.n == 0 || memchr(password.p, '\0', password.n) == NULL));
 }
 
 int

@@ -1,8 +1,8 @@
-/* Fuzzes the server machine. The input is a client: byte 0 chooses the listener, then blocks follow, each a length byte and
- * that many bytes received; the owner's answers are chosen by the lengths.
+/* Fuzzes the server machine. The input is a client: byte 0 chooses the listener, then blocks follow, each a
+ * length byte and that many bytes received; the owner's answers are chosen by the lengths.
  *
- * Held against it: replies are whole lines with a code, nothing is consumed while an answer is owed, nothing is said after
- * the end, addresses are canonical, and no body holds a stray CR or LF or another end. */
+ * Held against it: replies are whole lines with a code, nothing is consumed while an answer is owed, nothing
+ * is said after the end, addresses are canonical, and no body holds a stray CR or LF or another end. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -33,7 +33,8 @@ check_replies(struct world *w)
     while (rest.n > 0) {
         rest = span_cut(rest, '\n', &line);
         sg_assert(line.n >= 4 && line.p[line.n - 1] == '\r' && line.p[0] >= '2' && line.p[0] <= '5');
-        sg_assert((line.p[3] == ' ' || line.p[3] == '-') && memchr(line.p, '\r', line.n) == line.p + line.n - 1);
+        sg_assert(
+            (line.p[3] == ' ' || line.p[3] == '-') && memchr(line.p, '\r', line.n) == line.p + line.n - 1);
     }
     buf_clear(&w->out);
 }
@@ -102,7 +103,8 @@ drive(struct world *w)
 
         sg_assert(used <= buf_len(&w->unread));
         buf_consume(&w->unread, used);
-        if (action != SERVER_READ && action != SERVER_DO_DELAY && action != SERVER_DO_CLOSE && w->server.state != SERVER_WAIT_DATA) {
+        if (action != SERVER_READ && action != SERVER_DO_DELAY && action != SERVER_DO_CLOSE &&
+            w->server.state != SERVER_WAIT_DATA) {
             sg_assert(server_input(&w->server, SPAN_LIT("QUIT\r\n"), &w->out, &again) == SERVER_READ);
             sg_assert(again == 0);
         }

@@ -1,6 +1,7 @@
-/* replay: runs a fuzz target over files instead of a fuzzer's ideas, so that `make check` exercises every target with every compiler.
- * Files and folders are given as arguments; without any, corpus/NAME beside the source, NAME being that of the program
- * (replay_NAME). Every input is also run cut short at each of its first bytes. */
+/* replay: runs a fuzz target over files instead of a fuzzer's ideas, so that `make check` exercises every
+ * target with every compiler. Files and folders are given as arguments; without any, corpus/NAME beside the
+ * source, NAME being that of the program (replay_NAME). Every input is also run cut short at each of its
+ * first bytes. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -82,7 +83,8 @@ main(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         n += run_path(argv[i]);
     if (argc == 1 && name != NULL) {
-        snprintf(corpus, sizeof corpus, "%s/tests/fuzz/corpus/%s", srcdir != NULL ? srcdir : ".", name + strlen("replay_"));
+        snprintf(corpus, sizeof corpus, "%s/tests/fuzz/corpus/%s", srcdir != NULL ? srcdir : ".",
+            name + strlen("replay_"));
         n = run_path(corpus);
     }
     printf("%s: %d inputs\n", argv[0], n);

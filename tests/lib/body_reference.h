@@ -1,5 +1,5 @@
-/* body_reference: the body scanner as one would write it without caring for speed, pieces or limits: the measure
- * for the real one, in the unit test and in the fuzzer. */
+/* body_reference: the body scanner as one would write it without caring for speed, pieces or limits: the
+ * measure for the real one, in the unit test and in the fuzzer. */
 #ifndef SENDGOV_TESTS_BODY_REFERENCE_H
 #define SENDGOV_TESTS_BODY_REFERENCE_H
 
@@ -26,7 +26,8 @@ body_reference_run(const char *in, size_t n, char *wire)
     size_t end = 0;
     bool start = true;
 
-    while (!(body_reference_is_start(in, end) && end + 2 < n && in[end] == '.' && in[end + 1] == '\r' && in[end + 2] == '\n'))
+    while (!(body_reference_is_start(in, end) && end + 2 < n && in[end] == '.' && in[end + 1] == '\r' &&
+        in[end + 2] == '\n'))
         end++;
     r.used = end + 3;
     for (size_t i = 0; i < end; i++) {

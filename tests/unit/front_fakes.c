@@ -104,7 +104,8 @@ free_port(void)
     socklen_t len = sizeof sa;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&sa, len) == 0 && getsockname(fd, (struct sockaddr *)&sa, &len) == 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&sa, len) == 0 &&
+        getsockname(fd, (struct sockaddr *)&sa, &len) == 0);
     close(fd);
     return ntohs(sa.sin_port);
 }
@@ -229,7 +230,8 @@ world_until(struct world *w, bool (*fn)(void *arg), void *arg)
 void
 client_connect(struct client *c, struct world *w, int port)
 {
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in sa = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
 
     c->world = w;
     c->n = 0;

@@ -21,8 +21,8 @@ void flow_fake_reset(void);
 /* Answers what waits; code 0 for a look that may go on. */
 void flow_fake_answer(int code, const char *enhanced, const char *text);
 
-/* A world: loop, worker, front under a configuration of the given YAML text, on a private port. "PORT" in the text stands for
- * "127.0.0.1:<port>", "PORT2" likewise, "DIR" for a private folder. */
+/* A world: loop, worker, front under a configuration of the given YAML text, on a private port. "PORT" in the
+ * text stands for "127.0.0.1:<port>", "PORT2" likewise, "DIR" for a private folder. */
 struct world {
     struct loop *loop;
     struct worker *worker;
@@ -47,7 +47,8 @@ struct client {
 void client_connect(struct client *c, struct world *w, int port);
 void client_close(struct client *c);
 void client_send(struct client *c, const char *text);
-/* Waits for the next whole reply (multi-line ones too) and says whether it begins so. "" waits for the end of the connection. */
+/* Waits for the next whole reply (multi-line ones too) and says whether it begins so. "" waits for the end of
+ * the connection. */
 void client_expect(struct client *c, const char *prefix);
 /* The whole text of the reply expected last. */
 const char *client_reply(struct client *c);

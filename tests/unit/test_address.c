@@ -140,13 +140,15 @@ test_lengths(void **state)
     for (size_t n = 60; n < 70; n++) {
         memset(text, 'a', n);
         memcpy(text + n, "@b.c", 4);
-        assert_int_equal(address_parse_plain(span_of(text, n + 4), &a), n <= 64 ? ADDRESS_OK : ADDRESS_TOO_LONG);
+        assert_int_equal(
+            address_parse_plain(span_of(text, n + 4), &a), n <= 64 ? ADDRESS_OK : ADDRESS_TOO_LONG);
         if (n <= 64)
             address_fini(&a);
         text[0] = '"';
         memset(text + 1, ' ', n);
         memcpy(text + 1 + n, "\"@b.c", 5);
-        assert_int_equal(address_parse_plain(span_of(text, n + 6), &a), n <= 64 ? ADDRESS_OK : ADDRESS_TOO_LONG);
+        assert_int_equal(
+            address_parse_plain(span_of(text, n + 6), &a), n <= 64 ? ADDRESS_OK : ADDRESS_TOO_LONG);
         if (n <= 64)
             address_fini(&a);
     }

@@ -125,7 +125,8 @@ test_smuggling(void **state)
 static void
 test_reject(void **state)
 {
-    static const char *const stray[] = {"a\nb\r\n.\r\n", "a\rb\r\n.\r\n", "\n\r\n.\r\n", "a\r\r\n.\r\n", ".\n\r\n.\r\n"};
+    static const char *const stray[] = {
+        "a\nb\r\n.\r\n", "a\rb\r\n.\r\n", "\n\r\n.\r\n", "a\r\r\n.\r\n", ".\n\r\n.\r\n"};
     struct buf out;
     struct body b;
 
@@ -229,7 +230,8 @@ test_model(void **state)
         buf_init(&out);
         body_init(&b, &normalize);
         while (b.state != BODY_END)
-            used += body_scan(&b, span_head(span_of(in + used, n - used), 1 + (size_t)rand() % 9), sink, &out);
+            used += body_scan(
+                &b, span_head(span_of(in + used, n - used), 1 + (size_t)rand() % 9), sink, &out);
         assert_int_equal(used, r.used);
         assert_int_equal(buf_len(&out), r.wire_n);
         assert_memory_equal(buf_span(&out).p, want, r.wire_n);

@@ -15,7 +15,8 @@
     "node: test\nstate: DIR\nuser: nobody\nhostname: relay.test\nusers_file: DIR/users\n" \
     "redis: {url: \"unix:DIR/redis\", allow_volatile: true}\n" \
     "routes:\n  contoso: {upstream: \"127.0.0.1:9\", tls: off, domains: [contoso.test, fabrikam.test]}\n"
-#define SMTP "smtp: {connections_burst: 1000, first_mail_timeout: 1s, command_timeout: 1s, idle_timeout: 1s}\n"
+#define SMTP                                                                                                 \
+    "smtp: {connections_burst: 1000, first_mail_timeout: 1s, command_timeout: 1s, idle_timeout: 1s}\n"
 #define LISTENERS \
     "listeners:\n" \
     "  apps: {address: \"PORT\", tls: off, auth_without_tls: true, clients: [erp]}\n" \
@@ -94,7 +95,8 @@ test_message(void **state)
     assert_string_equal(flow_fake.message->envelope.recipients[1].address.text, "B@x.example");
     assert_string_equal(flow_fake.message->peer, "127.0.0.1");
     assert_int_equal(blob_read(flow_fake.message->body, 0, scratch, sizeof scratch, &body), BLOB_OK);
-    assert_true(span_eq(body, SPAN_LIT("From: Scanner <scan@contoso.test>\r\nSubject: x\r\n\r\n...hello\r\n..\r\n")));
+    assert_true(
+        span_eq(body, SPAN_LIT("From: Scanner <scan@contoso.test>\r\nSubject: x\r\n\r\n...hello\r\n..\r\n")));
     assert_int_equal(flow_fake.message->content_bytes, body.n - 2);
     assert_true(span_starts_nocase(span_str(flow_fake.message->trace),
         SPAN_LIT("Received: from printer ([127.0.0.1])\r\n\tby relay.test (sendgov) with ESMTP\r\n\tid ")));
@@ -110,20 +112,40 @@ static void
 test_relay_forms(void **state)
 {
     static const char *const forms[] = {
-        "<>|<u@x.example>", "<a@x.example>|<u@x.example>", "<a@relay.test>|<u@x.example>", "<a@[127.0.0.1]>|<u@x.example>",
-        "<a@contoso.test>|<u@x.example>", "<a>|<u@x.example>", "<a@localhost>|<u@x.example>", "<a@[127.0.0.1]>|<u%x.example@[127.0.0.1]>",
-        "<a@contoso.test>|<u%x.example@relay.test>", "<a@contoso.test>|<u%x.example@contoso.test>", "<a@contoso.test>|<\"u@x.example\">",
-        "<a@contoso.test>|<\"u%x.example\">", "<a@contoso.test>|<u@x.example@[127.0.0.1]>", "<a@contoso.test>|<\"u@x.example\"@[127.0.0.1]>",
-        "<a@contoso.test>|<u@x.example@relay.test>", "<a@contoso.test>|<@[127.0.0.1]:u@x.example>", "<a@contoso.test>|<@relay.test:u@x.example>",
-        "<a@contoso.test>|<x.example!u>", "<a@contoso.test>|<x.example!u@[127.0.0.1]>", "<a@contoso.test>|<x.example!u@relay.test>",
-        "<a@contoso.test>|<\"x.example!u\"@contoso.test>", "<a@contoso.test>|u@x.example", "<a@contoso.test>|<u@192.0.2.1>",
-        "<a@contoso.test>|<u@x.example.>", "<a@contoso.test>|<postmaster>", "<a@contoso.test> AUTH=<admin@contoso.test>|<u@x.example>",
+        "<>|<u@x.example>",
+        "<a@x.example>|<u@x.example>",
+        "<a@relay.test>|<u@x.example>",
+        "<a@[127.0.0.1]>|<u@x.example>",
+        "<a@contoso.test>|<u@x.example>",
+        "<a>|<u@x.example>",
+        "<a@localhost>|<u@x.example>",
+        "<a@[127.0.0.1]>|<u%x.example@[127.0.0.1]>",
+        "<a@contoso.test>|<u%x.example@relay.test>",
+        "<a@contoso.test>|<u%x.example@contoso.test>",
+        "<a@contoso.test>|<\"u@x.example\">",
+        "<a@contoso.test>|<\"u%x.example\">",
+        "<a@contoso.test>|<u@x.example@[127.0.0.1]>",
+        "<a@contoso.test>|<\"u@x.example\"@[127.0.0.1]>",
+        "<a@contoso.test>|<u@x.example@relay.test>",
+        "<a@contoso.test>|<@[127.0.0.1]:u@x.example>",
+        "<a@contoso.test>|<@relay.test:u@x.example>",
+        "<a@contoso.test>|<x.example!u>",
+        "<a@contoso.test>|<x.example!u@[127.0.0.1]>",
+        "<a@contoso.test>|<x.example!u@relay.test>",
+        "<a@contoso.test>|<\"x.example!u\"@contoso.test>",
+        "<a@contoso.test>|u@x.example",
+        "<a@contoso.test>|<u@192.0.2.1>",
+        "<a@contoso.test>|<u@x.example.>",
+        "<a@contoso.test>|<postmaster>",
+        "<a@contoso.test> AUTH=<admin@contoso.test>|<u@x.example>",
         "        <a@contoso.test>|\t<u@x.example>",
     };
 
     (void)state;
-    world_begin(&w, COMMON "smtp: {connections_burst: 1000, errors_hard: 100, errors_soft: 100}\n" LISTENERS
-        "clients:\n  erp: {login: erp, senders: [\"@contoso.test\"]}\n  scanner: {networks: [127.9.9.9/32], senders: [scan@contoso.test]}\n");
+    world_begin(&w,
+        COMMON "smtp: {connections_burst: 1000, errors_hard: 100, errors_soft: 100}\n" LISTENERS
+               "clients:\n  erp: {login: erp, senders: [\"@contoso.test\"]}\n  scanner: {networks: "
+               "[127.9.9.9/32], senders: [scan@contoso.test]}\n");
     for (int port = 0; port < 2; port++) {
         struct client c;
 
@@ -355,7 +377,9 @@ test_pipelined_behind_dot(void **state)
     begin_mail(&c);
     client_talk(&c, "RCPT TO:<a@b.example>\r\nDATA\r\n", "250");
     client_expect(&c, "354");
-    client_send(&c, "From: scan@contoso.test\r\n\r\nx\r\n.\r\nMAIL FROM:<scan@contoso.test>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n");
+    client_send(&c,
+        "From: scan@contoso.test\r\n\r\nx\r\n.\r\nMAIL FROM:<scan@contoso.test>\r\nRCPT "
+        "TO:<a@b.example>\r\nDATA\r\n");
     wait_submitted(1);
     for (int i = 0; i < 5; i++)
         loop_turn(w.loop, 5);
@@ -454,7 +478,8 @@ test_rate(void **state)
     struct client c;
 
     (void)state;
-    world_begin(&w, COMMON "smtp: {connections_per_minute: 1, connections_burst: 3}\n" LISTENERS CLIENTS("relay"));
+    world_begin(
+        &w, COMMON "smtp: {connections_per_minute: 1, connections_burst: 3}\n" LISTENERS CLIENTS("relay"));
     for (int i = 0; i < 5; i++) {
         client_connect(&c, &w, w.port2);
         client_expect(&c, i < 3 ? "220" : "421 4.7.0");

@@ -129,7 +129,8 @@ read_header(const char *text, size_t step, char *first)
     return status;
 }
 
-#define OURS "Received: from x ([1.2.3.4])\r\n\tby relay.contoso.com (sendgov) with ESMTPSA\r\n\tid 1; date\r\n"
+#define OURS                                                                                                 \
+    "Received: from x ([1.2.3.4])\r\n\tby relay.contoso.com (sendgov) with ESMTPSA\r\n\tid 1; date\r\n"
 #define FROM "From: a@b.c\r\n"
 
 static void
@@ -160,9 +161,13 @@ test_messages(void **state)
         {OURS FROM "\r\n", HEADER_OK, "a@b.c"},
         {OURS OURS FROM "\r\n", HEADER_LOOP, ""},
         {OURS FROM OURS "\r\n", HEADER_LOOP, ""},
-        {"Received: by relay.contoso.com (Postfix)\r\nReceived: by relay.contoso.com (Postfix)\r\n" FROM "\r\n", HEADER_OK, "a@b.c"},
-        {"received:1\r\nReceived:2\r\nReceived:3\r\nReceived:4\r\nReceived:5\r\n" FROM "\r\n", HEADER_OK, "a@b.c"},
-        {"received:1\r\nReceived:2\r\nReceived:3\r\nReceived:4\r\nReceived:5\r\nReceived:6\r\n" FROM "\r\n", HEADER_HOPS, ""},
+        {"Received: by relay.contoso.com (Postfix)\r\nReceived: by relay.contoso.com (Postfix)\r\n" FROM "\r"
+                                                                                                         "\n",
+            HEADER_OK, "a@b.c"},
+        {"received:1\r\nReceived:2\r\nReceived:3\r\nReceived:4\r\nReceived:5\r\n" FROM "\r\n", HEADER_OK,
+            "a@b.c"},
+        {"received:1\r\nReceived:2\r\nReceived:3\r\nReceived:4\r\nReceived:5\r\nReceived:6\r\n" FROM "\r\n",
+            HEADER_HOPS, ""},
     };
 
     (void)state;

@@ -26,8 +26,8 @@ decodes(const char *in, const char *want, size_t want_n)
 static void
 test_decode(void **state)
 {
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg==Zg==", "Z===", "====", "Zm9=v", "Zm9v\n", " Zm9", "Zm 9",
-        "Zh==", "Zm9", "Zm8=Zm8=", "-_-_", "Zg=g", "Zm9v=", "\xc3\xa4z="};
+    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg==Zg==", "Z===", "====", "Zm9=v", "Zm9v\n", " Zm9",
+        "Zm 9", "Zh==", "Zm9", "Zm8=Zm8=", "-_-_", "Zg=g", "Zm9v=", "\xc3\xa4z="};
     char out[64];
     size_t n;
 

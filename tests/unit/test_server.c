@@ -1,5 +1,5 @@
-/* Unit tests of the server machine: whole conversations, each in pieces of every small size; the owner's part is
- * played by a few lines below. A turn is what the client sends before it waits for replies. */
+/* Unit tests of the server machine: whole conversations, each in pieces of every small size; the owner's part
+ * is played by a few lines below. A turn is what the client sends before it waits for replies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,12 +78,14 @@ decide(struct play *p, enum server_action action)
     case SERVER_DO_MAIL:
         buf_printf(&p->log, "mail:%s ", s->tx->envelope.sender.text);
         reply_set(&no, 550, "5.7.60", "not you");
-        return server_answer(s, span_eq(address_domain(&s->tx->envelope.sender), SPAN_LIT("bad.test")) ? &no : NULL, &p->out);
+        return server_answer(
+            s, span_eq(address_domain(&s->tx->envelope.sender), SPAN_LIT("bad.test")) ? &no : NULL, &p->out);
     case SERVER_DO_RCPT:
         buf_printf(&p->log, "rcpt:%s ", s->tx->recipient.text);
         reply_set(&no, 550, "5.7.1", "not there");
-        return server_answer_recipient(s, span_eq(address_domain(&s->tx->recipient), SPAN_LIT("bad.test")) ? &no : NULL,
-            RECIPIENT_EXTERNAL, &p->out);
+        return server_answer_recipient(s,
+            span_eq(address_domain(&s->tx->recipient), SPAN_LIT("bad.test")) ? &no : NULL, RECIPIENT_EXTERNAL,
+            &p->out);
     case SERVER_DO_DATA:
         buf_add_str(&p->log, "data ");
         server_set_sink(s, sink, &p->body);
@@ -93,7 +95,8 @@ decide(struct play *p, enum server_action action)
         return server_answer(s, NULL, &p->out);
     case SERVER_DO_AUTH:
         buf_printf(&p->log, "auth:%s ", s->sasl->user);
-        return server_auth_done(s, strcmp(s->sasl->password, "right") == 0 ? SERVER_AUTH_OK : SERVER_AUTH_WRONG, &p->out);
+        return server_auth_done(
+            s, strcmp(s->sasl->password, "right") == 0 ? SERVER_AUTH_OK : SERVER_AUTH_WRONG, &p->out);
     case SERVER_DO_TLS:
         p->tls_wanted = true;
         return SERVER_READ;
@@ -200,7 +203,8 @@ test_transaction(void **state)
     converse(&plain, TURNS(EHLO, MAIL RCPT, EHLO, RCPT), "250 250 250 250 503", false);
     converse(&plain, TURNS(EHLO, "MAIL FROM:<a@bad.test>\r\n" RCPT "DATA\r\n"), "250 550 503 503", false);
     converse(&plain, TURNS(EHLO, MAIL "RCPT TO:<u@bad.test>\r\nDATA\r\n"), "250 250 550 554", false);
-    converse(&plain, TURNS(EHLO, MAIL RCPT RCPT RCPT RCPT "DATA\r\n", BODY), "250 250 250 250 250 452 354 250", false);
+    converse(&plain, TURNS(EHLO, MAIL RCPT RCPT RCPT RCPT "DATA\r\n", BODY),
+        "250 250 250 250 250 452 354 250", false);
     converse(&plain, TURNS(EHLO, MAIL "DATA\r\n"), "250 250 503", false);
     converse(&plain, TURNS(EHLO, MAIL MAIL), "250 250 503", false);
     converse(&plain, TURNS(MAIL), "503", false);
@@ -212,7 +216,8 @@ test_size(void **state)
     char body[3000];
 
     (void)state;
-    converse(&plain, TURNS(EHLO, "MAIL FROM:<a@b.c> SIZE=1000\r\nRSET\r\nMAIL FROM:<a@b.c> SIZE=1001\r\n"), "250 250 250 552", false);
+    converse(&plain, TURNS(EHLO, "MAIL FROM:<a@b.c> SIZE=1000\r\nRSET\r\nMAIL FROM:<a@b.c> SIZE=1001\r\n"),
+        "250 250 250 552", false);
     memset(body, 'x', sizeof body);
     memcpy(body + 1200, "\r\n.\r\n", 6);
     converse(&plain, TURNS(EHLO, MAIL RCPT "DATA\r\n", body, "NOOP\r\n"), "250 250 250 354 552 250", false);
@@ -278,7 +283,8 @@ test_lines(void **state)
         memset(line, ' ', sizeof line);
         memcpy(line, "NOOP", 4);
         memcpy(line + n - 2, "\r\n", 3);
-        converse(&plain, TURNS(EHLO, line, "NOOP\r\n"), n <= SERVER_LINE_MAX ? "250 250 250" : "250 500 250", false);
+        converse(&plain, TURNS(EHLO, line, "NOOP\r\n"), n <= SERVER_LINE_MAX ? "250 250 250" : "250 500 250",
+            false);
     }
     memset(line, 'x', sizeof line);
     memcpy(line + sizeof line - 10, "\r\nNOOP\r\n", 9);
@@ -378,7 +384,8 @@ test_tls(void **state)
 
     (void)state;
     required.tls_required = true;
-    converse(&required, TURNS(EHLO, MAIL, "AUTH PLAIN\r\n", "NOOP\r\n", "QUIT\r\n"), "250 530 530 250 221", true);
+    converse(
+        &required, TURNS(EHLO, MAIL, "AUTH PLAIN\r\n", "NOOP\r\n", "QUIT\r\n"), "250 530 530 250 221", true);
     converse(&plain, TURNS(EHLO, "STARTTLS x\r\n", MAIL "STARTTLS\r\n"), "250 501 250 503", false);
     required.starttls = false;
     required.tls_required = false;
@@ -436,19 +443,26 @@ test_auth(void **state)
 
     (void)state;
     /* \0u\0right, \0u\0wrong, a\0u\0right */
-    converse(&plain, TURNS(EHLO, "AUTH PLAIN AHUAcmlnaHQ=\r\n", "AUTH PLAIN AHUAcmlnaHQ=\r\n"), "250 235 503", false);
-    converse(&plain, TURNS(EHLO, "AUTH PLAIN\r\n", "AHUAcmlnaHQ=\r\n", EHLO, "RSET\r\n"), "250 334 235 250 250", false);
+    converse(&plain, TURNS(EHLO, "AUTH PLAIN AHUAcmlnaHQ=\r\n", "AUTH PLAIN AHUAcmlnaHQ=\r\n"), "250 235 503",
+        false);
+    converse(&plain, TURNS(EHLO, "AUTH PLAIN\r\n", "AHUAcmlnaHQ=\r\n", EHLO, "RSET\r\n"),
+        "250 334 235 250 250", false);
     converse(&plain, TURNS(EHLO, "AUTH LOGIN\r\n", "dQ==\r\n", "cmlnaHQ=\r\n"), "250 334 334 235", false);
     converse(&plain, TURNS(EHLO, "auth login dQ==\r\n", "cmlnaHQ=\r\n"), "250 334 235", false);
     converse(&plain, TURNS(EHLO, "AUTH LOGIN\r\ndQ==\r\ncmlnaHQ=\r\n"), "250 334 334 235", false);
-    converse(&plain, TURNS(EHLO, "AUTH PLAIN AHUAd3Jvbmc=\r\n", "AUTH PLAIN YQB1AHJpZ2h0\r\n", "AUTH LOGIN\r\n", "dQ==\r\n", "dQ==\r\n"),
+    converse(&plain,
+        TURNS(EHLO, "AUTH PLAIN AHUAd3Jvbmc=\r\n", "AUTH PLAIN YQB1AHJpZ2h0\r\n", "AUTH LOGIN\r\n",
+            "dQ==\r\n", "dQ==\r\n"),
         "250 535 535 334 334 421", true);
-    converse(&plain, TURNS(EHLO, "AUTH PLAIN =\r\n", "AUTH LOGIN =\r\n", "NOOP\r\n"), "250 501 501 250", false);
-    converse(&plain, TURNS(EHLO, "AUTH PLAIN\r\n", "*\r\n", "AUTH PLAIN ****\r\n", "NOOP\r\n"), "250 334 501 501 250", false);
+    converse(
+        &plain, TURNS(EHLO, "AUTH PLAIN =\r\n", "AUTH LOGIN =\r\n", "NOOP\r\n"), "250 501 501 250", false);
+    converse(&plain, TURNS(EHLO, "AUTH PLAIN\r\n", "*\r\n", "AUTH PLAIN ****\r\n", "NOOP\r\n"),
+        "250 334 501 501 250", false);
     converse(&plain, TURNS(EHLO, "AUTH PLAIN dQ==\r\n", "AUTH\r\n", "NOOP\r\n"), "250 501 501 250", false);
     converse(&plain, TURNS(EHLO, "AUTH CRAM-MD5\r\n", "AUTH XOAUTH2 dQ==\r\n"), "250 504 504", false);
     converse(&plain, TURNS(EHLO, MAIL "AUTH PLAIN AHUAcmlnaHQ=\r\n"), "250 250 503", false);
-    converse(&plain, TURNS("AUTH PLAIN AHUAcmlnaHQ=\r\n", "HELO x\r\n", "AUTH PLAIN AHUAcmlnaHQ=\r\n"), "503 250 503", false);
+    converse(&plain, TURNS("AUTH PLAIN AHUAcmlnaHQ=\r\n", "HELO x\r\n", "AUTH PLAIN AHUAcmlnaHQ=\r\n"),
+        "503 250 503", false);
     closed.auth_without_tls = false;
     converse(&closed, TURNS(EHLO, "AUTH PLAIN AHUAcmlnaHQ=\r\n", "AUTH LOGIN\r\n"), "250 538 538", false);
     closed.auth = false;
@@ -464,8 +478,14 @@ test_limits(void **state)
     converse(&plain, TURNS(EHLO, "X\r\nX\r\nX\r\nX\r\nX\r\nX\r\n"), "250 500 500 500 500 421", true);
     converse(&plain, TURNS(EHLO, "NOOP\r\nRSET\r\nHELP\r\nVRFY a\r\nNOOP\r\nNOOP\r\nNOOP\r\n"),
         "250 250 250 214 252 250 421", true);
-    converse(&plain, TURNS(EHLO, "MAIL FROM:<a@bad.test>\r\n" "MAIL FROM:<a@bad.test>\r\n" "MAIL FROM:<a@bad.test>\r\n"
-        "MAIL FROM:<a@bad.test>\r\n" "MAIL FROM:<a@bad.test>\r\n"), "250 550 550 550 550 421", true);
+    converse(&plain,
+        TURNS(EHLO,
+            "MAIL FROM:<a@bad.test>\r\n"
+            "MAIL FROM:<a@bad.test>\r\n"
+            "MAIL FROM:<a@bad.test>\r\n"
+            "MAIL FROM:<a@bad.test>\r\n"
+            "MAIL FROM:<a@bad.test>\r\n"),
+        "250 550 550 550 550 421", true);
     begin(&p, &plain);
     turn(&p, SPAN_LIT(EHLO "X\r\nX\r\n"), 1);
     assert_int_equal(p.delays, 0);
@@ -478,21 +498,23 @@ test_limits(void **state)
 static void
 test_strangers(void **state)
 {
-    static const char *const first[] = {"GET / HTTP/1.1\r\n", "CONNECT x:25 HTTP/1.0\r\n", "SSH-2.0-x\r\n", "\x16\x03\x01\x02", "\x80\r\n",
-        "\x01\x02\x03\r\n"};
+    static const char *const first[] = {"GET / HTTP/1.1\r\n", "CONNECT x:25 HTTP/1.0\r\n", "SSH-2.0-x\r\n",
+        "\x16\x03\x01\x02", "\x80\r\n", "\x01\x02\x03\r\n"};
 
     (void)state;
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
         converse(&plain, TURNS(first[i]), "", true);
     converse(&plain, TURNS(EHLO, "\xff\xfe\r\n", "NOOP\r\n"), "250 500 250", false);
     converse(&plain, TURNS(EHLO, "POST / HTTP/1.1\r\n"), "250", true);
-    converse(&plain, TURNS(EHLO, "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", "XCLIENT LOGIN=admin\r\n"), "250 500 502", false);
+    converse(&plain, TURNS(EHLO, "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", "XCLIENT LOGIN=admin\r\n"),
+        "250 500 502", false);
 }
 
 static void
 test_bdat(void **state)
 {
-    static const char *const sizes[] = {"70 LAST", "0", "2147483648", "9223372036854775808 LAST", "-1", "70x", ""};
+    static const char *const sizes[] = {
+        "70 LAST", "0", "2147483648", "9223372036854775808 LAST", "-1", "70x", ""};
 
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
