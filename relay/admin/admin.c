@@ -34,10 +34,10 @@ admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
         return false;
     }
     if (st.closed_for_ms > 0)
-        snprintf(reason_out, READY_TEXT_MAX, "ready, but counters were lost and nothing leaves for %" PRId64 " s",
+        snprintf(reason_out, READY_TEXT_MAX, "ready, but the counters are not trusted yet: nothing leaves for %" PRId64 " s",
             (st.closed_for_ms + 999) / 1000);
     else if (st.closed_for_ms < 0)
-        snprintf(reason_out, READY_TEXT_MAX, "ready, but counters were lost and nothing leaves until they can be trusted");
+        snprintf(reason_out, READY_TEXT_MAX, "ready, but the counters are not trusted yet: nothing leaves until they are");
     else
         snprintf(reason_out, READY_TEXT_MAX, "ready");
     return true;

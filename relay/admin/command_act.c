@@ -208,6 +208,7 @@ on_resumed(void *arg, bool ok, enum store_error error)
 void
 run_resume(struct call *call)
 {
+    struct store_status st;
     struct target t;
     json_t *o;
 
@@ -216,6 +217,11 @@ run_resume(struct call *call)
     if (is_paused(call->admin, &t)) {
         call->asking = true;
         store_resume(call->admin->setup.store, t.scope, t.instance, call->peer.actor, call_text(call, "reason"), on_resumed, call);
+        return;
+    }
+    store_status(call->admin->setup.store, &st);
+    if (!st.up) { /* another node may have paused it */
+        refuse_store(call, st.error, "not resumed");
         return;
     }
     log_act(call, "was not paused");

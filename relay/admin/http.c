@@ -65,7 +65,7 @@ reply(struct evhttp_request *req, int status, const char *type, const struct buf
     evhttp_add_header(headers, "Content-Length", length);
     if (evhttp_request_get_command(req) != EVHTTP_REQ_HEAD) /* evhttp would send it */
         evbuffer_add(evhttp_request_get_output_buffer(req), text.p, text.n);
-    evhttp_send_reply(req, status, status == HTTP_OK ? "OK" : "Refused", NULL);
+    evhttp_send_reply(req, status, NULL, NULL);
 }
 
 static void

@@ -131,8 +131,8 @@ print_store(struct ctl *c, const json_t *s)
         fprintf(c->out, "redis      DOWN: %s%s%s; nothing leaves\n", get_text(s, "error"), get_text(s, "detail")[0] ? ": " : "",
             get_text(s, "detail"));
     if (closed != 0)
-        fprintf(c->out, "counters   LOST: nothing leaves for %s; sendgovctl open --reason TEXT if they can be trusted\n",
-            closed < 0 ? "a time not known" : after_text(closed, after));
+        fprintf(c->out, "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves %s%s; see open in sendgovctl(8)\n",
+            closed < 0 ? "until they are" : "for ", closed < 0 ? "" : after_text(closed, after));
 }
 
 void

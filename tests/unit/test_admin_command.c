@@ -247,6 +247,9 @@ test_resume(void **state)
     assert_true(json_is_false(json_object_get(a, "resumed"))); /* and nothing was asked: saying it twice does no harm */
     assert_int_equal(fake.resumes, 0);
     json_decref(a);
+    fake.store.up = false; /* then another node may know of a pause that this one does not */
+    expect_error(&f, &root, resume_line, "refused", "not known to have happened");
+    fake.store.up = true;
     snprintf(fake.pauses[0].instance, INSTANCE_MAX, "contoso");
     fake.n_pauses = 1;
     a = expect_ok(&f, resume_line);

@@ -214,7 +214,7 @@ test_status(void **state)
         "node       relay1, sendgovd 0.1.0, up 1 min 2 s\n"
         "state      ready\n"
         "redis      up, 2 nodes; nodes have different limits, the lowest are in force\n"
-        "counters   LOST: nothing leaves for a time not known; sendgovctl open --reason TEXT if they can be trusted\n"
+        "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves until they are; see open in sendgovctl(8)\n"
         "config     /etc/s.yaml, hash 00ff\n"
         "messages   2 under way\n\n"
         "SCOPE  INSTANCE  MAIL      CAUSE         SINCE                 UNTIL    BY      REASON\n"
