@@ -539,11 +539,10 @@ redis_link_free(struct redis_link **link)
 
     if (!l)
         return;
-    *link = NULL;
     l->state = LINK_CLOSED;
     drop_connection(l);
-    while (!list_is_empty(&l->pending))
-        pending_free(LIST_ITEM(l->pending.next, struct pending, link));
+    answer_pending(l, STORE_DOWN);
+    *link = NULL;
     timer_fini(&l->timer);
     task_cancel(&l->down_task);
     if (l->tls)

@@ -39,7 +39,7 @@ struct redis_link_setup {
 /* Starts to connect. conf and what it points to must live as long as the link. */
 struct redis_link *redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf,
     const struct redis_link_ops *ops, void *arg, struct err *err);
-/* What is under way is dropped without an answer. */
+/* The one exception to "never during a call": what is under way is answered STORE_DOWN now, so that its owners can free it. */
 void redis_link_free(struct redis_link **link);
 /* Closes it; what is under way is answered STORE_DOWN at the end of the turn, then it is freed. on_down is not called. */
 void redis_link_retire(struct redis_link **link);

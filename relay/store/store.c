@@ -24,6 +24,13 @@ ask_free(struct ask *ask)
 }
 
 void
+asks_forget(struct asks *a)
+{
+    LIST_EACH(it, &a->live)
+        LIST_ITEM(it, struct ask, link)->forgotten = true;
+}
+
+void
 asks_fini(struct asks *a)
 {
     LIST_EACH_SAFE(it, &a->live)

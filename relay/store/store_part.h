@@ -77,6 +77,8 @@ struct asks {
 };
 
 void asks_init(struct asks *a, struct loop *loop);
+/* Nobody wants any answer any more. */
+void asks_forget(struct asks *a);
 /* Drops what is under way without an answer. */
 void asks_fini(struct asks *a);
 struct ask *ask_new(struct asks *a, struct store *s, enum ask_kind kind, void *arg);

@@ -449,6 +449,7 @@ store_redis_free(struct store *s)
 {
     struct redis_store *r = redis_store_of(s);
 
+    asks_forget(&r->asks);
     redis_link_free(&r->link);
     timer_fini(&r->heart);
     asks_fini(&r->asks);

@@ -89,7 +89,8 @@ send_charge(struct redis_store *s, struct ask *ask)
     if (left_ms <= 0)
         return false;
     redis_clock_bounds(&s->clock, now_us, left_ms, &times.earliest_us, &times.latest_us);
-    times.not_after_us = redis_clock_now_us(&s->clock, now_us) + (uint64_t)left_ms * 1000;
+    if (times.latest_us > 0)
+        times.not_after_us = redis_clock_now_us(&s->clock, now_us) + (uint64_t)left_ms * 1000;
     codec_charge(&s->command, &node, &ask->request, ask->facts, &times);
     ask->verdict.sent_mono_ms = now_us / 1000;
     return redis_link_send(s->link, &s->command, left_ms, on_charge, ask);

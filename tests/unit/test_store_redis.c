@@ -1,0 +1,839 @@
+/* The Redis store over a real loop, real connections and a redis-server of the test's own: never over the cap whatever happens to
+ * Redis, to the node or to the limits, and back to work when it is over. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <hiredis/hiredis.h>
+
+#include "policy/plan.h"
+#include "relay/base/clock.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/net/dial.h"
+#include "relay/store/store.h"
+#include "tests/lib/private_redis.h"
+
+#define NODES 3
+#define WAIT_MS 10000
+
+struct node {
+    struct store *store;
+    char folder[96];
+    char name[16];
+};
+
+struct rig {
+    struct private_redis server;
+    struct metrics *metrics;
+    struct loop *loop;
+    struct resolver *resolver;
+    struct dialer *dialer;
+    struct store_conf conf;
+    char target[128];
+    struct node nodes[NODES];
+    struct limit_conf limits[4];
+    size_t n_limits;
+    /* answers */
+    struct verdict verdict;
+    size_t answers, granted;
+    bool ok;
+    enum store_error error;
+    uint64_t lease;
+    struct usage usage;
+};
+
+/* ---- the rig ---- */
+
+static bool
+turn_until(struct rig *r, bool (*done)(struct rig *r))
+{
+    int64_t until = clock_mono_ms() + WAIT_MS;
+
+    while (!done(r)) {
+        if (clock_mono_ms() > until)
+            return false;
+        loop_turn(r->loop, 20);
+    }
+    return true;
+}
+
+static void
+open_node(struct rig *r, size_t i)
+{
+    struct store_setup setup = {r->loop, r->dialer, r->metrics, r->nodes[i].name, r->nodes[i].folder};
+    struct err err;
+
+    r->nodes[i].store = store_redis_new(&setup, &r->conf, &err);
+    if (!r->nodes[i].store)
+        fail_msg("%s", err.text);
+    store_set_limits(r->nodes[i].store, r->limits, r->n_limits);
+}
+
+static bool
+all_open(struct rig *r)
+{
+    for (size_t i = 0; i < NODES; i++) {
+        struct store_status s;
+
+        if (!r->nodes[i].store)
+            continue;
+        store_status(r->nodes[i].store, &s);
+        if (!s.up || s.closed_for_ms != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool
+all_up(struct rig *r)
+{
+    for (size_t i = 0; i < NODES; i++) {
+        struct store_status s;
+
+        if (!r->nodes[i].store)
+            continue;
+        store_status(r->nodes[i].store, &s);
+        if (!s.up)
+            return false;
+    }
+    return true;
+}
+
+static bool
+none_up(struct rig *r)
+{
+    for (size_t i = 0; i < NODES; i++) {
+        struct store_status s;
+
+        if (!r->nodes[i].store)
+            continue;
+        store_status(r->nodes[i].store, &s);
+        if (s.up)
+            return false;
+    }
+    return true;
+}
+
+static void
+add_limit(struct rig *r, const char *name, enum limit_kind kind, enum limit_unit unit, uint64_t value, uint64_t period_ms)
+{
+    r->limits[r->n_limits++] = (struct limit_conf){.name = name, .kind = kind, .scope = SCOPE_ROUTE, .unit = unit,
+        .value = value, .period_ms = period_ms, .burst = 5};
+}
+
+static const char *const with_aof[] = {"--appendonly", "yes", "--appendfsync", "always", NULL};
+
+static int
+set_up(void **state)
+{
+    struct rig *r = xcalloc(1, sizeof(*r));
+    struct err err;
+
+    private_redis_start(&r->server, with_aof);
+    r->metrics = metrics_new();
+    r->loop = loop_new(r->metrics, &err);
+    r->resolver = resolver_new(r->loop, &err);
+    r->dialer = dialer_new(r->loop, r->resolver);
+    snprintf(r->target, sizeof(r->target), "unix:%s", r->server.socket);
+    r->conf = (struct store_conf){.target = r->target, .group = "t{}x", .allow_volatile = true, .connect_ms = 500,
+        .command_ms = 2000, .settle_ms = 0};
+    for (size_t i = 0; i < NODES; i++) {
+        snprintf(r->nodes[i].name, sizeof(r->nodes[i].name), "n%zu", i);
+        snprintf(r->nodes[i].folder, sizeof(r->nodes[i].folder), "%s/n%zu-XXXXXX", r->server.folder, i);
+        assert_non_null(mkdtemp(r->nodes[i].folder));
+    }
+    *state = r;
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    struct rig *r = *state;
+
+    for (size_t i = 0; i < NODES; i++)
+        store_free(&r->nodes[i].store);
+    dialer_free(&r->dialer);
+    resolver_free(&r->resolver);
+    loop_turn(r->loop, 0);
+    loop_free(&r->loop);
+    metrics_free(&r->metrics);
+    private_redis_stop(&r->server);
+    free(r);
+    return 0;
+}
+
+static void
+begin(struct rig *r, size_t nodes)
+{
+    for (size_t i = 0; i < nodes; i++)
+        open_node(r, i);
+    assert_true(turn_until(r, all_open));
+}
+
+/* A command of an operator at redis-cli. */
+static long long
+cli(struct rig *r, const char *fmt, ...)
+{
+    redisContext *c = redisConnectUnix(r->server.socket);
+    redisReply *reply;
+    long long result;
+    va_list ap;
+
+    assert_true(c && c->err == 0);
+    va_start(ap, fmt);
+    reply = redisvCommand(c, fmt, ap);
+    va_end(ap);
+    assert_non_null(reply);
+    if (reply->type == REDIS_REPLY_ERROR)
+        fail_msg("%s: %s", fmt, reply->str);
+    result = reply->type == REDIS_REPLY_INTEGER ? reply->integer : (long long)reply->elements;
+    freeReplyObject(reply);
+    redisFree(c);
+    return result;
+}
+
+static void
+on_charge(void *arg, const struct verdict *v)
+{
+    struct rig *r = arg;
+
+    r->verdict = *v;
+    r->answers++;
+    r->granted += v->kind == VERDICT_GRANTED ? v->granted : 0;
+}
+
+static void
+make_request(struct rig *r, uint32_t recipients, bool external, struct charge_request *out)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c{1}"), .sender = SPAN_LIT("a b\n@x{y}"),
+        .sender_domain = SPAN_LIT("x"), .external = external, .recipients = recipients, .least = 1, .bytes = 100,
+        .warmup_step = 1};
+
+    assert_int_equal(plan_charge(r->limits, r->n_limits, &s, out), 0);
+}
+
+static void
+ask(struct rig *r, size_t node, uint32_t recipients)
+{
+    struct charge_request request;
+
+    make_request(r, recipients, true, &request);
+    store_charge(r->nodes[node].store, &request, on_charge, r);
+}
+
+static bool
+answered(struct rig *r)
+{
+    return r->answers > 0;
+}
+
+static enum verdict_kind
+charge(struct rig *r, size_t node, uint32_t recipients)
+{
+    r->answers = r->granted = 0;
+    ask(r, node, recipients);
+    assert_int_equal(r->answers, 0); /* never during the call */
+    assert_true(turn_until(r, answered));
+    return r->verdict.kind;
+}
+
+static void
+on_done(void *arg, bool ok, enum store_error error)
+{
+    struct rig *r = arg;
+
+    r->ok = ok;
+    r->error = error;
+    r->answers++;
+}
+
+static void
+on_lease(void *arg, bool granted, uint64_t lease, enum store_error error, int64_t retry_after_ms)
+{
+    struct rig *r = arg;
+
+    (void)retry_after_ms;
+    r->ok = granted;
+    r->lease = lease;
+    r->error = error;
+    r->answers++;
+}
+
+static bool
+take_lease(struct rig *r, size_t node, uint64_t cap)
+{
+    struct lease_request request = {SCOPE_MAILBOX, "relay@contoso.com", "connections", cap};
+
+    r->answers = 0;
+    store_lease_take(r->nodes[node].store, &request, on_lease, r);
+    assert_true(turn_until(r, answered));
+    return r->ok;
+}
+
+static void
+on_usage(void *arg, bool ok, enum store_error error, const struct usage *usage, size_t n)
+{
+    struct rig *r = arg;
+
+    assert_int_equal(n, 1);
+    r->ok = ok;
+    r->error = error;
+    r->usage = *usage;
+    r->answers++;
+}
+
+static const struct usage *
+use(struct rig *r, size_t node, size_t limit)
+{
+    struct usage wanted = {.limit = &r->limits[limit], .instance = "contoso", .cap = r->limits[limit].value};
+
+    r->answers = 0;
+    store_usage(r->nodes[node].store, &wanted, 1, on_usage, r);
+    assert_true(turn_until(r, answered));
+    assert_true(r->ok);
+    return &r->usage;
+}
+
+/* ---- the tests ---- */
+
+static void
+counts_and_refuses(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 3), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 3);
+    assert_true(r->verdict.seq > 0 && r->verdict.time_us > 0);
+    assert_int_equal(charge(r, 0, 4), VERDICT_GRANTED); /* 2 of 4 */
+    assert_int_equal(r->granted, 2);
+    assert_ptr_equal(r->verdict.limit, &r->limits[0]);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 5);
+    assert_int_equal(r->verdict.cap, 5);
+    assert_true(r->verdict.retry_after_ms > 3600000 && r->verdict.retry_after_ms < 3800000);
+    assert_int_equal(use(r, 0, 0)->used, 5);
+}
+
+static size_t wanted_answers;
+
+static bool
+all_answered(struct rig *r)
+{
+    return r->answers == wanted_answers;
+}
+
+static void
+exactly_the_cap_under_concurrency(void **state)
+{
+    static const uint64_t caps[] = {1, 2, 7, 64, 500, 2000};
+    struct rig *r = *state;
+
+    add_limit(r, "cap", LIMIT_WINDOW, UNIT_EXTERNAL, 1, 3600000);
+    add_limit(r, "other", LIMIT_WINDOW, UNIT_MESSAGES, 1000000, 86400000);
+    begin(r, NODES);
+    for (size_t i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+        uint64_t offered = 0;
+
+        cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso"); /* fresh for each; the nodes must not miss it */
+        for (size_t n = 0; n < NODES; n++) {
+            store_open(r->nodes[n].store, "test", "fresh", on_done, r);
+            r->limits[0].value = caps[i];
+            store_set_limits(r->nodes[n].store, r->limits, r->n_limits);
+        }
+        wanted_answers = NODES;
+        r->answers = r->granted = 0;
+        assert_true(turn_until(r, all_answered));
+        r->answers = 0;
+        while (offered < caps[i] + 500) { /* 64 at a time on each node */
+            wanted_answers = 0;
+            r->answers = 0;
+            for (size_t k = 0; k < 64 * NODES; k++, wanted_answers++, offered++)
+                ask(r, k % NODES, 1 + (uint32_t)(k % 3));
+            assert_true(turn_until(r, all_answered));
+        }
+        assert_int_equal(r->granted, caps[i]);
+    }
+}
+
+static void
+survives_script_flush(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 1);
+    for (int i = 0; i < 5; i++) {
+        cli(r, "SCRIPT FLUSH");
+        r->answers = r->granted = 0;
+        wanted_answers = 8;
+        for (size_t k = 0; k < wanted_answers; k++)
+            ask(r, 0, 1);
+        assert_true(turn_until(r, all_answered));
+        assert_int_equal(r->granted, 8);
+    }
+    assert_int_equal(use(r, 0, 0)->used, 40);
+}
+
+static void
+redis_killed_and_back_with_its_data(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 3, 3600000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
+    private_redis_kill(&r->server, SIGKILL);
+    assert_true(turn_until(r, none_up));
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_DOWN);
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+}
+
+static void
+lost_memory_closes_until_the_operator_opens(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    cli(r, "FLUSHALL");
+    /* Before any heartbeat: the epoch is not the one the node knows. */
+    assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
+    assert_true(turn_until(r, all_up));
+    do { /* node 1 never charged, it only hears of it */
+        assert_int_equal(charge(r, 1, 1), VERDICT_CLOSED);
+        store_status(r->nodes[1].store, &s);
+    } while (s.closed_for_ms == 0);
+    assert_true(s.closed_for_ms > 3500000 && s.closed_for_ms <= 3601000);
+    store_status(r->nodes[0].store, &s);
+    assert_true(s.closed_for_ms > 3500000);
+    r->answers = 0;
+    store_open(r->nodes[1].store, "uid=0", "test", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(r->ok);
+    assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static void
+old_snapshot_is_lost_memory(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    /* As if Redis had gone back to before the last charge: the node's number is lower than it knows. */
+    assert_int_equal(cli(r, "EVAL %s 0", "local k = redis.call('KEYS', '*:n:*')[1] redis.call('HSET', k, 'seq', 1) return 1"), 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
+    assert_true(turn_until(r, all_up));
+    do {
+        loop_turn(r->loop, 20);
+        store_status(r->nodes[0].store, &s);
+    } while (s.closed_for_ms == 0);
+    assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
+    assert_true(r->verdict.retry_after_ms > 3500000);
+}
+
+static void
+a_restarted_node_remembers(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
+        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708 Service unavailable", .actor = "n0"};
+    struct charge_request request;
+    const struct pause *known;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    store_pause(r->nodes[0].store, &p);
+    store_free(&r->nodes[0].store);
+    cli(r, "FLUSHALL");
+    open_node(r, 0);
+    /* At once, before Redis was asked at all. */
+    make_request(r, 1, true, &request);
+    known = store_pause_for(r->nodes[0].store, &request);
+    assert_non_null(known);
+    assert_string_equal(known->reason, p.reason);
+    assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED);
+    assert_true(turn_until(r, all_up));
+    request.external = false;
+    assert_null(store_pause_for(r->nodes[0].store, &request));
+    r->answers = 0;
+    store_charge(r->nodes[0].store, &request, on_charge, r);
+    assert_true(turn_until(r, answered));
+    assert_int_equal(r->verdict.kind, VERDICT_CLOSED); /* it also remembers that it had charged */
+}
+
+static bool
+paused_on_1(struct rig *r)
+{
+    const struct pause *pauses;
+
+    return store_pauses(r->nodes[1].store, &pauses) == 1;
+}
+
+static bool
+not_paused_on_1(struct rig *r)
+{
+    return !paused_on_1(r);
+}
+
+static void
+a_pause_reaches_all_and_outlives_flushall(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
+        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708", .actor = "n 0"};
+    struct charge_request internal;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
+    store_pause(r->nodes[0].store, &p);
+    assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED); /* locally, at once */
+    assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED); /* by Redis */
+    assert_int_equal(r->verdict.pause.class, CLASS_BLOCK_TENANT);
+    assert_string_equal(r->verdict.pause.reason, "550 5.7.708");
+    make_request(r, 1, false, &internal);
+    r->answers = 0;
+    store_charge(r->nodes[1].store, &internal, on_charge, r);
+    assert_true(turn_until(r, answered));
+    assert_int_equal(r->verdict.kind, VERDICT_GRANTED);
+    assert_true(turn_until(r, paused_on_1));
+
+    cli(r, "FLUSHALL");
+    assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED);
+    assert_true(turn_until(r, all_up));
+    while (cli(r, "EXISTS sendgov:{t%%7B%%7Dx}:g") == 0
+        || cli(r, "HEXISTS sendgov:{t%%7B%%7Dx}:g p:0:contoso") == 0)
+        loop_turn(r->loop, 20); /* put back by a heartbeat */
+
+    r->answers = 0;
+    store_resume(r->nodes[0].store, SCOPE_ROUTE, "contoso", "uid=0", "clean", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(r->ok);
+    assert_true(turn_until(r, not_paused_on_1)); /* and node 1 does not bring it back */
+    r->answers = 0;
+    store_resume(r->nodes[0].store, SCOPE_ROUTE, "contoso", "uid=0", "again", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_false(r->ok);
+}
+
+static void
+timed_pauses_end(void **state)
+{
+    struct rig *r = *state;
+    int64_t now = clock_utc_ms();
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .since_utc_ms = now,
+        .until_utc_ms = now + 700, .reason = "a moment", .actor = "uid=0"};
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    store_pause(r->nodes[0].store, &p);
+    assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED);
+    assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED);
+    assert_true(r->verdict.retry_after_ms <= 700);
+    while (charge(r, 1, 1) == VERDICT_PAUSED)
+        assert_true(clock_utc_ms() < now + 5000);
+    assert_true(clock_utc_ms() >= now + 690);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static struct limit_conf lower[1];
+
+static bool
+node_0_sees_2(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return s.nodes == 2 && s.limits_differ;
+}
+
+static void
+the_lowest_cap_among_nodes_holds(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    lower[0].value = 2;
+    store_set_limits(r->nodes[1].store, lower, 1); /* a reload on one node only */
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 2);
+    store_set_limits(r->nodes[1].store, r->limits, 1);
+    while (charge(r, 0, 1) != VERDICT_GRANTED) /* raised again, and the use is kept */
+        assert_int_equal(r->verdict.used, 2);
+    assert_int_equal(use(r, 0, 0)->used, 3);
+}
+
+static void
+the_upstreams_word_lowers_a_cap(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "day", LIMIT_WINDOW, UNIT_EXTERNAL, 100, 86400000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 0, 20), VERDICT_GRANTED);
+    store_lower_cap(r->nodes[0].store, &r->limits[0], "contoso", 90, 86400000);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 18);
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+    loop_turn(r->loop, 1100); /* a heartbeat must not forget it */
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+}
+
+static void
+slots_are_shared_and_freed(void **state)
+{
+    struct rig *r = *state;
+    struct lease_request request = {SCOPE_MAILBOX, "relay@contoso.com", "connections", 2};
+    uint64_t first;
+
+    begin(r, 2);
+    assert_true(take_lease(r, 0, 2));
+    first = r->lease;
+    assert_true(take_lease(r, 1, 2));
+    assert_false(take_lease(r, 0, 2));
+    assert_int_equal(r->error, STORE_OK);
+    store_lease_give(r->nodes[0].store, &request, first);
+    assert_true(take_lease(r, 1, 2));
+    assert_false(take_lease(r, 0, 2));
+    /* Node 1 dies and comes back: its connections died with it. */
+    store_free(&r->nodes[1].store);
+    open_node(r, 1);
+    assert_true(turn_until(r, all_open));
+    assert_true(take_lease(r, 1, 2));
+    assert_true(take_lease(r, 0, 2));
+    assert_false(take_lease(r, 0, 2));
+}
+
+static void
+a_deleted_counter_counts_as_full(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso"), 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 10);
+}
+
+static void
+refunds_once(void **state)
+{
+    struct rig *r = *state;
+    struct charge_request request;
+    struct verdict v;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 10, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 4), VERDICT_GRANTED);
+    v = r->verdict;
+    assert_int_equal(charge(r, 0, 2), VERDICT_GRANTED);
+    make_request(r, 4, true, &request);
+    store_refund(r->nodes[0].store, &request, &v);
+    assert_int_equal(use(r, 0, 0)->used, 2);
+    assert_int_equal((int)metric_get(r->metrics, M_REFUNDS, NULL, NULL, NULL), 1);
+}
+
+/* Every failure of Redis is "no decision" under its own name, and nothing is counted. */
+static void
+errors_are_no_decision(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    cli(r, "CONFIG SET maxmemory 1");
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_OOM);
+    cli(r, "CONFIG SET maxmemory 0");
+    assert_true(turn_until(r, all_up));
+    cli(r, "CONFIG SET min-replicas-to-write 1");
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_NOREPLICAS);
+    cli(r, "CONFIG SET min-replicas-to-write 0");
+    assert_true(turn_until(r, all_up));
+    cli(r, "HSET sendgov:{t%%7B%%7Dx}:s:0:contoso a b");
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_WRONGTYPE);
+    cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso");
+    cli(r, "SET sendgov:{t%%7B%%7Dx}:s:0:contoso %b", "\x07zz", (size_t)3); /* a newer version's */
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_SCHEMA);
+    cli(r, "SET sendgov:{t%%7B%%7Dx}:s:0:contoso %b", "\x01zz", (size_t)3); /* cut off */
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso");
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal((int)metric_get(r->metrics, M_STORE_ERRORS, "oom", NULL, NULL), 1);
+    cli(r, "REPLICAOF 127.0.0.1 1");
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    cli(r, "REPLICAOF NO ONE");
+}
+
+static void
+a_stopped_redis_times_out_and_late_scripts_do_nothing(void **state)
+{
+    struct rig *r = *state;
+    int64_t before;
+
+    r->conf.command_ms = 250;
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    kill(r->server.pid, SIGSTOP);
+    before = clock_mono_ms();
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_TIMEOUT);
+    assert_true(clock_mono_ms() - before < 500 + 250);
+    while (clock_mono_ms() - before < 700)
+        loop_turn(r->loop, 50);
+    kill(r->server.pid, SIGCONT);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(use(r, 0, 0)->used, 2); /* the late one came after its not_after */
+}
+
+static bool
+node_1_down_other(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[1].store, &s);
+    return !s.up && s.error == STORE_OTHER;
+}
+
+static void
+a_second_node_of_the_same_name_is_refused(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    snprintf(r->nodes[1].name, sizeof(r->nodes[1].name), "n0");
+    open_node(r, 1);
+    assert_true(turn_until(r, node_1_down_other));
+    assert_int_equal(charge(r, 1, 1), VERDICT_NO_DECISION);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static void
+two_daemons_on_one_folder_are_refused(void **state)
+{
+    struct rig *r = *state;
+    struct store_setup setup = {r->loop, r->dialer, r->metrics, "n9", r->nodes[0].folder};
+    struct err err;
+
+    begin(r, 1);
+    assert_null(store_redis_new(&setup, &r->conf, &err));
+    assert_non_null(strstr(err.text, "another sendgovd"));
+}
+
+static bool
+misconf(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return !s.up && s.error == STORE_MISCONF;
+}
+
+static void
+a_redis_that_may_forget_is_refused(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    cli(r, "CONFIG SET maxmemory-policy allkeys-lru");
+    open_node(r, 0);
+    assert_true(turn_until(r, misconf));
+    store_status(r->nodes[0].store, &s);
+    assert_non_null(strstr(s.detail, "noeviction"));
+    cli(r, "CONFIG SET maxmemory-policy noeviction");
+    assert_true(turn_until(r, all_open));
+    store_free(&r->nodes[0].store);
+    cli(r, "CONFIG SET appendonly no");
+    r->conf.allow_volatile = false;
+    open_node(r, 0);
+    assert_true(turn_until(r, misconf));
+    store_status(r->nodes[0].store, &s);
+    assert_non_null(strstr(s.detail, "appendonly"));
+}
+
+/* No name, however it is made, leaves its place; and nothing stays for ever. */
+static void
+all_keys_are_ours_and_mortal(void **state)
+{
+    static const char check[] = "local bad = 0 for _, k in ipairs(redis.call('KEYS', '*')) do"
+        " if string.sub(k, 1, 20) ~= 'sendgov:{t%7B%7Dx}:g' and string.sub(k, 1, 19) ~= 'sendgov:{t%7B%7Dx}:' then bad = bad + 1 end"
+        " if string.find(string.sub(k, 20), '[^%w:%%._@+=-]') then bad = bad + 1 end"
+        " if redis.call('PTTL', k) < 7200000 then bad = bad + 1 end end return bad";
+    struct rig *r = *state;
+
+    add_limit(r, "hour {x}\n", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    r->limits[0].scope = SCOPE_SENDER;
+    add_limit(r, "rate", LIMIT_RATE, UNIT_MESSAGES, 10, 60000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_true(take_lease(r, 0, 2));
+    assert_true(cli(r, "KEYS *") >= 6);
+    assert_int_equal(cli(r, "EVAL %s 0", check), 0);
+}
+
+int
+main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(counts_and_refuses),
+        CASE(exactly_the_cap_under_concurrency),
+        CASE(survives_script_flush),
+        CASE(redis_killed_and_back_with_its_data),
+        CASE(lost_memory_closes_until_the_operator_opens),
+        CASE(old_snapshot_is_lost_memory),
+        CASE(a_restarted_node_remembers),
+        CASE(a_pause_reaches_all_and_outlives_flushall),
+        CASE(timed_pauses_end),
+        CASE(the_lowest_cap_among_nodes_holds),
+        CASE(the_upstreams_word_lowers_a_cap),
+        CASE(slots_are_shared_and_freed),
+        CASE(a_deleted_counter_counts_as_full),
+        CASE(refunds_once),
+        CASE(errors_are_no_decision),
+        CASE(a_stopped_redis_times_out_and_late_scripts_do_nothing),
+        CASE(a_second_node_of_the_same_name_is_refused),
+        CASE(two_daemons_on_one_folder_are_refused),
+        CASE(a_redis_that_may_forget_is_refused),
+        CASE(all_keys_are_ours_and_mortal),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
