@@ -94,6 +94,14 @@ merge_top(struct loading *l, struct node *key, struct node *value)
     return merge_section(l, first, value);
 }
 
+/* For glob(3): a folder that is not there holds nothing; one that cannot be read is an error. */
+static int
+stops_search(const char *path, int error)
+{
+    (void)path;
+    return error != ENOENT && error != ENOTDIR;
+}
+
 static int
 include_pattern(struct loading *l, const struct node *v, unsigned depth)
 {
@@ -104,7 +112,7 @@ include_pattern(struct loading *l, const struct node *v, unsigned depth)
     if (v->kind != NODE_SCALAR || v->text[0] == '\0')
         return draft_fail(l->d, v, "include must be a file or a list of files, not %s", node_kind_to_str(v->kind));
     pattern = draft_path(l->d, v);
-    status = glob(pattern, GLOB_ERR, NULL, &found);
+    status = glob(pattern, 0, stops_search, &found);
     if (status == GLOB_NOMATCH && !strpbrk(v->text, "*?["))
         result = draft_fail(l->d, v, "%s does not exist", pattern);
     else if (status != 0 && status != GLOB_NOMATCH)

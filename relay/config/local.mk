@@ -16,11 +16,24 @@ sendgov_reference_LDADD = libsendgov.a
 dist_man_MANS += relay/config/sendgov.yaml.5
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_units tests/unit/test_config_errors
-TESTS += tests/unit/test_units tests/unit/test_config_errors
+check_PROGRAMS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors tests/unit/test_config_limits tests/unit/test_config_reference
+TESTS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors tests/unit/test_config_limits tests/unit/test_config_reference
 tests_unit_test_units_SOURCES = tests/unit/test_units.c
 tests_unit_test_units_LDADD = $(unit_ldadd)
-tests_unit_test_config_errors_SOURCES = tests/unit/test_config_errors.c
-tests_unit_test_config_errors_CPPFLAGS = $(AM_CPPFLAGS) -DTOP_SRCDIR='"$(abs_top_srcdir)"'
+config_test_files = tests/unit/config_files.c tests/unit/config_files.h
+config_test_cppflags = $(AM_CPPFLAGS) -DTOP_SRCDIR='"$(abs_top_srcdir)"'
+tests_unit_test_config_SOURCES = tests/unit/test_config.c $(config_test_files)
+tests_unit_test_config_CPPFLAGS = $(config_test_cppflags)
+tests_unit_test_config_LDADD = $(unit_ldadd)
+tests_unit_test_config_errors_SOURCES = tests/unit/test_config_errors.c $(config_test_files)
+tests_unit_test_config_errors_CPPFLAGS = $(config_test_cppflags)
 tests_unit_test_config_errors_LDADD = $(unit_ldadd)
+tests_unit_test_config_limits_SOURCES = tests/unit/test_config_limits.c $(config_test_files)
+tests_unit_test_config_limits_CPPFLAGS = $(config_test_cppflags)
+tests_unit_test_config_limits_LDADD = $(unit_ldadd)
+tests_unit_test_config_reference_SOURCES = tests/unit/test_config_reference.c $(config_test_files)
+tests_unit_test_config_reference_CPPFLAGS = $(config_test_cppflags)
+tests_unit_test_config_reference_LDADD = $(unit_ldadd)
 endif
+
+EXTRA_DIST += tests/tables/config_errors tests/tables/replies.txt

@@ -10,43 +10,14 @@
 #include <cmocka.h>
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "relay/base/buf.h"
-#include "relay/config/config.h"
+#include "tests/unit/config_files.h"
 
 #define TABLES TOP_SRCDIR "/tests/tables/config_errors"
 #define FIRST_LINE_MAX 1200
-
-static char folder[] = "/tmp/sendgov-config-errors.XXXXXX";
-
-static void
-write_file(const char *name, const void *bytes, size_t n, mode_t mode)
-{
-    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, bytes, n), n);
-    assert_int_equal(fchmod(fd, mode), 0);
-    close(fd);
-}
-
-static void
-copy_file(const char *from, const char *to)
-{
-    static char text[65536];
-    FILE *in = fopen(from, "r");
-    size_t n;
-
-    assert_non_null(in);
-    n = fread(text, 1, sizeof text, in);
-    fclose(in);
-    write_file(to, text, n, 0600);
-}
 
 /* Calls fn for each *.yaml of a folder. */
 static unsigned
@@ -75,7 +46,7 @@ copy_case(const char *name)
     char from[4096];
 
     snprintf(from, sizeof from, "%s/%s", TABLES, name);
-    copy_file(from, name);
+    config_files_copy(from, name);
 }
 
 static void
@@ -85,7 +56,7 @@ copy_included(const char *name)
 
     snprintf(from, sizeof from, "%s/inc/%s", TABLES, name);
     snprintf(to, sizeof to, "inc/%s", name);
-    copy_file(from, to);
+    config_files_copy(from, to);
 }
 
 static int
@@ -94,39 +65,23 @@ setup(void **state)
     static char large[20000];
 
     (void)state;
-    assert_non_null(mkdtemp(folder));
-    assert_int_equal(chdir(folder), 0);
+    config_files_open();
     assert_int_equal(mkdir("inc", 0700), 0);
     memset(large, 'x', sizeof large);
-    write_file("secret", "pw\n", 3, 0600);
-    write_file("open-secret", "pw\n", 3, 0644);
-    write_file("empty-secret", "\n", 1, 0600);
-    write_file("two-lines", "a\nb\n", 4, 0600);
-    write_file("control-secret", "a\001b\n", 4, 0600);
-    write_file("large-secret", large, sizeof large, 0600);
-    write_file("key.pem", "k\n", 2, 0600);
-    write_file("cert.pem", "c\n", 2, 0644);
-    write_file("users", "", 0, 0600);
-    unsetenv("CREDENTIALS_DIRECTORY");
-    assert_int_equal(setenv("SENDGOV_PROFILE_PATH", TOP_SRCDIR "/conf/profiles", 1), 0);
+    config_files_write("open-secret", "pw\n", 3, 0644);
+    config_files_write("empty-secret", "\n", 1, 0600);
+    config_files_write("two-lines", "a\nb\n", 4, 0600);
+    config_files_write("control-secret", "a\001b\n", 4, 0600);
+    config_files_write("large-secret", large, sizeof large, 0600);
     return 0;
-}
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
 }
 
 static int
 teardown(void **state)
 {
     (void)state;
-    assert_int_equal(chdir("/"), 0);
-    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    config_files_close();
+    return 0;
 }
 
 /* "# expected text" of the file, with %D and %S filled in. */
@@ -142,7 +97,7 @@ read_expected(const char *name, struct buf *out)
     assert_memory_equal(line, "# ", 2);
     for (const char *p = line + 2; *p && *p != '\n'; p++) {
         if (p[0] == '%' && (p[1] == 'D' || p[1] == 'S'))
-            buf_add_str(out, *++p == 'D' ? folder : SENDGOV_DATADIR);
+            buf_add_str(out, *++p == 'D' ? config_files_folder() : SENDGOV_DATADIR);
         else
             buf_add(out, p, 1);
     }
@@ -192,18 +147,18 @@ huge_files_are_refused(void **state)
     (void)state;
     assert_non_null(text);
     memset(text, '#', n);
-    write_file("huge.yaml", text, n, 0600);
+    config_files_write("huge.yaml", text, n, 0600);
     refused("huge.yaml", "huge.yaml:1:1: is larger than 1 MiB");
     memset(text, '[', n - 1);
-    write_file("brackets.yaml", text, n - 1, 0600);
+    config_files_write("brackets.yaml", text, n - 1, 0600);
     refused("brackets.yaml", "brackets.yaml:1:");
     for (size_t i = 0; i + 2 < n; i += 2)
         memcpy(text + i, "- ", 2);
-    write_file("dashes.yaml", text, n - 1, 0600);
+    config_files_write("dashes.yaml", text, n - 1, 0600);
     refused("dashes.yaml", "dashes.yaml:1:");
     for (size_t i = 0; i + 2 < n; i += 2)
         memcpy(text + i, i == 0 ? "[1" : ",1", 2);
-    write_file("many.yaml", text, n - 1, 0600);
+    config_files_write("many.yaml", text, n - 1, 0600);
     refused("many.yaml", "many.yaml:");
     free(text);
 }
