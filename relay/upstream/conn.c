@@ -17,7 +17,6 @@
 #define LIKELY_GONE_MS 10000
 #define SILENT_GONE_MS 330000 /* Microsoft 365 cuts an idle connection after 5 minutes */
 #define FINISH_MS 2000
-#define PUBLISH_MS 500
 
 static const char *const state_names[] = {
     [CONN_DIALING] = "dialing",
@@ -50,13 +49,6 @@ static const unsigned transitions[CONN_STATE_COUNT] = {
     [CONN_QUITTING] = TO(CLOSED),
 };
 
-static void
-publish_soon(struct upstream *up)
-{
-    if (up->publish.due_mono_ms == INT64_MAX)
-        timer_start(&up->publish, PUBLISH_MS);
-}
-
 /* State, list and count go together. */
 static void
 set_state(struct upstream_conn *c, enum conn_state state)
@@ -72,7 +64,6 @@ set_state(struct upstream_conn *c, enum conn_state state)
         list_add_head(&pool->idle, &c->link);
     else if (state != CONN_CLOSED)
         list_add_tail(&pool->others, &c->link);
-    publish_soon(pool->up);
 }
 
 static bool
@@ -472,7 +463,6 @@ conn_open(struct pool *pool, const uint64_t *slot)
     task_init(&c->refuse, refuse, c);
     c->dial = dial_start(pool->up->setup.dialer, conf->target, conf->connect_ms, 2 * conf->connect_ms,
         on_dialed, c);
-    publish_soon(pool->up);
 }
 
 void

@@ -43,7 +43,6 @@ struct upstream {
     struct slots leases;
     struct list hopeless;  /* leases that no pool takes; they fail at the end of the turn */
     struct task fail_hopeless;
-    struct timer publish;  /* gauges, a moment after something changed */
     void (*drained)(void *arg); /* NULL: not draining */
     void *drained_arg;
     struct task tell_drained;

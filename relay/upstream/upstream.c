@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
 #include "relay/upstream/pool.h"
 
@@ -33,26 +32,6 @@ on_tell_drained(void *arg)
     up->drained(up->drained_arg);
 }
 
-/* Routes with several mailboxes have several pools: their sum. */
-static void
-on_publish(void *arg)
-{
-    struct upstream *up = arg;
-    struct metrics *m = up->setup.metrics;
-
-    metric_reset(m, M_UPSTREAM_CONNECTIONS);
-    LIST_EACH(it, &up->pools) {
-        const struct pool *p = LIST_ITEM(it, struct pool, link);
-        const unsigned *n = p->count;
-        const char *route = p->conf->route;
-        unsigned busy = n[CONN_LEASED] + n[CONN_BUSY] + n[CONN_TIDYING];
-
-        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_DIALING] + n[CONN_LOGIN], route, "connecting", NULL);
-        metric_add(m, M_UPSTREAM_CONNECTIONS, busy, route, "busy", NULL);
-        metric_add(m, M_UPSTREAM_CONNECTIONS, n[CONN_IDLE], route, "idle", NULL);
-    }
-}
-
 struct upstream *
 upstream_new(const struct upstream_setup *setup)
 {
@@ -67,7 +46,6 @@ upstream_new(const struct upstream_setup *setup)
     slots_init(&up->leases);
     task_init(&up->fail_hopeless, on_fail_hopeless, up);
     task_init(&up->tell_drained, on_tell_drained, up);
-    timer_init(&up->publish, setup->loop, on_publish, up);
     buf_init(&up->out);
     up->chunk = xmalloc(BODY_CHUNK);
     return up;
@@ -101,7 +79,6 @@ upstream_free(struct upstream **u)
     slot_keeper_fini(&up->slots);
     task_cancel(&up->fail_hopeless);
     task_cancel(&up->tell_drained);
-    timer_fini(&up->publish);
     slots_fini(&up->leases);
     buf_fini(&up->out);
     free(up->chunk);
