@@ -9,7 +9,7 @@ sendgovctl_LDADD = libsendgovctl.a libsendgov.a
 dist_man_MANS += relay/sendgovd.8 relay/ctl/sendgovctl.8
 completiondir = $(datadir)/bash-completion/completions
 dist_completion_DATA = conf/completion/sendgovctl
-EXTRA_DIST += tests/checks/includes.sh tests/checks/manual.sh tests/checks/size.sh \
+EXTRA_DIST += tests/checks/includes.sh tests/checks/manual.sh tests/checks/metrics.sh tests/checks/size.sh \
     tests/checks/words.sh
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_ctl

@@ -14,7 +14,7 @@ tls:            relay/base
 relay/smtp:     relay/base policy/types.h
 relay/config:   relay/base policy tls/tls.h relay/front/front_conf.h relay/store/store_conf.h relay/upstream/upstream_conf.h
 relay/net:      relay/base tls
-relay/store:    relay/base relay/net policy
+relay/store:    relay/base relay/net policy tls/tls.h
 relay/upstream: relay/base relay/net policy relay/smtp tls
 relay/flow:     relay/base policy relay/store relay/upstream relay/smtp relay/config relay/net/loop.h
 relay/front:    relay/base relay/flow relay/smtp relay/net relay/config policy tls
