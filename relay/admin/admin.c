@@ -29,15 +29,17 @@ admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
         break;
     }
     if (!st.up) {
-        snprintf(reason_out, READY_TEXT_MAX, "not ready: Redis gives no decision (%s%s%s)", store_error_to_str(st.error),
-            st.detail[0] ? ": " : "", st.detail);
+        snprintf(reason_out, READY_TEXT_MAX, "not ready: Redis gives no decision (%s%s%s)",
+            store_error_to_str(st.error), st.detail[0] ? ": " : "", st.detail);
         return false;
     }
     if (st.closed_for_ms > 0)
-        snprintf(reason_out, READY_TEXT_MAX, "ready, but the counters are not trusted yet: nothing leaves for %" PRId64 " s",
+        snprintf(reason_out, READY_TEXT_MAX,
+            "ready, but the counters are not trusted yet: nothing leaves for %" PRId64 " s",
             (st.closed_for_ms + 999) / 1000);
     else if (st.closed_for_ms < 0)
-        snprintf(reason_out, READY_TEXT_MAX, "ready, but the counters are not trusted yet: nothing leaves until they are");
+        snprintf(reason_out, READY_TEXT_MAX,
+            "ready, but the counters are not trusted yet: nothing leaves until they are");
     else
         snprintf(reason_out, READY_TEXT_MAX, "ready");
     return true;

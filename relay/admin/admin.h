@@ -1,5 +1,5 @@
-/* admin: what the operator sees and says. The control socket (one JSON line in, one out; peer credentials), and over HTTP
- * /metrics, /live, /ready and a status page (evhttp, read-only). Only main includes it. */
+/* admin: what the operator sees and says. The control socket (one JSON line in, one out; peer credentials),
+ * and over HTTP /metrics, /live, /ready and a status page (evhttp, read-only). Only main includes it. */
 #ifndef SENDGOV_ADMIN_ADMIN_H
 #define SENDGOV_ADMIN_ADMIN_H
 
@@ -29,8 +29,8 @@ struct admin_setup {
 /* Opens both doors. Free it before the modules it was given. */
 struct admin *admin_new(const struct admin_setup *setup, struct config *config, struct err *err);
 void admin_free(struct admin **a);
-/* After a reload: the new configuration; sockets move when their settings changed. -1: nothing changed. Its checks are
- * its own sockets only, so call it last among what may refuse. */
+/* After a reload: the new configuration; sockets move when their settings changed. -1: nothing changed. Its
+ * checks are its own sockets only, so call it last among what may refuse. */
 int admin_configure(struct admin *a, struct config *config, struct err *err);
 /* The process has begun to stop, whoever said so: /ready says it from now on. */
 void admin_set_draining(struct admin *a);

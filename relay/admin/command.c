@@ -17,12 +17,14 @@ static const char *const scope_words[] = {"route", "mailbox", "client", "sender"
 static const char *const extent_words[] = {"external", "all", NULL};
 
 #define REASON {"reason", PARAM_TEXT, true, NULL, "why; kept in the log together with who"}
-#define INSTANCE(needed) {"instance", PARAM_TEXT, needed, NULL, "name of the route, mailbox, client, sender or sender domain"}
+#define INSTANCE_HELP "name of the route, mailbox, client, sender or sender domain"
+#define INSTANCE(needed) {"instance", PARAM_TEXT, needed, NULL, INSTANCE_HELP}
 
 static const struct command commands[] = {
     {"status", PRIVILEGE_READ, {{0}}, run_status, "the node at a glance"},
-    {"limits", PRIVILEGE_READ, {{"scope", PARAM_WORD, false, scope_words, "only limits of this scope"}, INSTANCE(false)},
-        run_limits, "each limit: used, cap in force, when it frees"},
+    {"limits", PRIVILEGE_READ,
+        {{"scope", PARAM_WORD, false, scope_words, "only limits of this scope"}, INSTANCE(false)}, run_limits,
+        "each limit: used, cap in force, when it frees"},
     {"warmup", PRIVILEGE_READ, {{"route", PARAM_TEXT, false, NULL, "only this route"}}, run_warmup,
         "each route's step, cap and peak of today"},
     {"pauses", PRIVILEGE_READ, {{0}}, run_pauses, "the pauses in force"},
@@ -33,8 +35,9 @@ static const struct command commands[] = {
             {"for", PARAM_DURATION, false, NULL, "how long; without it until somebody resumes"},
             {"extent", PARAM_WORD, false, extent_words, "external (default) or all mail"}},
         run_pause, "stop mail of one scope on all nodes"},
-    {"resume", PRIVILEGE_ALL, {{"scope", PARAM_WORD, true, scope_words, "what to resume"}, INSTANCE(true), REASON},
-        run_resume, "end a pause on all nodes"},
+    {"resume", PRIVILEGE_ALL,
+        {{"scope", PARAM_WORD, true, scope_words, "what to resume"}, INSTANCE(true), REASON}, run_resume,
+        "end a pause on all nodes"},
     {"open", PRIVILEGE_ALL, {REASON}, run_open, "trust the counters although memory was lost"},
     {"reload", PRIVILEGE_ALL, {{0}}, run_reload, "apply the configuration file, wholly or not at all"},
     {"drain", PRIVILEGE_ALL, {{0}}, run_drain, "finish what is under way, then exit"},
@@ -111,7 +114,8 @@ call_ok(struct call *call, json_t *fields)
     settle(call, answer);
 }
 
-static void fail(struct call *call, const char *code, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+static void fail(struct call *call, const char *code, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
 
 static void
 fail(struct call *call, const char *code, const char *fmt, va_list ap)
@@ -193,8 +197,9 @@ check_word(struct call *call, const struct param *p, const char *value)
         return true;
     }
     near = nearest_word(span_str(value), p->words, n);
-    call_usage(call, "%s: parameter \"%s\" cannot be \"%.64s\"%s%s%s; it is one of %s", call->command->name, p->name, value,
-        near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "", buf_span(&all).p);
+    call_usage(call, "%s: parameter \"%s\" cannot be \"%.64s\"%s%s%s; it is one of %s", call->command->name,
+        p->name, value, near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "",
+        buf_span(&all).p);
     buf_fini(&all);
     return false;
 }
@@ -209,7 +214,8 @@ check_value(struct call *call, const struct param *p, const json_t *value)
     uint64_t ms;
 
     if (!text || text[0] == '\0') {
-        call_usage(call, "%s: parameter \"%s\" must be a text that is not empty (%s)", call->command->name, p->name, p->help);
+        call_usage(call, "%s: parameter \"%s\" must be a text that is not empty (%s)", call->command->name,
+            p->name, p->help);
         return false;
     }
     switch (p->type) {
@@ -219,12 +225,13 @@ check_value(struct call *call, const struct param *p, const json_t *value)
         return check_word(call, p, text);
     case PARAM_DURATION:
         if (!units_parse_duration_ms(span_str(text), &ms, &why)) {
-            call_usage(call, "%s: parameter \"%s\": \"%.64s\": %s; for example 90s, 30min, 12h", call->command->name, p->name,
-                text, why);
+            call_usage(call, "%s: parameter \"%s\": \"%.64s\": %s; for example 90s, 30min, 12h",
+                call->command->name, p->name, text, why);
             return false;
         }
         if (ms == 0 || ms > DURATION_MAX_MS) {
-            call_usage(call, "%s: parameter \"%s\" must be more than 0 and at most 10 years", call->command->name, p->name);
+            call_usage(call, "%s: parameter \"%s\" must be more than 0 and at most 10 years",
+                call->command->name, p->name);
             return false;
         }
         return true;
@@ -242,7 +249,8 @@ refuse_param(struct call *call, const char *name)
         names[n] = call->command->params[n].name;
     near = nearest_word(span_str(name), names, n);
     if (near)
-        call_usage(call, "%s: there is no parameter \"%.64s\"; did you mean \"%s\"?", call->command->name, name, near);
+        call_usage(call, "%s: there is no parameter \"%.64s\"; did you mean \"%s\"?", call->command->name,
+            name, near);
     else
         call_usage(call, "%s: there is no parameter \"%.64s\"; leave it out", call->command->name, name);
 }
@@ -298,7 +306,8 @@ check_privilege(struct call *call)
     if (call->peer.privilege >= call->command->privilege)
         return true;
     log_text(LOG_WARNING, "control-refused", "%s may not use \"%s\"", call->peer.actor, call->command->name);
-    call_refuse(call, "%s may not use \"%s\"; become root or the user sendgovd runs as", call->peer.actor, call->command->name);
+    call_refuse(call, "%s may not use \"%s\"; become root or the user sendgovd runs as", call->peer.actor,
+        call->command->name);
     return false;
 }
 

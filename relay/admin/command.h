@@ -1,9 +1,10 @@
 /* command: what can be asked over the control socket. One table says for each command who may use it, which
  * parameters it takes and who answers; nothing else checks privileges.
  *
- * A request is one JSON object, {"command":"pause","scope":"route","instance":"contoso","reason":"..."}; the answer is one
- * too: {"ok":true,...} or {"ok":false,"error":"what is wrong; what to do","code":"usage"|"refused"}.
- * A call lives from command_start to its answer, and asks the store in between where it must. */
+ * A request is one JSON object, {"command":"pause","scope":"route","instance":"contoso","reason":"..."}.
+ * The answer is one too: {"ok":true,...}, or {"ok":false,"error":"what is wrong; what to do","code":"..."}
+ * with the code `usage` or `refused`. A call lives from command_start to its answer, and asks the store in
+ * between where it must. */
 #ifndef SENDGOV_ADMIN_COMMAND_H
 #define SENDGOV_ADMIN_COMMAND_H
 
@@ -60,9 +61,10 @@ struct call {
     void *arg;
 };
 
-/* Parses and checks one line and runs the command. done exactly once, never during the call, with an answer that is valid
- * during done only; not after call_forget. */
-struct call *command_start(struct admin *a, const struct peer *peer, struct span line, call_done_fn *done, void *arg);
+/* Parses and checks one line and runs the command. done exactly once, never during the call, with an answer
+ * that is valid during done only; not after call_forget. */
+struct call *command_start(
+    struct admin *a, const struct peer *peer, struct span line, call_done_fn *done, void *arg);
 /* The answer is not wanted; what was begun runs to its end. */
 void call_forget(struct call **call);
 /* Ends all calls without an answer: admin goes. */

@@ -46,7 +46,15 @@ parse_scope(const char *name)
     return (enum limit_scope)s;
 }
 
-/* The configured names of a scope, NULL-free; *n_out of them. */
+static const char *
+name_of(const struct config *c, enum limit_scope scope, size_t i)
+{
+    if (scope == SCOPE_ROUTE)
+        return c->routes[i].name;
+    return scope == SCOPE_MAILBOX ? c->mailboxes[i].name : c->clients[i].name;
+}
+
+/* The configured names of a route, mailbox or client scope; the caller frees the array. */
 static const char **
 names_of(const struct config *c, enum limit_scope scope, size_t *n_out)
 {
@@ -54,7 +62,7 @@ names_of(const struct config *c, enum limit_scope scope, size_t *n_out)
     const char **names = xcalloc(n ? n : 1, sizeof(*names));
 
     for (size_t i = 0; i < n; i++)
-        names[i] = scope == SCOPE_ROUTE ? c->routes[i].name : scope == SCOPE_MAILBOX ? c->mailboxes[i].name : c->clients[i].name;
+        names[i] = name_of(c, scope, i);
     *n_out = n;
     return names;
 }
@@ -93,8 +101,10 @@ parse_named(struct call *call, struct target *t)
     if (!known) {
         const char *near = nearest_word(span_str(t->instance), names, n);
 
-        call_usage(call, "%s: there is no %s \"%.64s\"%s%s%s", call->command->name, limit_scope_to_str(t->scope), t->instance,
-            near ? "; did you mean \"" : "; `sendgovctl config` lists them", near ? near : "", near ? "\"?" : "");
+        call_usage(call, "%s: there is no %s \"%.64s\"%s%s%s", call->command->name,
+            limit_scope_to_str(t->scope), t->instance,
+            near ? "; did you mean \"" : "; `sendgovctl config` lists them", near ? near : "",
+            near ? "\"?" : "");
     }
     free(names);
     return known;
@@ -147,7 +157,8 @@ check_reason(struct call *call, const char *reason)
     }
     for (const char *p = reason; *p; p++) {
         if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) {
-            call_usage(call, "%s: the reason may hold printable ASCII only, because SMTP replies quote it", call->command->name);
+            call_usage(call, "%s: the reason may hold printable ASCII only, because SMTP replies quote it",
+                call->command->name);
             return false;
         }
     }
@@ -185,7 +196,9 @@ static void
 refuse_store(struct call *call, enum store_error error, const char *what)
 {
     log_act(call, store_error_to_str(error));
-    call_refuse(call, "%s: Redis gave no answer (%s), so it is not known to have happened; `sendgovctl status` says what is wrong, then try again",
+    call_refuse(call,
+        "%s: Redis gave no answer (%s), so it is not known to have happened; "
+        "`sendgovctl status` says what is wrong, then try again",
         what, store_error_to_str(error));
 }
 
@@ -216,7 +229,8 @@ run_resume(struct call *call)
         return;
     if (is_paused(call->admin, &t)) {
         call->asking = true;
-        store_resume(call->admin->setup.store, t.scope, t.instance, call->peer.actor, call_text(call, "reason"), on_resumed, call);
+        store_resume(call->admin->setup.store, t.scope, t.instance, call->peer.actor,
+            call_text(call, "reason"), on_resumed, call);
         return;
     }
     store_status(call->admin->setup.store, &st);

@@ -1,4 +1,5 @@
-/* The commands' handlers, by what they do: command_show.c only looks, command_act.c changes something and logs who did. */
+/* The commands' handlers, by what they do: command_show.c only looks, command_act.c changes something and
+ * logs who did. */
 #ifndef SENDGOV_ADMIN_COMMAND_RUN_H
 #define SENDGOV_ADMIN_COMMAND_RUN_H
 

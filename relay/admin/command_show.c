@@ -47,7 +47,8 @@ pauses_to_json(const struct store *s)
         json_object_set_new(o, "scope", json_string(limit_scope_to_str(p[i].scope)));
         json_object_set_new(o, "instance", json_text(p[i].instance));
         json_object_set_new(o, "extent", json_string(p[i].extent == PAUSE_ALL ? "all" : "external"));
-        json_object_set_new(o, "class", json_string(p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class)));
+        json_object_set_new(
+            o, "class", json_string(p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class)));
         json_object_set_new(o, "since", json_time(p[i].since_utc_ms));
         json_object_set_new(o, "until", json_time(p[i].until_utc_ms));
         json_object_set_new(o, "reason", json_text(p[i].reason));
@@ -197,8 +198,8 @@ refuse_store(struct call *call, enum store_error error)
         return;
     }
     store_status(call->admin->setup.store, &st);
-    call_refuse(call, "Redis gave no answer (%s%s%s); see `sendgovctl status`, then try again", store_error_to_str(error),
-        st.detail[0] ? ": " : "", st.detail);
+    call_refuse(call, "Redis gave no answer (%s%s%s); see `sendgovctl status`, then try again",
+        store_error_to_str(error), st.detail[0] ? ": " : "", st.detail);
 }
 
 static json_t *
@@ -215,7 +216,8 @@ row_to_json(const struct usage *u)
     json_object_set_new(o, "period_ms", json_u64(l->period_ms));
     json_object_set_new(o, "used", json_u64(u->used));
     json_object_set_new(o, "cap", json_cap(u->cap));
-    json_object_set_new(o, "remaining", u->cap == LIMIT_UNLIMITED ? json_null() : json_u64(u->cap > u->used ? u->cap - u->used : 0));
+    json_object_set_new(o, "remaining",
+        u->cap == LIMIT_UNLIMITED ? json_null() : json_u64(u->cap > u->used ? u->cap - u->used : 0));
     json_object_set_new(o, "frees_after_ms", json_integer(u->frees_after_ms));
     json_object_set_new(o, "source", json_text(l->source));
     return o;
@@ -270,7 +272,8 @@ ask(struct call *call, const struct usage_filter *filter, const char *key, store
 void
 run_limits(struct call *call)
 {
-    struct usage_filter filter = {.scope = scope_of(call), .instance = call_text(call, "instance"), .senders = true};
+    struct usage_filter filter = {
+        .scope = scope_of(call), .instance = call_text(call, "instance"), .senders = true};
 
     ask(call, &filter, "limits", on_limits);
 }
@@ -291,7 +294,8 @@ warmup_to_json(const struct usage *u)
     json_object_set_new(o, "next_cap", json_cap(warmup_cap(s, u->warmup_step + 1)));
     json_object_set_new(o, "used", json_u64(u->used));
     json_object_set_new(o, "peak", json_u64(u->warmup_peak));
-    json_object_set_new(o, "peak_needed", json_u64(cap / 100 * s->use_percent + (cap % 100 * s->use_percent + 99) / 100));
+    json_object_set_new(
+        o, "peak_needed", json_u64(cap / 100 * s->use_percent + (cap % 100 * s->use_percent + 99) / 100));
     json_object_set_new(o, "held", json_boolean(u->warmup_held));
     json_object_set_new(o, "frees_after_ms", json_integer(u->frees_after_ms));
     return o;
@@ -316,7 +320,8 @@ on_warmup(void *arg, bool ok, enum store_error error, const struct usage *usage,
 void
 run_warmup(struct call *call)
 {
-    struct usage_filter filter = {.scope = SCOPE_ROUTE, .instance = call_text(call, "route"), .warmup_only = true};
+    struct usage_filter filter = {
+        .scope = SCOPE_ROUTE, .instance = call_text(call, "route"), .warmup_only = true};
 
     if (filter.instance && !config_route(call->admin->config, filter.instance)) {
         call_usage(call, "warmup: there is no route \"%.64s\"", filter.instance);

@@ -70,9 +70,12 @@ send_answer(struct conn *conn, const json_t *answer)
     free(text);
 }
 
-#define DISMISS_LONG_LINE "{\"ok\":false,\"error\":\"the line is longer than 65536 bytes\",\"code\":\"usage\"}\n"
-#define DISMISS_TOO_MANY "{\"ok\":false,\"error\":\"16 connections are open already; try again\",\"code\":\"refused\"}\n"
-#define DISMISS_NOBODY "{\"ok\":false,\"error\":\"this user may not use the control socket; become root, the user " \
+#define DISMISS_LONG_LINE \
+    "{\"ok\":false,\"error\":\"the line is longer than 65536 bytes\",\"code\":\"usage\"}\n"
+#define DISMISS_TOO_MANY \
+    "{\"ok\":false,\"error\":\"16 connections are open already; try again\",\"code\":\"refused\"}\n"
+#define DISMISS_NOBODY \
+    "{\"ok\":false,\"error\":\"this user may not use the control socket; become root, the user " \
     "sendgovd runs as, or a member of admin.groups\",\"code\":\"refused\"}\n"
 
 /* Refused before anything is spent on it: a unix socket keeps these bytes for the peer after the close. */
@@ -112,7 +115,8 @@ on_data(void *arg, struct span in)
     /* The store has its own deadlines and always answers; this one is for the day it does not. */
     stream_set_deadline(conn->stream, 2 * CONTROL_LINE_MS);
     stream_pause(conn->stream);
-    conn->call = command_start(conn->control->admin, &conn->peer, span_trim(span_head(in, (size_t)end)), on_answer, conn);
+    conn->call = command_start(
+        conn->control->admin, &conn->peer, span_trim(span_head(in, (size_t)end)), on_answer, conn);
     return (size_t)end + 1;
 }
 
@@ -203,7 +207,8 @@ control_configure(struct control *c, const struct config *config, struct err *er
 
     if (peer_resolve_groups(config->admin.groups, config->admin.n_groups, &readers, err) != 0)
         return -1;
-    if ((!c->file.path || strcmp(c->file.path, config->admin.socket) != 0) && listen_at(c, config, err) != 0) {
+    if ((!c->file.path || strcmp(c->file.path, config->admin.socket) != 0) &&
+        listen_at(c, config, err) != 0) {
         free(readers);
         return -1;
     }

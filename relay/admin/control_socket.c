@@ -32,7 +32,8 @@ fill_address(const char *path, struct sockaddr_un *sun, struct err *err)
     memset(sun, 0, sizeof(*sun));
     sun->sun_family = AF_UNIX;
     if (strlen(path) >= sizeof(sun->sun_path))
-        return err_set(err, "admin.socket: %s is longer than the %zu bytes a socket may have", path, sizeof(sun->sun_path) - 1);
+        return err_set(err, "admin.socket: %s is longer than the %zu bytes a socket may have", path,
+            sizeof(sun->sun_path) - 1);
     memcpy(sun->sun_path, path, strlen(path));
     return 0;
 }
@@ -69,7 +70,8 @@ control_socket_give(const struct socket_file *file, const char *owner, gid_t gro
     struct passwd *pw = owner && geteuid() == 0 ? getpwnam(owner) : NULL;
 
     if ((pw || group != (gid_t)-1) && lchown(file->path, pw ? pw->pw_uid : (uid_t)-1, group) != 0)
-        log_text(LOG_WARNING, "control-socket", "%s cannot be given to its group: %s", file->path, strerror(errno));
+        log_text(LOG_WARNING, "control-socket", "%s cannot be given to its group: %s", file->path,
+            strerror(errno));
 }
 
 int
@@ -90,7 +92,8 @@ control_socket_open(const char *path, struct socket_file *file_out, struct err *
         close(fd);
         return -1;
     }
-    if (fchmodat(AT_FDCWD, path, SOCKET_MODE, 0) != 0 || lstat(path, &st) != 0 || listen(fd, SOCKET_BACKLOG) != 0) {
+    if (fchmodat(AT_FDCWD, path, SOCKET_MODE, 0) != 0 || lstat(path, &st) != 0 ||
+        listen(fd, SOCKET_BACKLOG) != 0) {
         err_set_errno(err, "admin.socket: %s", path);
         unlink(path);
         close(fd);

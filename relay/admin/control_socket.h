@@ -14,11 +14,12 @@ struct socket_file {
     ino_t inode;
 };
 
-/* Makes a listening socket with mode 0660. A stale socket (nobody answers) is replaced; anything else at the path, a
- * symlink above all, is refused. Returns the descriptor, or -1. */
+/* Makes a listening socket with mode 0660. A stale socket (nobody answers) is replaced; anything else at the
+ * path, a symlink above all, is refused. Returns the descriptor, or -1. */
 int control_socket_open(const char *path, struct socket_file *file_out, struct err *err);
-/* Who may connect is decided by the file's owner and mode first, by peer credentials after that. owner: as root, the
- * user that gets it (NULL: stays); group: the group that gets it (-1: stays). Failure is logged: root still gets in. */
+/* Who may connect is decided by the file's owner and mode first, by peer credentials after that. owner: as
+ * root, the user that gets it (NULL: stays); group: the group that gets it (-1: stays). Failure is logged:
+ * root still gets in. */
 void control_socket_give(const struct socket_file *file, const char *owner, gid_t group);
 /* Unlinks the file if it is still the one that was made. */
 void control_socket_remove(struct socket_file *file);

@@ -42,7 +42,8 @@ static const struct page pages[] = {
 static const char *const fixed_headers[][2] = {
     {"Connection", "close"},
     {"Cache-Control", "no-store"},
-    {"Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+    {"Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
     {"X-Content-Type-Options", "nosniff"},
     {"X-Frame-Options", "DENY"},
     {"Referrer-Policy", "no-referrer"},
@@ -150,7 +151,8 @@ listen_at(struct loop *loop, const char *address, struct err *err)
         return NULL;
     if (at.ss.ss_family == AF_INET6)
         flags |= LEV_OPT_BIND_IPV6ONLY;
-    listener = evconnlistener_new_bind(loop_base(loop), NULL, NULL, flags, BACKLOG, (struct sockaddr *)&at.ss, (int)at.len);
+    listener = evconnlistener_new_bind(
+        loop_base(loop), NULL, NULL, flags, BACKLOG, (struct sockaddr *)&at.ss, (int)at.len);
     if (!listener)
         err_set_errno(err, "admin.http: cannot listen on %s", address);
     return listener;
@@ -171,8 +173,9 @@ port_of(struct evconnlistener *listener)
 static void
 set_bounds(struct http *h)
 {
-    evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
-        EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH); /* to say 405 */
+    evhttp_set_allowed_methods(h->server,
+        EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
+            EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH); /* to say 405 */
     evhttp_set_max_headers_size(h->server, HTTP_HEADERS_MAX);
     evhttp_set_max_body_size(h->server, 0);
     evhttp_set_timeout(h->server, HTTP_IDLE_SEC);

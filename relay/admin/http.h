@@ -1,7 +1,8 @@
 /* http: /metrics, /live, /ready and a status page, for Prometheus, load balancers and browsers on this host.
  *
- * evhttp does HTTP; here is who may ask what. GET and HEAD only, no bodies, 16 KiB of headers, one reply per connection,
- * 32 connections of at most 10 s, Host must be ours (http_host.h). Pages are escaped, static and run no script. */
+ * evhttp does HTTP; here is who may ask what. GET and HEAD only, no bodies, 16 KiB of headers, one reply per
+ * connection, 32 connections of at most 10 s, Host must be ours (http_host.h). Pages are escaped, static and
+ * run no script. */
 #ifndef SENDGOV_ADMIN_HTTP_H
 #define SENDGOV_ADMIN_HTTP_H
 

@@ -24,7 +24,8 @@ struct http_conns {
     unsigned taken;
 };
 
-/* bufferevent_free takes the callbacks away, whoever else holds a reference; evhttp's own argument is never NULL. */
+/* bufferevent_free takes the callbacks away, whoever else holds a reference; evhttp's own argument is never
+ * NULL. */
 static bool
 is_released(struct bufferevent *bev)
 {

@@ -58,5 +58,6 @@ http_host_is_ours(struct span header, struct span configured, struct span local)
 
     if (host.n == 0)
         return false;
-    return is_loopback(host) || span_eq_nocase(host, configured) || (local.n > 0 && span_eq_nocase(host, local));
+    return is_loopback(host) || span_eq_nocase(host, configured) ||
+        (local.n > 0 && span_eq_nocase(host, local));
 }

@@ -132,7 +132,8 @@ add_pauses(const struct admin *a, struct buf *out)
         buf_add_str(out, "<h2>Pauses</h2><p>none</p>");
         return;
     }
-    buf_add_str(out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason<th>by</tr>\n");
+    buf_add_str(
+        out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason<th>by</tr>\n");
     for (size_t i = 0; i < n; i++) {
         clock_format_rfc3339(p[i].since_utc_ms, since);
         clock_format_rfc3339(p[i].until_utc_ms, until);
@@ -176,7 +177,9 @@ add_limits(const struct admin *a, struct buf *out)
     const struct usage *rows;
     size_t n = usage_cache_rows(a->usage, &rows);
 
-    buf_add_str(out, "<h2>Limits</h2><table><tr><th>limit<th>scope<th>instance<th class=n>used<th class=n>cap<th>frees in</tr>\n");
+    buf_add_str(out,
+        "<h2>Limits</h2><table><tr><th>limit<th>scope<th>instance<th class=n>used<th class=n>cap<th>frees "
+        "in</tr>\n");
     for (size_t i = 0; i < n; i++) {
         buf_add_str(out, "<tr>");
         cell(out, rows[i].limit->name);
@@ -196,7 +199,8 @@ add_upstreams(const struct admin *a, struct buf *out)
     struct upstream_status *rows = xcalloc(ROWS_MAX, sizeof(*rows));
     size_t n = upstream_status(a->setup.upstream, rows, ROWS_MAX);
 
-    buf_add_str(out, "<h2>Upstream connections</h2><table><tr><th>route<th>mailbox<th class=n>connecting<th class=n>busy"
+    buf_add_str(out,
+        "<h2>Upstream connections</h2><table><tr><th>route<th>mailbox<th class=n>connecting<th class=n>busy"
         "<th class=n>idle<th class=n>waiting<th>last error</tr>\n");
     for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
         buf_add_str(out, "<tr>");

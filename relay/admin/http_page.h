@@ -11,7 +11,8 @@ int page_ready(struct admin *a, struct buf *out);
 int page_style(struct admin *a, struct buf *out);
 int page_status(struct admin *a, struct buf *out);
 
-/* Appends text with everything escaped that means something in HTML, in attributes too; control bytes become '?'. */
+/* Appends text with everything escaped that means something in HTML, in attributes too; control bytes become
+ * '?'. */
 void html_add(struct buf *out, const char *text);
 
 #endif

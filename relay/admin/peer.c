@@ -23,8 +23,8 @@ is_one_of(gid_t gid, const gid_t *gids, size_t n)
     return false;
 }
 
-/* SO_PEERGROUPS: the supplementary groups the peer had when it connected (Linux 4.13). Without it only the primary
- * group counts, which is the stricter reading. */
+/* SO_PEERGROUPS: the supplementary groups the peer had when it connected (Linux 4.13). Without it only the
+ * primary group counts, which is the stricter reading. */
 static bool
 has_group(int fd, gid_t primary, const gid_t *readers, size_t n_readers)
 {
@@ -54,7 +54,8 @@ peer_identify(int fd, const gid_t *readers, size_t n_readers, struct peer *peer_
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) != 0)
         return err_set_errno(err, "control socket: cannot tell who connected");
     peer_out->uid = cred.uid;
-    snprintf(peer_out->actor, sizeof(peer_out->actor), "uid=%u%s", (unsigned)cred.uid, cred.uid == 0 ? "(root)" : "");
+    snprintf(peer_out->actor, sizeof(peer_out->actor), "uid=%u%s", (unsigned)cred.uid,
+        cred.uid == 0 ? "(root)" : "");
     if (cred.uid == 0 || cred.uid == geteuid())
         peer_out->privilege = PRIVILEGE_ALL;
     else if (has_group(fd, cred.gid, readers, n_readers))

@@ -1,8 +1,8 @@
 /* peer: who is at the other end of the control socket, and what that one may do.
  *
- * The kernel says who connected (SO_PEERCRED, SO_PEERGROUPS). root and the daemon's own user may do everything,
- * members of the configured groups may look. No name service is asked while the loop runs: group names
- * are resolved when the configuration is applied. */
+ * The kernel says who connected (SO_PEERCRED, SO_PEERGROUPS). root and the daemon's own user may do
+ * everything, members of the configured groups may look. No name service is asked while the loop runs: group
+ * names are resolved when the configuration is applied. */
 #ifndef SENDGOV_ADMIN_PEER_H
 #define SENDGOV_ADMIN_PEER_H
 

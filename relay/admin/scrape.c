@@ -24,7 +24,8 @@ refresh_store(struct metrics *m, const struct store *s)
     metric_reset(m, M_PAUSED);
     n = store_pauses(s, &p);
     for (size_t i = 0; i < n; i++)
-        metric_add(m, M_PAUSED, 1, limit_scope_to_str(p[i].scope), p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class), NULL);
+        metric_add(m, M_PAUSED, 1, limit_scope_to_str(p[i].scope),
+            p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class), NULL);
 }
 
 static void
@@ -89,7 +90,8 @@ refresh_limits(struct metrics *m, struct usage_cache *cache)
             continue;
         metric_set(m, M_LIMIT, (double)u->cap, u->limit->name, scope, u->instance);
         metric_set(m, M_LIMIT_USED, (double)u->used, u->limit->name, scope, u->instance);
-        metric_set(m, M_LIMIT_REMAINING, u->cap > u->used ? (double)(u->cap - u->used) : 0, u->limit->name, scope, u->instance);
+        metric_set(m, M_LIMIT_REMAINING, u->cap > u->used ? (double)(u->cap - u->used) : 0, u->limit->name,
+            scope, u->instance);
     }
 }
 
@@ -103,5 +105,6 @@ scrape_refresh(struct admin *a)
     refresh_upstream(m, a->setup.upstream);
     refresh_warmups(m, a->config, a->setup.store);
     refresh_limits(m, a->usage);
-    metric_add(m, M_LOG_DROPPED, (double)log_dropped() - metric_get(m, M_LOG_DROPPED, NULL, NULL, NULL), NULL, NULL, NULL);
+    metric_add(m, M_LOG_DROPPED, (double)log_dropped() - metric_get(m, M_LOG_DROPPED, NULL, NULL, NULL), NULL,
+        NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The process_* metrics every Prometheus dashboard knows, read from /proc/self (proc(5)). What cannot be read is left out. */
+/* The process_* metrics every Prometheus dashboard knows, read from /proc/self (proc(5)). What cannot be read
+ * is left out. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,14 +73,18 @@ scrape_process(struct buf *out)
     long open_fds = count_descriptors();
 
     if (read_stat(f, 22) == 22) {
-        add_value(out, "process_cpu_seconds_total", "counter", "User and system CPU time spent.", (f[11] + f[12]) / ticks);
+        add_value(out, "process_cpu_seconds_total", "counter", "User and system CPU time spent.",
+            (f[11] + f[12]) / ticks);
         add_value(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size.", f[20]);
-        add_value(out, "process_resident_memory_bytes", "gauge", "Resident memory size.", f[21] * (double)sysconf(_SC_PAGESIZE));
+        add_value(out, "process_resident_memory_bytes", "gauge", "Resident memory size.",
+            f[21] * (double)sysconf(_SC_PAGESIZE));
         if (boot > 0)
-            add_value(out, "process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", boot + f[19] / ticks);
+            add_value(out, "process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.",
+                boot + f[19] / ticks);
     }
     if (open_fds >= 0)
         add_value(out, "process_open_fds", "gauge", "Open file descriptors.", (double)open_fds);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        add_value(out, "process_max_fds", "gauge", "Most file descriptors the process may open.", (double)limit.rlim_cur);
+        add_value(out, "process_max_fds", "gauge", "Most file descriptors the process may open.",
+            (double)limit.rlim_cur);
 }

@@ -1,8 +1,8 @@
 /* usage_view: which counters are worth showing, and how they stood a moment ago.
  *
- * A limit has a counter for each instance of its scope. Routes, mailboxes and clients are known from the configuration; of
- * senders and sender domains only those the configuration names, because what came by is not enumerable (and addresses
- * must not become metric labels). */
+ * A limit has a counter for each instance of its scope. Routes, mailboxes and clients are known from the
+ * configuration; of senders and sender domains only those the configuration names, because what came by is
+ * not enumerable (and addresses must not become metric labels). */
 #ifndef SENDGOV_ADMIN_USAGE_VIEW_H
 #define SENDGOV_ADMIN_USAGE_VIEW_H
 
@@ -18,12 +18,13 @@ struct usage_filter {
     bool warmup_only;
 };
 
-/* Fills in limit, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out: there were more. */
+/* Fills in limit, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out: there were
+ * more. */
 size_t usage_list(const struct config *c, const struct store *s, const struct usage_filter *filter,
     struct usage **rows_out, bool *cut_out);
 
-/* The answer of the last question, for metrics and the status page. While there is an HTTP server it is asked again every
- * 1.5 s, or every 15 s when nobody looked for a minute. */
+/* The answer of the last question, for metrics and the status page. While there is an HTTP server it is asked
+ * again every 1.5 s, or every 15 s when nobody looked for a minute. */
 struct usage_cache;
 struct usage_cache *usage_cache_new(struct admin *a);
 void usage_cache_free(struct usage_cache **c);

@@ -17,8 +17,10 @@ static enum ctl_exit
 fail_connect(const struct ctl *c, const char *path, int error)
 {
     if (error == EACCES || error == EPERM)
-        return ctl_fail(c, CTL_REFUSED, "%s: %s; become root or a member of admin.groups", path, strerror(error));
-    return ctl_fail(c, CTL_NO_DAEMON, "no sendgovd answers at %s: %s; is it running? -s names another socket", path, strerror(error));
+        return ctl_fail(
+            c, CTL_REFUSED, "%s: %s; become root or a member of admin.groups", path, strerror(error));
+    return ctl_fail(c, CTL_NO_DAEMON, "no sendgovd answers at %s: %s; is it running? -s names another socket",
+        path, strerror(error));
 }
 
 static enum ctl_exit
@@ -101,9 +103,12 @@ ask_daemon(const struct ctl *c, const char *socket_path, const json_t *question,
     buf_init(&in);
     buf_printf(&line, "%s\n", text);
     send_line(fd, buf_span(&line).p);
-    *answer_out = receive_line(fd, &in) ? json_loadb(buf_span(&in).p, buf_len(&in), JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+    *answer_out = receive_line(fd, &in)
+        ? json_loadb(buf_span(&in).p, buf_len(&in), JSON_DISABLE_EOF_CHECK, NULL)
+        : NULL;
     if (!*answer_out)
-        code = ctl_fail(c, CTL_NO_DAEMON, "the daemon at %s closed the connection or did not answer in %d s", socket_path, ASK_SECONDS);
+        code = ctl_fail(c, CTL_NO_DAEMON, "the daemon at %s closed the connection or did not answer in %d s",
+            socket_path, ASK_SECONDS);
     free(text);
     close(fd);
     buf_fini(&line);
@@ -113,8 +118,8 @@ ask_daemon(const struct ctl *c, const char *socket_path, const json_t *question,
 
 /* ---- a verb as a question ---- */
 
-/* -s, else the socket of the file -c names, else the default. Without -c the configuration is not opened: those who may only look
- * need not be able to read it. */
+/* -s, else the socket of the file -c names, else the default. Without -c the configuration is not opened:
+ * those who may only look need not be able to read it. */
 static enum ctl_exit
 choose_socket(const struct ctl *c, char *path_out, size_t size)
 {

@@ -19,7 +19,9 @@ to_json(const struct config *config, const char *file)
     json_t *o = json_object(), *list = json_array();
 
     for (size_t i = 0; i < config->n_warnings; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "position", config->warnings[i].position, "text", config->warnings[i].text));
+        json_array_append_new(list,
+            json_pack(
+                "{s:s, s:s}", "position", config->warnings[i].position, "text", config->warnings[i].text));
     json_object_set_new(o, "ok", json_true());
     json_object_set_new(o, "file", json_string(file));
     json_object_set_new(o, "hash", json_string(config->hash));

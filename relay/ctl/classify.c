@@ -1,4 +1,5 @@
-/* classify: what a reply of the upstream means, and what sendgovd does about it. Offline, with the route's own table. */
+/* classify: what a reply of the upstream means, and what sendgovd does about it. Offline, with the route's
+ * own table. */
 #include <ctype.h>
 #include <string.h>
 
@@ -16,7 +17,8 @@ action_of(enum reply_class class)
     case CLASS_OK:
         return "none: the upstream took it";
     case CLASS_BLOCK_TENANT:
-        return "external mail of the route is paused on all nodes, the warm-up steps back; clients get 451, internal mail flows";
+        return "external mail of the route is paused on all nodes, the warm-up steps back; "
+               "clients get 451, internal mail flows";
     case CLASS_BLOCK_CONNECTOR:
         return "the whole route is paused on all nodes; clients get 451";
     case CLASS_BLOCK_SENDER:
@@ -26,7 +28,8 @@ action_of(enum reply_class class)
     case CLASS_BUDGET:
         return "the cap in force sinks below what was sent; clients get 451";
     case CLASS_THROTTLE:
-        return "connections are halved and creep back, the warm-up does not advance today; clients get the 4xx";
+        return "connections are halved and creep back, the warm-up does not advance today; "
+               "clients get the 4xx";
     case CLASS_AUTH:
         return "that mailbox is paused on all nodes; clients get 451";
     case CLASS_TEMPORARY:
@@ -58,19 +61,21 @@ read_input(struct ctl *c, struct buf *text)
     return CTL_OK;
 }
 
-/* A reply code starts a word: "550 5.7.708 ...", "550-5.7.1 ...", "550;5.7.711 ...", somewhere in what was pasted. */
+/* A reply code starts a word: "550 5.7.708 ...", "550-5.7.1 ...", "550;5.7.711 ...", somewhere in what was
+ * pasted. */
 static bool
 is_code_at(struct span s, size_t i)
 {
-    if (s.n - i < 4 || s.p[i] < '2' || s.p[i] > '5' || !isdigit((unsigned char)s.p[i + 1]) || !isdigit((unsigned char)s.p[i + 2]))
+    if (s.n - i < 4 || s.p[i] < '2' || s.p[i] > '5' || !isdigit((unsigned char)s.p[i + 1]) ||
+        !isdigit((unsigned char)s.p[i + 2]))
         return false;
     if (i > 0 && (isalnum((unsigned char)s.p[i - 1]) || s.p[i - 1] == '.'))
         return false;
     return s.p[i + 3] == ' ' || s.p[i + 3] == '-' || s.p[i + 3] == ';';
 }
 
-/* The pasted lines from the first code on, as they came over the wire: CRLF ends. A line that is no reply line (a wrapped log,
- * a mail client's indentation) continues the one before. */
+/* The pasted lines from the first code on, as they came over the wire: CRLF ends. A line that is no reply
+ * line (a wrapped log, a mail client's indentation) continues the one before. */
 static bool
 to_wire(struct span pasted, struct buf *wire)
 {
@@ -124,10 +129,13 @@ choose_route(struct ctl *c, const struct config *config, const struct route_conf
 
     if (name) {
         *route_out = config_route(config, name);
-        return *route_out ? CTL_OK : ctl_fail(c, CTL_USAGE, "%s has no route \"%s\"", ctl_config_file(c), name);
+        if (!*route_out)
+            return ctl_fail(c, CTL_USAGE, "%s has no route \"%s\"", ctl_config_file(c), name);
+        return CTL_OK;
     }
     if (config->n_routes != 1)
-        return ctl_fail(c, CTL_USAGE, "%s has %zu routes; name one with --route", ctl_config_file(c), config->n_routes);
+        return ctl_fail(
+            c, CTL_USAGE, "%s has %zu routes; name one with --route", ctl_config_file(c), config->n_routes);
     *route_out = &config->routes[0];
     return CTL_OK;
 }
@@ -162,21 +170,24 @@ rule_to_json(const struct reply_rule *r)
         enhanced_format(r->from, from);
     if (r->to.class)
         enhanced_format(r->to, to);
-    return json_pack("{s:i, s:s, s:s, s:s?}", "code", (int)r->code, "from", from, "to", to, "words", r->words);
+    return json_pack(
+        "{s:i, s:s, s:s, s:s?}", "code", (int)r->code, "from", from, "to", to, "words", r->words);
 }
 
 static void
 print(struct ctl *c, const struct route_conf *route, const struct reply *reply)
 {
     const struct reply_rule *rule;
-    enum reply_class class = reply_classify(&route->replies, reply->code, reply->enhanced, span_str(reply->text), &rule);
+    enum reply_class class =
+        reply_classify(&route->replies, reply->code, reply->enhanced, span_str(reply->text), &rule);
     char enhanced[ENHANCED_MAX] = "";
     json_t *o;
 
     if (reply->enhanced.class)
         enhanced_format(reply->enhanced, enhanced);
     if (!c->json) {
-        fprintf(c->out, "reply   %d %s%s%s\nclass   %s\n", reply->code, enhanced, enhanced[0] ? " " : "", reply->text, reply_class_to_str(class));
+        fprintf(c->out, "reply   %d %s%s%s\nclass   %s\n", reply->code, enhanced, enhanced[0] ? " " : "",
+            reply->text, reply_class_to_str(class));
         if (rule)
             print_rule(c, rule);
         fprintf(c->out, "action  %s\n", action_of(class));
@@ -186,9 +197,10 @@ print(struct ctl *c, const struct route_conf *route, const struct reply *reply)
             fprintf(c->out, "source  %s\n", rule->source);
         return;
     }
-    o = json_pack("{s:b, s:i, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s, s:s?}", "ok", 1, "code", reply->code, "enhanced", enhanced, "text",
-        reply->text, "class", reply_class_to_str(class), "action", action_of(class), "advice", rule ? rule->advice : NULL, "source",
-        rule ? rule->source : NULL, "route", route->name, "profile", route->profile);
+    o = json_pack("{s:b, s:i, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s, s:s?}", "ok", 1, "code", reply->code,
+        "enhanced", enhanced, "text", reply->text, "class", reply_class_to_str(class), "action",
+        action_of(class), "advice", rule ? rule->advice : NULL, "source", rule ? rule->source : NULL, "route",
+        route->name, "profile", route->profile);
     json_object_set_new(o, "rule", rule_to_json(rule));
     ctl_print_json(c, o);
     json_decref(o);
@@ -206,7 +218,8 @@ classify_run(struct ctl *c)
     buf_init(&text);
     code = read_input(c, &text);
     if (code == CTL_OK && !parse(buf_span(&text), &reply))
-        code = ctl_fail(c, CTL_USAGE, "there is no SMTP reply in it; paste one such as \"550 5.7.708 Service unavailable\"");
+        code = ctl_fail(c, CTL_USAGE,
+            "there is no SMTP reply in it; paste one such as \"550 5.7.708 Service unavailable\"");
     if (code == CTL_OK)
         code = offline_load(c, &config);
     if (code == CTL_OK && !config)

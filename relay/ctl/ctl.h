@@ -1,6 +1,6 @@
-/* ctl: sendgovctl, the operator's command. A verb is a row of one table (verb.c): its words, operands, options, and who runs it.
- * Online verbs ask the daemon over the control socket and render its answer; offline ones use the same pure code the
- * daemon does. Every verb has --json; exit codes are an interface. */
+/* ctl: sendgovctl, the operator's command. A verb is a row of one table (verb.c): its words, operands,
+ * options, and who runs it. Online verbs ask the daemon over the control socket and render its answer;
+ * offline ones use the same pure code the daemon does. Every verb has --json; exit codes are an interface. */
 #ifndef SENDGOV_CTL_CTL_H
 #define SENDGOV_CTL_CTL_H
 
@@ -49,7 +49,8 @@ struct ctl {
     const char *config_file; /* NULL: not given */
     bool json;
     const struct verb *verb;
-    const char *options[VERB_OPTIONS_MAX]; /* value per option of the verb; NULL: not given; "" for a given flag */
+    /* Value per option of the verb; NULL: not given; "" for a given flag. */
+    const char *options[VERB_OPTIONS_MAX];
     const char *operands[CTL_OPERANDS_MAX];
     int n_operands;
 };

@@ -1,5 +1,5 @@
-/* grid: aligned columns of text. Cells are shown on one line, control bytes as '?': what comes from a daemon, a
- * configuration or a peer must not drive a terminal. */
+/* grid: aligned columns of text. Cells are shown on one line, control bytes as '?': what comes from a daemon,
+ * a configuration or a peer must not drive a terminal. */
 #ifndef SENDGOV_CTL_GRID_H
 #define SENDGOV_CTL_GRID_H
 

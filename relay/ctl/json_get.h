@@ -1,5 +1,5 @@
-/* json_get: fields of the daemon's answer. Missing or of another type: the neutral value, so that an older or newer
- * daemon never crashes the client. */
+/* json_get: fields of the daemon's answer. Missing or of another type: the neutral value, so that an older or
+ * newer daemon never crashes the client. */
 #ifndef SENDGOV_CTL_JSON_GET_H
 #define SENDGOV_CTL_JSON_GET_H
 

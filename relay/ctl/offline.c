@@ -50,7 +50,8 @@ offline_parse(const struct ctl *c, const char *what, struct span yaml, struct co
 }
 
 enum ctl_exit
-offline_builtin(const struct ctl *c, const char *what, const char *extra, const char *schedules, struct config **config_out)
+offline_builtin(const struct ctl *c, const char *what, const char *extra, const char *schedules,
+    struct config **config_out)
 {
     struct buf yaml;
     enum ctl_exit code;

@@ -1,5 +1,5 @@
-/* passwd: a line for the users file, "login:$y$...". The password comes from the terminal (twice, not echoed) or from standard
- * input; never from the command line, where everybody can read it. */
+/* passwd: a line for the users file, "login:$y$...". The password comes from the terminal (twice, not echoed)
+ * or from standard input; never from the command line, where everybody can read it. */
 #include <crypt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +52,9 @@ read_password(const struct ctl *c, char out[PASSWORD_MAX])
     bool same = true;
 
     if (!ask_silently(c, "password: ", out) || out[0] == '\0')
-        return ctl_fail(c, CTL_USAGE, "passwd needs a password of 1 to %d bytes on the terminal or on standard input", PASSWORD_MAX - 2);
+        return ctl_fail(c, CTL_USAGE,
+            "passwd needs a password of 1 to %d bytes on the terminal or on standard input",
+            PASSWORD_MAX - 2);
     if (isatty(STDIN_FILENO)) {
         same = ask_silently(c, "once more: ", again) && strcmp(out, again) == 0;
         explicit_bzero(again, sizeof(again));

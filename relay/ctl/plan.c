@@ -1,6 +1,6 @@
-/* warmup plan: the curve day by day, before any mail is sent. The curve is the daemon's own (policy/warmup.c); options are
- * turned into a configuration, so that they mean what they mean there. It assumes that every day is used enough and clean: a real
- * warm-up is never faster. */
+/* warmup plan: the curve day by day, before any mail is sent. The curve is the daemon's own
+ * (policy/warmup.c); options are turned into a configuration, so that they mean what they mean there. It
+ * assumes that every day is used enough and clean: a real warm-up is never faster. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -45,7 +45,8 @@ check_options(struct ctl *c)
     if (ctl_option(c, "table") && curve)
         return ctl_fail(c, CTL_USAGE, "give --table, or --first and --growth, not both");
     if (ctl_option(c, "schedule") && (curve || ctl_option(c, "table")))
-        return ctl_fail(c, CTL_USAGE, "give --schedule, or a curve of its own (--first, --growth, --table), not both");
+        return ctl_fail(
+            c, CTL_USAGE, "give --schedule, or a curve of its own (--first, --growth, --table), not both");
     return CTL_OK;
 }
 
@@ -67,12 +68,14 @@ parse_count(struct ctl *c, const char *option, uint64_t most, uint64_t *out)
 static void
 write_schedule(struct ctl *c, struct buf *yaml)
 {
-    const char *first = ctl_option(c, "first"), *growth = ctl_option(c, "growth"), *table = ctl_option(c, "table");
+    const char *first = ctl_option(c, "first"), *growth = ctl_option(c, "growth"),
+               *table = ctl_option(c, "table");
 
     if (table)
         buf_printf(yaml, "schedules:\n  plan: {curve: table, table: [%s]}\n", table);
     else
-        buf_printf(yaml, "schedules:\n  plan: {curve: geometric, first: %s, growth: %s}\n", first ? first : "50", growth ? growth : "1.4");
+        buf_printf(yaml, "schedules:\n  plan: {curve: geometric, first: %s, growth: %s}\n",
+            first ? first : "50", growth ? growth : "1.4");
 }
 
 static enum ctl_exit
@@ -98,9 +101,11 @@ find_schedule(const struct config *config, const char *name)
     return NULL;
 }
 
-/* One of the configuration, else one that is always there. The name becomes YAML: no other characters than names have. */
+/* One of the configuration, else one that is always there. The name becomes YAML: no other characters than
+ * names have. */
 static enum ctl_exit
-load_named(struct ctl *c, const char *name, struct config **config_out, const struct schedule_conf **schedule_out)
+load_named(
+    struct ctl *c, const char *name, struct config **config_out, const struct schedule_conf **schedule_out)
 {
     char line[128];
     enum ctl_exit code = offline_load(c, config_out);
@@ -111,7 +116,8 @@ load_named(struct ctl *c, const char *name, struct config **config_out, const st
     if (*schedule_out)
         return CTL_OK;
     config_unref(config_out);
-    if (strlen(name) > 64 || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != strlen(name))
+    if (strlen(name) > 64 ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != strlen(name))
         return ctl_fail(c, CTL_USAGE, "--schedule \"%s\" is no name of a schedule", name);
     snprintf(line, sizeof(line), "    warmup: %s\n", name);
     code = offline_builtin(c, "warmup plan", line, "", config_out);
@@ -155,7 +161,8 @@ licence_ceiling(struct ctl *c, uint64_t *ceiling)
     for (size_t i = 0; code == CTL_OK && i < config->n_limits; i++) {
         const struct limit_conf *l = &config->limits[i];
 
-        if (l->scope == SCOPE_ROUTE && l->unit == UNIT_EXTERNAL && l->kind == LIMIT_WINDOW && l->value < *ceiling)
+        if (l->scope == SCOPE_ROUTE && l->unit == UNIT_EXTERNAL && l->kind == LIMIT_WINDOW &&
+            l->value < *ceiling)
             *ceiling = l->value;
     }
     config_unref(&config);
@@ -197,12 +204,14 @@ print_json(struct ctl *c, const struct plan *p, uint32_t last)
         uint64_t cap = day_cap(p, day);
 
         total += cap;
-        json_array_append_new(days, json_pack("{s:i, s:I, s:I, s:I}", "day", (int)day, "cap", (json_int_t)cap, "hour_cap",
-            (json_int_t)warmup_hour_cap(cap), "total", (json_int_t)total));
+        json_array_append_new(days,
+            json_pack("{s:i, s:I, s:I, s:I}", "day", (int)day, "cap", (json_int_t)cap, "hour_cap",
+                (json_int_t)warmup_hour_cap(cap), "total", (json_int_t)total));
     }
     json_object_set_new(o, "ok", json_true());
     json_object_set_new(o, "schedule", json_string(p->name));
-    json_object_set_new(o, "ceiling", p->ceiling == LIMIT_UNLIMITED ? json_null() : json_integer((json_int_t)p->ceiling));
+    json_object_set_new(
+        o, "ceiling", p->ceiling == LIMIT_UNLIMITED ? json_null() : json_integer((json_int_t)p->ceiling));
     json_object_set_new(o, "last_day", last ? json_integer(last) : json_null());
     json_object_set_new(o, "days", days);
     ctl_print_json(c, o);
@@ -233,7 +242,8 @@ print_table(struct ctl *c, const struct plan *p, uint32_t last)
         fprintf(c->out, "The curve ends on day %u.\n", (unsigned)last);
     else
         fprintf(c->out, "The curve has no end; --ceiling or --licences sets one.\n");
-    fprintf(c->out, "A day counts when its peak reached %u %% of its cap and all replies were clean.\n", (unsigned)p->schedule->use_percent);
+    fprintf(c->out, "A day counts when its peak reached %u %% of its cap and all replies were clean.\n",
+        (unsigned)p->schedule->use_percent);
 }
 
 static enum ctl_exit

@@ -36,7 +36,8 @@ print_or(struct ctl *c, struct grid *g, const char *none)
 static void
 print_pauses(struct ctl *c, const json_t *list, const char *none)
 {
-    const char *const headings[] = {"SCOPE", "INSTANCE", "MAIL", "CAUSE", "SINCE", "UNTIL", "BY", "REASON", NULL};
+    const char *const headings[] = {
+        "SCOPE", "INSTANCE", "MAIL", "CAUSE", "SINCE", "UNTIL", "BY", "REASON", NULL};
     char since[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
     struct grid g;
     size_t i;
@@ -59,7 +60,8 @@ print_pauses(struct ctl *c, const json_t *list, const char *none)
 static void
 print_upstreams(struct ctl *c, const json_t *list, const char *none)
 {
-    const char *const headings[] = {"ROUTE", "MAILBOX", ">CONNECTING", ">BUSY", ">IDLE", ">WAITING", ">LIMIT", "NEXT TRY", "LAST ERROR", NULL};
+    const char *const headings[] = {"ROUTE", "MAILBOX", ">CONNECTING", ">BUSY", ">IDLE", ">WAITING", ">LIMIT",
+        "NEXT TRY", "LAST ERROR", NULL};
     const char *const counts[] = {"connecting", "busy", "idle", "waiting", "limit"};
     char after[AFTER_TEXT_MAX];
     struct grid g;
@@ -125,13 +127,16 @@ print_store(struct ctl *c, const json_t *s)
     char after[AFTER_TEXT_MAX];
 
     if (get_bool(s, "up"))
-        fprintf(c->out, "redis      up, %lld node%s%s\n", get_number(s, "nodes"), get_number(s, "nodes") == 1 ? "" : "s",
+        fprintf(c->out, "redis      up, %lld node%s%s\n", get_number(s, "nodes"),
+            get_number(s, "nodes") == 1 ? "" : "s",
             get_bool(s, "limits_differ") ? "; nodes have different limits, the lowest are in force" : "");
     else
-        fprintf(c->out, "redis      DOWN: %s%s%s; nothing leaves\n", get_text(s, "error"), get_text(s, "detail")[0] ? ": " : "",
-            get_text(s, "detail"));
+        fprintf(c->out, "redis      DOWN: %s%s%s; nothing leaves\n", get_text(s, "error"),
+            get_text(s, "detail")[0] ? ": " : "", get_text(s, "detail"));
     if (closed != 0)
-        fprintf(c->out, "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves %s%s; see open in sendgovctl(8)\n",
+        fprintf(c->out,
+            "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves %s%s; see open in "
+            "sendgovctl(8)\n",
             closed < 0 ? "until they are" : "for ", closed < 0 ? "" : after_text(closed, after));
 }
 
@@ -162,7 +167,8 @@ render_status(struct ctl *c, const json_t *a)
 void
 render_limits(struct ctl *c, const json_t *a)
 {
-    const char *const headings[] = {"LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", NULL};
+    const char *const headings[] = {
+        "LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", NULL};
     char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[PERIOD_TEXT_MAX];
     struct grid g;
     size_t i;
@@ -183,10 +189,21 @@ render_limits(struct ctl *c, const json_t *a)
     print_or(c, &g, "no limits");
 }
 
+static const char *
+warmup_state(const json_t *w)
+{
+    if (get_bool(w, "held"))
+        return "held today: a reply was not clean";
+    if (get_number(w, "peak") >= get_number(w, "peak_needed"))
+        return "advances at 00:00 UTC";
+    return "advances when PEAK reaches NEEDED";
+}
+
 void
 render_warmup(struct ctl *c, const json_t *a)
 {
-    const char *const headings[] = {"ROUTE", "SCHEDULE", ">STEP", ">USED", ">CAP/24H", ">CAP/H", ">PEAK", ">NEEDED", ">NEXT CAP", "STATE", NULL};
+    const char *const headings[] = {"ROUTE", "SCHEDULE", ">STEP", ">USED", ">CAP/24H", ">CAP/H", ">PEAK",
+        ">NEEDED", ">NEXT CAP", "STATE", NULL};
     char cap[NUMBER_TEXT_MAX], hour[NUMBER_TEXT_MAX], next[NUMBER_TEXT_MAX];
     struct grid g;
     size_t i;
@@ -203,8 +220,7 @@ render_warmup(struct ctl *c, const json_t *a)
         grid_add(&g, "%lld", get_number(w, "peak"));
         grid_add(&g, "%lld", get_number(w, "peak_needed"));
         grid_add(&g, "%s", number_text(w, "next_cap", next));
-        grid_add(&g, "%s", get_bool(w, "held") ? "held today: a reply was not clean"
-            : get_number(w, "peak") >= get_number(w, "peak_needed") ? "advances at 00:00 UTC" : "advances when PEAK reaches NEEDED");
+        grid_add(&g, "%s", warmup_state(w));
     }
     print_or(c, &g, "no route warms up");
 }
@@ -232,7 +248,8 @@ render_paused(struct ctl *c, const json_t *a)
 {
     char until[TIME_TEXT_MAX];
 
-    fprintf(c->out, "paused: %s mail of %s %s, until %s\n", get_text(a, "extent"), get_text(a, "scope"), get_text(a, "instance"),
+    fprintf(c->out, "paused: %s mail of %s %s, until %s\n", get_text(a, "extent"), get_text(a, "scope"),
+        get_text(a, "instance"),
         has_value(a, "until") ? time_text(a, "until", until) : "somebody resumes it");
 }
 

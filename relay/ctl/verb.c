@@ -1,5 +1,5 @@
-/* The table of verbs, and the command line: global options anywhere, then the verb, then its options and operands in
- * any order; "--" ends options. */
+/* The table of verbs, and the command line: global options anywhere, then the verb, then its options and
+ * operands in any order; "--" ends options. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,33 +16,44 @@
 static const struct verb verbs[] = {
     {"status", NULL, false, "status", NULL, 0, 0, {{0}}, ctl_ask, render_status, "the node at a glance"},
     {"limits", "show", true, "limits", NULL, 0, 0,
-        {{"scope", SCOPES, "only limits of this scope", false}, {"instance", "NAME", "only this instance", false}},
+        {{"scope", SCOPES, "only limits of this scope", false},
+            {"instance", "NAME", "only this instance", false}},
         ctl_ask, render_limits, "each limit: used, cap in force, when it frees"},
-    {"warmup", "show", true, "warmup", NULL, 0, 0, {{"route", "NAME", "only this route", false}},
-        ctl_ask, render_warmup, "each route's step, cap and peak of today"},
+    {"warmup", "show", true, "warmup", NULL, 0, 0, {{"route", "NAME", "only this route", false}}, ctl_ask,
+        render_warmup, "each route's step, cap and peak of today"},
     {"warmup", "plan", false, NULL, NULL, 0, 0,
-        {{"schedule", "NAME", "a schedule of the configuration", false}, {"first", "N", "cap of day 1", false},
-            {"growth", "G", "factor per day, e.g. 1.4", false}, {"ceiling", "N", "no day above", false},
-            {"table", "A,B,C", "caps day by day", false}, {"days", "N", "how many days to print", false},
+        {{"schedule", "NAME", "a schedule of the configuration", false},
+            {"first", "N", "cap of day 1", false}, {"growth", "G", "factor per day, e.g. 1.4", false},
+            {"ceiling", "N", "no day above", false}, {"table", "A,B,C", "caps day by day", false},
+            {"days", "N", "how many days to print", false},
             {"licences", "N", "ceiling from the tenant's licences", false}},
         plan_run, NULL, "the curve day by day (offline)"},
     {"pauses", NULL, false, "pauses", NULL, 0, 0, {{0}}, ctl_ask, render_pauses, "the pauses in force"},
     {"pause", NULL, false, "pause", NULL, 0, 0,
-        {OPT_SCOPE, OPT_INSTANCE, OPT_REASON, {"for", "TIME", "how long, e.g. 30min; else until resumed", false},
-            {"external", NULL, "only external mail (default)", false}, {"all", NULL, "internal mail too", false}},
+        {OPT_SCOPE, OPT_INSTANCE, OPT_REASON,
+            {"for", "TIME", "how long, e.g. 30min; else until resumed", false},
+            {"external", NULL, "only external mail (default)", false},
+            {"all", NULL, "internal mail too", false}},
         ctl_ask, render_paused, "stop mail on all nodes"},
-    {"resume", NULL, false, "resume", NULL, 0, 0, {OPT_SCOPE, OPT_INSTANCE, OPT_REASON}, ctl_ask, render_resumed,
-        "end a pause on all nodes"},
+    {"resume", NULL, false, "resume", NULL, 0, 0, {OPT_SCOPE, OPT_INSTANCE, OPT_REASON}, ctl_ask,
+        render_resumed, "end a pause on all nodes"},
     {"open", NULL, false, "open", NULL, 0, 0, {OPT_REASON}, ctl_ask, render_opened,
         "trust the counters although Redis lost memory"},
-    {"upstreams", NULL, false, "upstreams", NULL, 0, 0, {{0}}, ctl_ask, render_upstreams, "connections towards the upstreams"},
-    {"classify", NULL, false, NULL, "TEXT|-", 1, 1, {{"route", "NAME", "whose reply table; needed when there are several", false}},
-        classify_run, NULL, "what a reply of the upstream means (offline)"},
-    {"check-config", NULL, false, NULL, "[FILE]", 0, 1, {{0}}, check_config_run, NULL, "check a configuration file (offline)"},
-    {"config", NULL, false, "config", NULL, 0, 0, {{0}}, ctl_ask, render_config, "the configuration in force"},
-    {"reload", NULL, false, "reload", NULL, 0, 0, {{0}}, ctl_ask, render_reloaded, "apply the configuration file"},
-    {"drain", NULL, false, "drain", NULL, 0, 0, {{0}}, ctl_ask, render_draining, "finish what is under way, then exit"},
-    {"passwd", NULL, false, NULL, "LOGIN", 1, 1, {{0}}, passwd_run, NULL, "a line for the users file (offline)"},
+    {"upstreams", NULL, false, "upstreams", NULL, 0, 0, {{0}}, ctl_ask, render_upstreams,
+        "connections towards the upstreams"},
+    {"classify", NULL, false, NULL, "TEXT|-", 1, 1,
+        {{"route", "NAME", "whose reply table; needed when there are several", false}}, classify_run, NULL,
+        "what a reply of the upstream means (offline)"},
+    {"check-config", NULL, false, NULL, "[FILE]", 0, 1, {{0}}, check_config_run, NULL,
+        "check a configuration file (offline)"},
+    {"config", NULL, false, "config", NULL, 0, 0, {{0}}, ctl_ask, render_config,
+        "the configuration in force"},
+    {"reload", NULL, false, "reload", NULL, 0, 0, {{0}}, ctl_ask, render_reloaded,
+        "apply the configuration file"},
+    {"drain", NULL, false, "drain", NULL, 0, 0, {{0}}, ctl_ask, render_draining,
+        "finish what is under way, then exit"},
+    {"passwd", NULL, false, NULL, "LOGIN", 1, 1, {{0}}, passwd_run, NULL,
+        "a line for the users file (offline)"},
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -77,7 +88,8 @@ print_verb(const struct verb *v, FILE *out)
     snprintf(name, sizeof(name), v->word2_implied ? "%s [%s]" : v->word2 ? "%s %s" : "%s", v->word, v->word2);
     fprintf(out, "  %-14s %s%s%s\n", name, v->operands ? v->operands : "", v->operands ? "  " : "", v->help);
     for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++)
-        fprintf(out, "      --%s %s  %s\n", v->options[i].name, v->options[i].value ? v->options[i].value : "", v->options[i].help);
+        fprintf(out, "      --%s %s  %s\n", v->options[i].name,
+            v->options[i].value ? v->options[i].value : "", v->options[i].help);
 }
 
 static enum ctl_exit
@@ -161,11 +173,17 @@ refuse_option(struct parser *p, const char *name, size_t n)
         known[n_known] = v->options[n_known].name;
     near = nearest_word(span_of(name, n), known, n_known);
     if (!v)
-        stop(p, ctl_fail(p->c, CTL_USAGE, "there is no option --%.*s before a verb; sendgovctl --help lists them", (int)n, name));
+        stop(p,
+            ctl_fail(p->c, CTL_USAGE, "there is no option --%.*s before a verb; sendgovctl --help lists them",
+                (int)n, name));
     else if (near)
-        stop(p, ctl_fail(p->c, CTL_USAGE, "%s has no option --%.*s; did you mean --%s?", v->word, (int)n, name, near));
+        stop(p,
+            ctl_fail(
+                p->c, CTL_USAGE, "%s has no option --%.*s; did you mean --%s?", v->word, (int)n, name, near));
     else
-        stop(p, ctl_fail(p->c, CTL_USAGE, "%s has no option --%.*s; sendgovctl --help lists them", v->word, (int)n, name));
+        stop(p,
+            ctl_fail(p->c, CTL_USAGE, "%s has no option --%.*s; sendgovctl --help lists them", v->word,
+                (int)n, name));
 }
 
 static void
@@ -227,7 +245,8 @@ parse_verb(struct parser *p, const char *word)
     if (v && v->word2 && next)
         p->at++;
     else if (!v && next && find_verb(word, NULL)) {
-        stop(p, ctl_fail(p->c, CTL_USAGE, "%s has no \"%s\"; sendgovctl --help lists what there is", word, next));
+        stop(p,
+            ctl_fail(p->c, CTL_USAGE, "%s has no \"%s\"; sendgovctl --help lists what there is", word, next));
         return;
     }
     p->c->verb = v;

@@ -119,8 +119,8 @@ store_pause(struct store *s, const struct pause *pause)
 }
 
 void
-store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-    store_done_fn *done, void *arg)
+store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
+    const char *reason, store_done_fn *done, void *arg)
 {
     (void)s;
     (void)scope;
@@ -153,7 +153,11 @@ upstream_status(const struct upstream *u, struct upstream_status *out, size_t ma
 {
     (void)u;
     (void)max;
-    out[0] = (struct upstream_status){.route = "contoso", .mailbox = "relay@contoso.com", .busy = 1, .idle = 1, .limit = 2,
+    out[0] = (struct upstream_status){.route = "contoso",
+        .mailbox = "relay@contoso.com",
+        .busy = 1,
+        .idle = 1,
+        .limit = 2,
         .last_error = "<script>alert(1)</script>"};
     return 1;
 }
@@ -169,20 +173,51 @@ front_status(const struct front *f, struct front_status *out, size_t max)
 
 /* ---- the fixture ---- */
 
-static const struct schedule_conf schedule = {.name = "new-tenant", .curve = CURVE_GEOMETRIC, .first = 50, .growth_milli = 1400,
-    .ceiling = LIMIT_UNLIMITED, .use_percent = 75};
+static const struct schedule_conf schedule = {.name = "new-tenant",
+    .curve = CURVE_GEOMETRIC,
+    .first = 50,
+    .growth_milli = 1400,
+    .ceiling = LIMIT_UNLIMITED,
+    .use_percent = 75};
 static const char *const domains[] = {"contoso.com"};
-static const struct route_conf routes[] = {{.name = "contoso", .domains = domains, .n_domains = 1, .warmup = &schedule}};
+static const struct route_conf routes[] = {
+    {.name = "contoso", .domains = domains, .n_domains = 1, .warmup = &schedule}};
 static const struct mailbox_conf mailboxes[] = {{.name = "relay@contoso.com", .route = "contoso"}};
 static const char *const senders[] = {"@contoso.com", "scan@contoso.com"};
 static const struct client_conf clients[] = {{.name = "erp", .senders = senders, .n_senders = 2}};
 static const struct limit_conf limits[] = {
-    {.name = "warmup", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .period_ms = 86400000, .schedule = &schedule},
-    {.name = "warmup-hour", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .period_ms = 3600000,
-        .schedule = &schedule, .hour_cap = true},
-    {.name = "mailbox-minute", .kind = LIMIT_WINDOW, .scope = SCOPE_MAILBOX, .unit = UNIT_MESSAGES, .value = 25, .period_ms = 60000},
-    {.name = "erp-burst", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_EXTERNAL, .value = 100, .period_ms = 60000, .burst = 20},
-    {.name = "per-sender", .kind = LIMIT_WINDOW, .scope = SCOPE_SENDER, .unit = UNIT_MESSAGES, .value = LIMIT_UNLIMITED, .period_ms = 3600000},
+    {.name = "warmup",
+        .kind = LIMIT_WARMUP,
+        .scope = SCOPE_ROUTE,
+        .unit = UNIT_EXTERNAL,
+        .period_ms = 86400000,
+        .schedule = &schedule},
+    {.name = "warmup-hour",
+        .kind = LIMIT_WARMUP,
+        .scope = SCOPE_ROUTE,
+        .unit = UNIT_EXTERNAL,
+        .period_ms = 3600000,
+        .schedule = &schedule,
+        .hour_cap = true},
+    {.name = "mailbox-minute",
+        .kind = LIMIT_WINDOW,
+        .scope = SCOPE_MAILBOX,
+        .unit = UNIT_MESSAGES,
+        .value = 25,
+        .period_ms = 60000},
+    {.name = "erp-burst",
+        .kind = LIMIT_RATE,
+        .scope = SCOPE_CLIENT,
+        .unit = UNIT_EXTERNAL,
+        .value = 100,
+        .period_ms = 60000,
+        .burst = 20},
+    {.name = "per-sender",
+        .kind = LIMIT_WINDOW,
+        .scope = SCOPE_SENDER,
+        .unit = UNIT_MESSAGES,
+        .value = LIMIT_UNLIMITED,
+        .period_ms = 3600000},
 };
 
 static int
@@ -203,7 +238,8 @@ drain(void *arg)
 void
 fixture_setup(const struct fixture *f, struct admin_setup *setup_out)
 {
-    *setup_out = (struct admin_setup){.loop = f->loop, .metrics = f->metrics, .reload = reload, .drain = drain};
+    *setup_out =
+        (struct admin_setup){.loop = f->loop, .metrics = f->metrics, .reload = reload, .drain = drain};
 }
 
 static void

@@ -1,4 +1,5 @@
-/* The control commands: who may use which, what their parameters may be, what they answer and whom they ask. */
+/* The control commands: who may use which, what their parameters may be, what they answer
+ * and whom they ask. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +37,8 @@ ask_as(struct fixture *f, const struct peer *peer, const char *line)
 }
 
 static void
-expect_error(struct fixture *f, const struct peer *peer, const char *line, const char *code, const char *words)
+expect_error(
+    struct fixture *f, const struct peer *peer, const char *line, const char *code, const char *words)
 {
     json_t *a = ask_as(f, peer, line);
 
@@ -84,17 +86,24 @@ test_parameters(void **state)
     (void)state;
     fixture_open(&f, NULL);
     expect_error(&f, &root, "{\"command\":\"pause\"}", "usage", "\"scope\" is missing");
-    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\"}", "usage", "\"reason\" is missing");
-    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"rout\",\"instance\":\"contoso\",\"reason\":\"x\"}", "usage",
+    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\"}", "usage",
+        "\"reason\" is missing");
+    expect_error(&f, &root,
+        "{\"command\":\"pause\",\"scope\":\"rout\",\"instance\":\"contoso\",\"reason\":\"x\"}", "usage",
         "did you mean \"route\"");
     expect_error(&f, &root, "{\"command\":\"pause\",\"scop\":\"route\"}", "usage", "did you mean \"scope\"");
-    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contosso\",\"reason\":\"x\"}", "usage",
+    expect_error(&f, &root,
+        "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contosso\",\"reason\":\"x\"}", "usage",
         "did you mean \"contoso\"");
-    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"x\",\"for\":\"soon\"}",
+    expect_error(&f, &root,
+        "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"x\",\"for\":"
+        "\"soon\"}",
         "usage", "for example 90s");
-    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"a\\nb\"}", "usage",
+    expect_error(&f, &root,
+        "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"a\\nb\"}", "usage",
         "printable ASCII");
-    expect_error(&f, &root, "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"nobody\",\"reason\":\"x\"}", "usage",
+    expect_error(&f, &root,
+        "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"nobody\",\"reason\":\"x\"}", "usage",
         "no mail address");
     expect_error(&f, &root, "{\"command\":\"open\",\"reason\":\"\"}", "usage", "not empty");
     expect_error(&f, &root, "{\"command\":\"open\",\"reason\":7}", "usage", "must be a text");
@@ -141,8 +150,11 @@ test_status(void **state)
     assert_string_equal(json_string_value(json_object_get(a, "node")), "relay1");
     assert_true(json_is_true(json_object_get(a, "ready")));
     assert_int_equal(json_integer_value(json_object_get(a, "messages_in_flight")), 3);
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(a, "warmups"), 0), "cap")), 70);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "reason")), "550 5.7.708 ?");
+    assert_int_equal(
+        json_integer_value(json_object_get(json_array_get(json_object_get(a, "warmups"), 0), "cap")), 70);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "reason")),
+        "550 5.7.708 ?");
     json_decref(a);
     fake.store.up = false;
     fake.store.error = STORE_TIMEOUT;
@@ -171,10 +183,13 @@ test_limits(void **state)
     (void)state;
     fixture_open(&f, NULL);
     fake.used = 30;
-    assert_int_equal(count_limits(&f, "{\"command\":\"limits\"}"), 5); /* the sender limit has one known sender */
+    assert_int_equal(
+        count_limits(&f, "{\"command\":\"limits\"}"), 5); /* the sender limit has one known sender */
     assert_int_equal(count_limits(&f, "{\"command\":\"limits\",\"scope\":\"route\"}"), 2);
-    assert_int_equal(count_limits(&f, "{\"command\":\"limits\",\"scope\":\"client\",\"instance\":\"nobody\"}"), 0);
-    assert_int_equal(count_limits(&f, "{\"command\":\"limits\",\"scope\":\"sender\",\"instance\":\"a@contoso.com\"}"), 1);
+    assert_int_equal(
+        count_limits(&f, "{\"command\":\"limits\",\"scope\":\"client\",\"instance\":\"nobody\"}"), 0);
+    assert_int_equal(
+        count_limits(&f, "{\"command\":\"limits\",\"scope\":\"sender\",\"instance\":\"a@contoso.com\"}"), 1);
     a = expect_ok(&f, "{\"command\":\"limits\",\"scope\":\"mailbox\"}");
     row = json_array_get(json_object_get(a, "limits"), 0);
     assert_string_equal(json_string_value(json_object_get(row, "limit")), "mailbox-minute");
@@ -205,7 +220,8 @@ test_warmup(void **state)
     assert_int_equal(json_integer_value(json_object_get(row, "cap")), 70);
     assert_int_equal(json_integer_value(json_object_get(row, "hour_cap")), 10);
     assert_int_equal(json_integer_value(json_object_get(row, "next_cap")), 98);
-    assert_int_equal(json_integer_value(json_object_get(row, "peak_needed")), 53); /* 75 % of 70, rounded up */
+    assert_int_equal(
+        json_integer_value(json_object_get(row, "peak_needed")), 53); /* 75 % of 70, rounded up */
     json_decref(a);
     expect_error(&f, &root, "{\"command\":\"warmup\",\"route\":\"x\"}", "usage", "no route \"x\"");
     fixture_close(&f);
@@ -218,22 +234,28 @@ test_pause(void **state)
 
     (void)state;
     fixture_open(&f, NULL);
-    json_decref(expect_ok(&f, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"tests\",\"for\":\"30min\"}"));
+    json_decref(expect_ok(&f,
+        "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"tests\",\"for\":"
+        "\"30min\"}"));
     assert_int_equal(fake.paused.scope, SCOPE_ROUTE);
     assert_int_equal(fake.paused.extent, PAUSE_EXTERNAL);
     assert_int_equal(fake.paused.class, CLASS_OK);
     assert_int_equal(fake.paused.until_utc_ms - fake.paused.since_utc_ms, 30 * 60 * 1000);
     assert_string_equal(fake.paused.actor, "uid=0(root)");
-    json_decref(expect_ok(&f, "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"A@CONTOSO.com\",\"extent\":\"all\",\"reason\":\"x\"}"));
+    json_decref(expect_ok(&f,
+        "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"A@CONTOSO.com\",\"extent\":\"all\","
+        "\"reason\":\"x\"}"));
     assert_string_equal(fake.paused.instance, "A@contoso.com");
     assert_int_equal(fake.paused.extent, PAUSE_ALL);
     assert_int_equal(fake.paused.until_utc_ms, 0);
-    json_decref(expect_ok(&f, "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"Contoso.COM\",\"reason\":\"x\"}"));
+    json_decref(expect_ok(&f,
+        "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"Contoso.COM\",\"reason\":\"x\"}"));
     assert_string_equal(fake.paused.instance, "contoso.com");
     fixture_close(&f);
 }
 
-static const char resume_line[] = "{\"command\":\"resume\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"fixed\"}";
+static const char resume_line[] =
+    "{\"command\":\"resume\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"fixed\"}";
 
 static void
 test_resume(void **state)
@@ -244,7 +266,8 @@ test_resume(void **state)
     (void)state;
     fixture_open(&f, NULL);
     a = expect_ok(&f, resume_line);
-    assert_true(json_is_false(json_object_get(a, "resumed"))); /* and nothing was asked: saying it twice does no harm */
+    assert_true(json_is_false(
+        json_object_get(a, "resumed"))); /* and nothing was asked: saying it twice does no harm */
     assert_int_equal(fake.resumes, 0);
     json_decref(a);
     fake.store.up = false; /* then another node may know of a pause that this one does not */

@@ -103,7 +103,8 @@ test_metrics(void **state)
     expect_text("sendgov_warmup_day{route=\"contoso\"} 2");
     expect_text("sendgov_warmup_cap{route=\"contoso\"} 70");
     expect_text("sendgov_limit{limit=\"warmup\",scope=\"route\",instance=\"contoso\"} 70");
-    expect_text("sendgov_limit_used{limit=\"mailbox-minute\",scope=\"mailbox\",instance=\"relay@contoso.com\"} 12");
+    expect_text(
+        "sendgov_limit_used{limit=\"mailbox-minute\",scope=\"mailbox\",instance=\"relay@contoso.com\"} 12");
     expect_text("sendgov_limit_remaining{limit=\"erp-burst\",scope=\"client\",instance=\"erp\"} 88");
     expect_text("process_start_time_seconds ");
     assert_null(strstr(reply, "per-sender")); /* senders are people */
@@ -154,7 +155,9 @@ test_refusals(void **state)
     expect_text("Allow: GET, HEAD");
     assert_int_equal(get(&f, "DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n"), 405);
     assert_true(get(&f, "POST /live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello") >= 400);
-    assert_true(get(&f, "PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n") >= 400);
+    assert_true(get(&f,
+                    "PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+                    "chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n") >= 400);
     fixture_close(&f);
 }
 
@@ -229,7 +232,8 @@ test_slow_peer(void **state)
     (void)state;
     fixture_open(&f, NULL);
     inet_pton(AF_INET, "127.0.0.1", &sin.sin_addr);
-    listener = evconnlistener_new_bind(loop_base(f.loop), NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 8, (struct sockaddr *)&sin, sizeof(sin));
+    listener = evconnlistener_new_bind(
+        loop_base(f.loop), NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 8, (struct sockaddr *)&sin, sizeof(sin));
     server = evhttp_new(loop_base(f.loop));
     evhttp_set_timeout(server, HTTP_IDLE_SEC);
     assert_non_null(evhttp_bind_listener(server, listener));

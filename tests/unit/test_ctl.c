@@ -1,4 +1,5 @@
-/* sendgovctl from its command line to its output: usage, exit codes, tables, JSON, offline verbs. A thread plays the daemon. */
+/* sendgovctl from its command line to its output: usage, exit codes, tables, JSON, offline verbs. A thread
+ * plays the daemon. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,7 +111,8 @@ serve(void *arg)
     ssize_t n = recv(fd, d->asked, sizeof(d->asked) - 1, 0);
 
     d->asked[n > 0 ? n : 0] = '\0';
-    if (d->answer && (send(fd, d->answer, strlen(d->answer), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0))
+    if (d->answer &&
+        (send(fd, d->answer, strlen(d->answer), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0))
         d->asked[0] = '\0';
     close(fd);
     return NULL;
@@ -147,9 +149,13 @@ test_question(void **state)
     struct daemon d;
 
     (void)state;
-    assert_int_equal(run_with(&d, "pause --scope route --instance contoso --reason too_much --for 30min --all",
-        "{\"ok\":true,\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"all\",\"until\":\"2026-11-24T04:00:00.000Z\"}"), CTL_OK);
-    assert_string_equal(d.asked, "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"too much\","
+    assert_int_equal(
+        run_with(&d, "pause --scope route --instance contoso --reason too_much --for 30min --all",
+            "{\"ok\":true,\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"all\",\"until\":\"2026-"
+            "11-24T04:00:00.000Z\"}"),
+        CTL_OK);
+    assert_string_equal(d.asked,
+        "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"too much\","
         "\"for\":\"30min\",\"extent\":\"all\"}\n");
     assert_string_equal(out, "paused: all mail of route contoso, until 2026-11-24 04:00:00Z\n");
 }
@@ -160,22 +166,29 @@ test_exit_codes(void **state)
     struct daemon d;
 
     (void)state;
-    assert_int_equal(run_with(&d, "reload", "{\"ok\":false,\"error\":\"a.yaml:3:1: no\",\"code\":\"refused\"}"), CTL_REFUSED);
+    assert_int_equal(
+        run_with(&d, "reload", "{\"ok\":false,\"error\":\"a.yaml:3:1: no\",\"code\":\"refused\"}"),
+        CTL_REFUSED);
     assert_string_equal(err, "sendgovctl: a.yaml:3:1: no\n");
     assert_int_equal(run_with(&d, "reload", "{\"ok\":false,\"error\":\"x\",\"code\":\"usage\"}"), CTL_USAGE);
     assert_int_equal(run_with(&d, "reload", NULL), CTL_NO_DAEMON);
     assert_int_equal(run_with(&d, "reload", "what?"), CTL_NO_DAEMON);
     assert_int_equal(run_with(&d, "reload", "{}"), CTL_REFUSED);
-    assert_int_equal(run_with(&d, "--json reload", "{\"ok\":false,\"error\":\"x\",\"code\":\"refused\"}"), CTL_REFUSED);
+    assert_int_equal(
+        run_with(&d, "--json reload", "{\"ok\":false,\"error\":\"x\",\"code\":\"refused\"}"), CTL_REFUSED);
     expect(out, "\"ok\": false");
-    assert_int_equal(run_with(&d, "resume --scope route --instance c --reason r", "{\"ok\":true,\"resumed\":false}"), CTL_OK);
+    assert_int_equal(
+        run_with(&d, "resume --scope route --instance c --reason r", "{\"ok\":true,\"resumed\":false}"),
+        CTL_OK);
     assert_string_equal(out, "was not paused\n");
 }
 
 static const char limits[] =
     "{\"ok\":true,\"limits\":["
-    "{\"limit\":\"warmup\",\"scope\":\"route\",\"instance\":\"contoso\",\"unit\":\"external\",\"period_ms\":86400000,\"used\":70,\"cap\":70,\"frees_after_ms\":90000},"
-    "{\"limit\":\"m\",\"scope\":\"mailbox\",\"instance\":\"relay@contoso.com\",\"unit\":\"messages\",\"period_ms\":60000,\"used\":3,\"cap\":null,\"frees_after_ms\":0}]}";
+    "{\"limit\":\"warmup\",\"scope\":\"route\",\"instance\":\"contoso\",\"unit\":\"external\",\"period_ms\":"
+    "86400000,\"used\":70,\"cap\":70,\"frees_after_ms\":90000},"
+    "{\"limit\":\"m\",\"scope\":\"mailbox\",\"instance\":\"relay@contoso.com\",\"unit\":\"messages\","
+    "\"period_ms\":60000,\"used\":3,\"cap\":null,\"frees_after_ms\":0}]}";
 
 static void
 test_limits(void **state)
@@ -195,13 +208,17 @@ test_limits(void **state)
 }
 
 static const char status[] =
-    "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_ms\":61000,"
+    "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_"
+    "ms\":61000,"
     "\"config_file\":\"/etc/s.yaml\",\"config_hash\":\"00ff\",\"messages_in_flight\":2,"
     "\"store\":{\"up\":true,\"nodes\":2,\"closed_for_ms\":-1,\"limits_differ\":true},"
     "\"warmups\":[{\"route\":\"contoso\",\"schedule\":\"new-tenant\",\"step\":2,\"cap\":70}],"
-    "\"pauses\":[{\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"external\",\"class\":\"block-tenant\","
-    "\"since\":\"2026-11-24T03:04:05.678Z\",\"until\":null,\"reason\":\"550 5.7.708\\u001b[2J\",\"actor\":\"relay1\"}],"
-    "\"upstreams\":[],\"listeners\":[{\"listener\":\"apps\",\"address\":\"127.0.0.1:587\",\"connections\":7}]}";
+    "\"pauses\":[{\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"external\",\"class\":\"block-"
+    "tenant\","
+    "\"since\":\"2026-11-24T03:04:05.678Z\",\"until\":null,\"reason\":\"550 "
+    "5.7.708\\u001b[2J\",\"actor\":\"relay1\"}],"
+    "\"upstreams\":[],\"listeners\":[{\"listener\":\"apps\",\"address\":\"127.0.0.1:587\",\"connections\":7}]"
+    "}";
 
 static void
 test_status(void **state)
@@ -214,7 +231,8 @@ test_status(void **state)
         "node       relay1, sendgovd 0.1.0, up 1 min 2 s\n"
         "state      ready\n"
         "redis      up, 2 nodes; nodes have different limits, the lowest are in force\n"
-        "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves until they are; see open in sendgovctl(8)\n"
+        "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves until they are; see open in "
+        "sendgovctl(8)\n"
         "config     /etc/s.yaml, hash 00ff\n"
         "messages   2 under way\n\n"
         "SCOPE  INSTANCE  MAIL      CAUSE         SINCE                 UNTIL    BY      REASON\n"
@@ -224,7 +242,8 @@ test_status(void **state)
         "no upstream pools\n\n"
         "LISTENER  ADDRESS        CONNECTIONS\n"
         "apps      127.0.0.1:587            7\n");
-    assert_int_equal(run_with(&d, "status", "{\"ok\":true,\"pauses\":7,\"store\":[]}"), CTL_OK); /* nonsense, but no crash */
+    assert_int_equal(run_with(&d, "status", "{\"ok\":true,\"pauses\":7,\"store\":[]}"),
+        CTL_OK); /* nonsense, but no crash */
 }
 
 static void
@@ -285,7 +304,9 @@ test_classify(void **state)
     expect(out, "class   block-tenant\n");
     expect(out, "advice  ");
     expect(out, "source  http");
-    assert_int_equal(run("sendgovctl --json classify said:_550;5.7.711_Access_denied,_bad_inbound_connector._AS(2204)."), CTL_OK);
+    assert_int_equal(
+        run("sendgovctl --json classify said:_550;5.7.711_Access_denied,_bad_inbound_connector._AS(2204)."),
+        CTL_OK);
     expect(out, "\"class\": \"block-connector\"");
     assert_int_equal(run("sendgovctl classify 450-4.7.500_Server\nbusy"), CTL_OK);
     expect(out, "class   throttle\n");
