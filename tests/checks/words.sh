@@ -30,7 +30,8 @@ forbid() { # NAME PATTERN FILES...
 # shellcheck disable=SC2086
 {
     c_files=$(grep -E '\.[ch]$' <<<"$files")
-    forbid "no unfinished business" '\b(TODO|FIXME|XXX|HACK)\b' $files
+    # Microsoft writes XXX for a name in a reply that the tables quote.
+    forbid "no unfinished business" '\b(TODO|FIXME|XXX|HACK)\b' $(grep -Ev '^(conf/profiles|tests/tables)/' <<<"$files")
     forbid "no unbounded string functions" '\b(strcpy|strcat|sprintf|vsprintf|stpcpy|gets|strtok)[ ]*\(' $c_files
     forbid "no allocation that is not checked" '[^x_a-z](malloc|realloc|strdup|strndup)[ ]*\(' \
         $(grep -v '^relay/base/xmalloc\.[ch]$' <<<"$c_files" | grep -Ev '^(tests|relay/ctl)/')
