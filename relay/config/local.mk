@@ -36,4 +36,16 @@ tests_unit_test_config_reference_CPPFLAGS = $(config_test_cppflags)
 tests_unit_test_config_reference_LDADD = $(unit_ldadd)
 endif
 
-EXTRA_DIST += tests/tables/config_errors tests/tables/replies.txt
+EXTRA_DIST += tests/tables/config_errors tests/tables/replies.txt tests/fuzz/fuzz_config.c tests/fuzz/corpus/config
+
+if FUZZING
+noinst_PROGRAMS += tests/fuzz/fuzz_config
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c
+tests_fuzz_fuzz_config_LDADD = libsendgov.a
+tests_fuzz_fuzz_config_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+check_PROGRAMS += tests/fuzz/replay_config
+TESTS += tests/fuzz/replay_config
+tests_fuzz_replay_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/replay.c
+tests_fuzz_replay_config_LDADD = libsendgov.a
+endif

@@ -130,7 +130,7 @@ const struct setting setting_table[] = {
     {SECTION_REDIS, "password_file", SECRET(store_conf, password), .help = "File with the password of the Redis user."},
     {SECTION_REDIS, "ca_file", READABLE(store_conf, tls_ca_file),
         .help = "rediss: certificates to trust instead of the system's."},
-    {SECTION_REDIS, "group", NAME(store_conf, group), .fallback = "default", .flags = SETTING_RESTART,
+    {SECTION_REDIS, "group", NAME(store_conf, group), .fallback = "default",
         .help = "Governor group: nodes with the same group share all counters and pauses."},
     {SECTION_REDIS, "allow_volatile", BOOL(store_conf, allow_volatile), .fallback = "false",
         .help = "Accept a Redis that keeps nothing over a restart. For trials only: the counters are what keeps the caps."},
@@ -142,7 +142,7 @@ const struct setting setting_table[] = {
         .help = "How long brand-new counters stay closed, so that living nodes can object."},
 
     {SECTION_ADMIN, "socket", PATH(draft, conf.admin.socket), .fallback = SENDGOV_RUNDIR "/control",
-        .flags = SETTING_RESTART, .help = "Control socket of sendgovctl."},
+        .help = "Control socket of sendgovctl."},
     {SECTION_ADMIN, "groups", LIST(draft, admin_groups, TYPE_NAME),
         .help = "Unix groups that may look (not change) through the control socket, besides root and the daemon's own user."},
     {SECTION_ADMIN, "http", LISTEN(draft, conf.admin.http),
