@@ -18,8 +18,8 @@ find_entry(const struct entries *e, enum section section, const char *name)
 }
 
 int
-dangling(struct draft *d, const struct entry_head *e, const char *key, const char *name, const struct entries *among,
-    enum section section)
+dangling(struct draft *d, const struct entry_head *e, const char *key, const char *name,
+    const struct entries *among, enum section section)
 {
     const char *known[64];
     char hint[512];
@@ -31,7 +31,8 @@ dangling(struct draft *d, const struct entry_head *e, const char *key, const cha
         snprintf(hint, sizeof hint, "; there are none");
     else
         suggest(name, known, n, hint, sizeof hint);
-    return draft_fail(d, entry_key(e, key), "%s '%.100s' is not in section %s%s", key, name, section_table[section].name, hint);
+    return draft_fail(d, entry_key(e, key), "%s '%.100s' is not in section %s%s", key, name,
+        section_table[section].name, hint);
 }
 
 /* Does the wildcard cover the name? "*.x" covers "a.x", not "x". */
@@ -78,8 +79,10 @@ check_http(struct draft *d)
     sg_assert(!type_split_port(span_str(d->conf.admin.http), &host, &port));
     if (is_loopback(host))
         return 0;
-    return draft_fail(d, at, "http '%s' is not a loopback address and the pages have no login; say http_public: true if that is "
-        "meant", d->conf.admin.http);
+    return draft_fail(d, at,
+        "http '%s' is not a loopback address and the pages have no login; say http_public: true if that is "
+        "meant",
+        d->conf.admin.http);
 }
 
 static int
@@ -104,7 +107,8 @@ check_redis(struct draft *d)
         uint16_t port;
 
         if (!type_split_port(span_str(d->conf.store.target), &host, &port) && !is_loopback(host))
-            draft_warn(d, node_get(redis, "password_file"), "the Redis password travels in clear; use rediss://");
+            draft_warn(
+                d, node_get(redis, "password_file"), "the Redis password travels in clear; use rediss://");
     }
     return 0;
 }
@@ -116,7 +120,8 @@ check_smtp(struct draft *d)
     const struct node *smtp = node_get(d->root, "smtp");
 
     if (f->errors_hard < f->errors_soft)
-        return draft_fail(d, smtp, "errors_hard (%u) is below errors_soft (%u)", f->errors_hard, f->errors_soft);
+        return draft_fail(
+            d, smtp, "errors_hard (%u) is below errors_soft (%u)", f->errors_hard, f->errors_soft);
     if (f->header_bytes_max > f->message_bytes_max)
         return draft_fail(d, smtp, "header_size is above message_size");
     return 0;

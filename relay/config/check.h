@@ -1,4 +1,5 @@
-/* check: what one setting alone cannot tell. Each function looks at one kind of entry; draft_check runs them in order. */
+/* check: what one setting alone cannot tell. Each function looks at one kind of entry; draft_check runs them
+ * in order. */
 #ifndef SENDGOV_CONFIG_CHECK_H
 #define SENDGOV_CONFIG_CHECK_H
 
@@ -13,8 +14,8 @@ int check_limits(struct draft *d);    /* check_limits.c */
 /* The entry of that name; NULL: none. */
 void *find_entry(const struct entries *e, enum section section, const char *name);
 /* "key 'name' is no route; did you mean ...", at the key of the entry. */
-int dangling(struct draft *d, const struct entry_head *e, const char *key, const char *name, const struct entries *among,
-    enum section section);
+int dangling(struct draft *d, const struct entry_head *e, const char *key, const char *name,
+    const struct entries *among, enum section section);
 /* Do two domain patterns ("contoso.com", "*.contoso.com") have a domain in common? */
 bool domains_meet(const char *a, const char *b);
 /* Is the host part of a literal or name this machine itself ("localhost", 127/8, ::1)? */

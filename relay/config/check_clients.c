@@ -1,5 +1,5 @@
-/* Clients: an identity each, told apart from all others, with senders that lead somewhere. No configuration may open the
- * relay to everyone. */
+/* Clients: an identity each, told apart from all others, with senders that lead somewhere. No configuration
+ * may open the relay to everyone. */
 #include "relay/config/check.h"
 
 static bool
@@ -35,11 +35,13 @@ check_login(struct draft *d, const struct client_entry *c)
     if (!d->conf.front.users_file)
         return draft_fail(d, entry_key(&c->head, "login"), "login needs users_file at the top level");
     if (!has_way_in(d, c, WAY_LOGIN))
-        return draft_fail(d, entry_key(&c->head, "login"), "client %s can log in nowhere: no listener open to it has TLS (or auth_without_tls)",
+        return draft_fail(d, entry_key(&c->head, "login"),
+            "client %s can log in nowhere: no listener open to it has TLS (or auth_without_tls)",
             c->head.name);
     for (size_t i = 0; i < c->logins.n; i++)
         if (strpbrk(c->logins.items[i], ": \t"))
-            return draft_fail(d, entry_key(&c->head, "login"), "login '%.100s' holds a blank or ':'", c->logins.items[i]);
+            return draft_fail(
+                d, entry_key(&c->head, "login"), "login '%.100s' holds a blank or ':'", c->logins.items[i]);
     return 0;
 }
 
@@ -59,8 +61,10 @@ check_networks(struct draft *d, struct client_entry *c)
         if (network_is_private(&c->networks.items[i]))
             continue;
         if (c->logins.n == 0)
-            return draft_fail(d, list_item(&c->head, "networks", i), "network '%s' is more than a private range: without a login the relay "
-                "would be open to it; add login", list_item(&c->head, "networks", i)->text);
+            return draft_fail(d, list_item(&c->head, "networks", i),
+                "network '%s' is more than a private range: without a login the relay "
+                "would be open to it; add login",
+                list_item(&c->head, "networks", i)->text);
         c->conf.auth_needed = true;
     }
     return 0;
@@ -72,9 +76,11 @@ check_identity(struct draft *d, struct client_entry *c)
     bool certificate = c->cert_names.n > 0 || c->cert_pins.n > 0;
 
     if (c->logins.n == 0 && c->networks.n == 0 && !certificate)
-        return draft_fail(d, c->head.node, "client %s has no identity: add login, networks, certificates or pins", c->head.name);
+        return draft_fail(d, c->head.node,
+            "client %s has no identity: add login, networks, certificates or pins", c->head.name);
     if (certificate && !has_way_in(d, c, WAY_CERTIFICATE))
-        return draft_fail(d, c->head.node, "client %s has a certificate but no listener open to it asks for one; set client_ca_file there",
+        return draft_fail(d, c->head.node,
+            "client %s has a certificate but no listener open to it asks for one; set client_ca_file there",
             c->head.name);
     return check_login(d, c) < 0 ? -1 : check_networks(d, c);
 }
@@ -86,8 +92,9 @@ refuse_shared(struct draft *d, const struct client_entry *a, const struct client
     for (size_t i = 0; i < x->n; i++)
         for (size_t j = 0; j < y->n; j++)
             if (strcmp(x->items[i], y->items[j]) == 0)
-                return draft_fail(d, list_item(&a->head, key, i), "'%.100s' is already client %s (%s:%u); who is it?", x->items[i],
-                    b->head.name, b->head.node->file, b->head.node->line);
+                return draft_fail(d, list_item(&a->head, key, i),
+                    "'%.100s' is already client %s (%s:%u); who is it?", x->items[i], b->head.name,
+                    b->head.node->file, b->head.node->line);
     return 0;
 }
 
@@ -97,8 +104,9 @@ refuse_shared_network(struct draft *d, const struct client_entry *a, const struc
     for (size_t i = 0; i < a->networks.n; i++)
         for (size_t j = 0; j < b->networks.n; j++)
             if (memcmp(&a->networks.items[i], &b->networks.items[j], sizeof(struct network)) == 0)
-                return draft_fail(d, list_item(&a->head, "networks", i), "the same network is already client %s (%s:%u); who is it?",
-                    b->head.name, b->head.node->file, b->head.node->line);
+                return draft_fail(d, list_item(&a->head, "networks", i),
+                    "the same network is already client %s (%s:%u); who is it?", b->head.name,
+                    b->head.node->file, b->head.node->line);
     return 0;
 }
 
@@ -145,18 +153,21 @@ check_senders(struct draft *d, const struct client_entry *c)
         for (size_t j = 0; j < d->routes.n && !reached; j++) {
             const struct route_entry *r = entries_at(&d->routes, SECTION_ROUTE, j);
 
-            reached = (!c->conf.route || strcmp(c->conf.route, r->head.name) == 0) && reaches_route(sender, r);
+            reached =
+                (!c->conf.route || strcmp(c->conf.route, r->head.name) == 0) && reaches_route(sender, r);
         }
         if (!reached)
-            return draft_fail(d, list_item(&c->head, "senders", i), "sender '%s' is in no domain of %s%s; all its mail would be refused",
-                sender, c->conf.route ? "route " : "a route", c->conf.route ? c->conf.route : "");
+            return draft_fail(d, list_item(&c->head, "senders", i),
+                "sender '%s' is in no domain of %s%s; all its mail would be refused", sender,
+                c->conf.route ? "route " : "a route", c->conf.route ? c->conf.route : "");
     }
     return 0;
 }
 
 /* A domain on two routes: whoever may send from it must say which. */
 static int
-check_choice_of(struct draft *d, const struct client_entry *c, const struct route_entry *a, const struct route_entry *b)
+check_choice_of(
+    struct draft *d, const struct client_entry *c, const struct route_entry *a, const struct route_entry *b)
 {
     for (size_t i = 0; i < a->domains.n; i++) {
         for (size_t j = 0; j < b->domains.n; j++) {
@@ -165,9 +176,10 @@ check_choice_of(struct draft *d, const struct client_entry *c, const struct rout
             for (size_t k = 0; k < c->senders.n; k++)
                 if (sender_reaches(c->senders.items[k], a->domains.items[i])
                     && sender_reaches(c->senders.items[k], b->domains.items[j]))
-                    return draft_fail(d, c->head.node, "client %s must name its route: domain %s is on %s (%s:%u) and on %s (%s:%u)",
-                        c->head.name, a->domains.items[i], a->head.name, a->head.node->file, a->head.node->line, b->head.name,
-                        b->head.node->file, b->head.node->line);
+                    return draft_fail(d, c->head.node,
+                        "client %s must name its route: domain %s is on %s (%s:%u) and on %s (%s:%u)",
+                        c->head.name, a->domains.items[i], a->head.name, a->head.node->file,
+                        a->head.node->line, b->head.name, b->head.node->file, b->head.node->line);
         }
     }
     return 0;
@@ -178,7 +190,9 @@ check_choice(struct draft *d, const struct client_entry *c)
 {
     for (size_t i = 0; !c->conf.route && i < d->routes.n; i++)
         for (size_t j = i + 1; j < d->routes.n; j++)
-            if (check_choice_of(d, c, entries_at(&d->routes, SECTION_ROUTE, i), entries_at(&d->routes, SECTION_ROUTE, j)) < 0)
+            if (check_choice_of(
+                    d, c, entries_at(&d->routes, SECTION_ROUTE, i), entries_at(&d->routes, SECTION_ROUTE, j))
+                < 0)
                 return -1;
     return 0;
 }
@@ -194,13 +208,14 @@ settle_route(struct draft *d, struct client_entry *c)
     if (c->conf.mailbox && !(m = find_entry(&d->mailboxes, SECTION_MAILBOX, c->conf.mailbox)))
         return dangling(d, &c->head, "mailbox", c->conf.mailbox, &d->mailboxes, SECTION_MAILBOX);
     if (m && c->conf.route && strcmp(m->conf.route, c->conf.route) != 0)
-        return draft_fail(d, entry_key(&c->head, "mailbox"), "mailbox %s belongs to route %s, not %s", m->head.name, m->conf.route,
-            c->conf.route);
+        return draft_fail(d, entry_key(&c->head, "mailbox"), "mailbox %s belongs to route %s, not %s",
+            m->head.name, m->conf.route, c->conf.route);
     if (m)
         c->conf.route = m->conf.route;
     if (c->conf.null_sender && !c->conf.route) {
         if (d->routes.n > 1)
-            return draft_fail(d, entry_key(&c->head, "null_sender"), "null_sender needs route: the null sender has no domain that could tell");
+            return draft_fail(d, entry_key(&c->head, "null_sender"),
+                "null_sender needs route: the null sender has no domain that could tell");
         c->conf.route = ((struct route_entry *)entries_at(&d->routes, SECTION_ROUTE, 0))->head.name;
     }
     return 0;
@@ -213,9 +228,10 @@ check_clients(struct draft *d)
         struct client_entry *c = entries_at(&d->clients, SECTION_CLIENT, i);
 
         if (c->conf.accept == ACCEPT_SPOOL)
-            return draft_fail(d, entry_key(&c->head, "accept"), "accept: spool is not built yet: there is no durable spool; use relay or defer");
-        if (check_identity(d, c) < 0 || check_unique(d, c, i) < 0 || settle_route(d, c) < 0 || check_senders(d, c) < 0
-            || check_choice(d, c) < 0)
+            return draft_fail(d, entry_key(&c->head, "accept"),
+                "accept: spool is not built yet: there is no durable spool; use relay or defer");
+        if (check_identity(d, c) < 0 || check_unique(d, c, i) < 0 || settle_route(d, c) < 0
+            || check_senders(d, c) < 0 || check_choice(d, c) < 0)
             return -1;
     }
     if (d->clients.n == 0)

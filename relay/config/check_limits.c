@@ -6,10 +6,12 @@
 static int
 check_only(struct draft *d, struct limit_entry *e)
 {
-    static const struct setting sender = {.key = "only", .type = TYPE_SENDER}, domain = {.key = "only", .type = TYPE_DOMAIN};
+    static const struct setting sender = {.key = "only", .type = TYPE_SENDER},
+                                domain = {.key = "only", .type = TYPE_DOMAIN};
     const struct node *at = entry_key(&e->head, "only");
 
-    if (!e->conf.only || at->kind != NODE_SCALAR || e->conf.kind == LIMIT_WARMUP || !node_get(e->head.node, "only"))
+    if (!e->conf.only || at->kind != NODE_SCALAR || e->conf.kind == LIMIT_WARMUP
+        || !node_get(e->head.node, "only"))
         return 0;
     switch (e->conf.scope) {
     case SCOPE_ROUTE:
@@ -23,7 +25,8 @@ check_only(struct draft *d, struct limit_entry *e)
             : dangling(d, &e->head, "only", e->conf.only, &d->clients, SECTION_CLIENT);
     case SCOPE_SENDER:
         if (e->conf.only[0] == '@' || strchr(e->conf.only, '*'))
-            return draft_fail(d, at, "only '%.100s' must be one address; for a domain use scope: sender_domain", e->conf.only);
+            return draft_fail(d, at,
+                "only '%.100s' must be one address; for a domain use scope: sender_domain", e->conf.only);
         return type_parse_sender(d, &sender, at, &e->conf.only);
     case SCOPE_SENDER_DOMAIN:
         if (strchr(e->conf.only, '*'))
@@ -51,7 +54,8 @@ applies_on(const struct limit_entry *e, const struct route_entry *r)
     return e->conf.scope != SCOPE_ROUTE || !e->conf.only || strcmp(e->conf.only, r->head.name) == 0;
 }
 
-/* Limits of the scope that could meet in one message of the route: all without `only`, and the most that name one instance. */
+/* Limits of the scope that could meet in one message of the route: all without `only`, and the most that name
+ * one instance. */
 static size_t
 most_of_scope(const struct draft *d, const struct route_entry *r, enum limit_scope scope)
 {
@@ -84,7 +88,8 @@ check_number(struct draft *d, const struct route_entry *r)
         n += most_of_scope(d, r, (enum limit_scope)scope);
     if (n <= CHARGE_LINES_MAX)
         return 0;
-    return draft_fail(d, r->head.node, "%zu limits could apply to one message of route %s; at most %d are possible", n, r->head.name,
+    return draft_fail(d, r->head.node,
+        "%zu limits could apply to one message of route %s; at most %d are possible", n, r->head.name,
         CHARGE_LINES_MAX);
 }
 

@@ -13,20 +13,24 @@ check_tls(struct draft *d, struct listener_entry *e)
         return 0;
     }
     if (!c->tls_cert_file != !c->tls_key_file)
-        return draft_fail(d, e->head.node, "listener %s has no %s; certificate and key come together", e->head.name,
-            c->tls_cert_file ? "key_file" : "cert_file");
+        return draft_fail(d, e->head.node, "listener %s has no %s; certificate and key come together",
+            e->head.name, c->tls_cert_file ? "key_file" : "cert_file");
     if (!c->tls_cert_file) {
         c->tls_cert_file = d->tls.cert_file;
         c->tls_key_file = d->tls.key_file;
     }
     if (!c->tls_cert_file)
-        return draft_fail(d, e->head.node, "listener %s needs a certificate: set cert_file and key_file, here or in section tls, or say "
-            "tls: off", e->head.name);
+        return draft_fail(d, e->head.node,
+            "listener %s needs a certificate: set cert_file and key_file, here or in section tls, or say "
+            "tls: off",
+            e->head.name);
     if (c->auth_without_tls && c->tls != FRONT_TLS_STARTTLS)
-        return draft_fail(d, entry_key(&e->head, "auth_without_tls"), "auth_without_tls has no meaning where tls is %s",
+        return draft_fail(d, entry_key(&e->head, "auth_without_tls"),
+            "auth_without_tls has no meaning where tls is %s",
             c->tls == FRONT_TLS_IMPLICIT ? "implicit" : "required");
     if (c->tls_least < TLS_V1_2)
-        draft_warn(d, entry_key(&e->head, "tls_min"), "listener %s speaks TLS below 1.2; use it for old devices only", e->head.name);
+        draft_warn(d, entry_key(&e->head, "tls_min"),
+            "listener %s speaks TLS below 1.2; use it for old devices only", e->head.name);
     return 0;
 }
 
@@ -40,7 +44,8 @@ warn_of_readable_passwords(struct draft *d, const struct listener_entry *e)
         return;
     for (size_t i = 0; i < e->addresses.n; i++) {
         if (!type_split_port(span_str(e->addresses.items[i]), &host, &port) && !is_loopback(host)) {
-            draft_warn(d, entry_key(&e->head, "auth_without_tls"), "passwords travel readable to listener %s", e->head.name);
+            draft_warn(d, entry_key(&e->head, "auth_without_tls"), "passwords travel readable to listener %s",
+                e->head.name);
             return;
         }
     }
@@ -55,8 +60,9 @@ check_addresses(struct draft *d, const struct listener_entry *e, size_t index)
         for (size_t j = 0; other != e && j < other->addresses.n; j++)
             for (size_t k = 0; k < e->addresses.n; k++)
                 if (strcmp(other->addresses.items[j], e->addresses.items[k]) == 0)
-                    return draft_fail(d, entry_key(&e->head, "address"), "address %s is already that of listener %s (%s:%u)",
-                        e->addresses.items[k], other->head.name, other->head.node->file, other->head.node->line);
+                    return draft_fail(d, entry_key(&e->head, "address"),
+                        "address %s is already that of listener %s (%s:%u)", e->addresses.items[k],
+                        other->head.name, other->head.node->file, other->head.node->line);
     }
     return 0;
 }

@@ -26,8 +26,9 @@ refuse_own_address(struct draft *d, const struct route_entry *r)
             if (span_eq(host, own) || (is_loopback(host) && is_any(own))
                 || (span_eq_nocase(host, SPAN_LIT("localhost")) && is_loopback(own))
                 || span_eq_nocase(host, span_str(d->conf.front.hostname)))
-                return draft_fail(d, entry_key(&r->head, "upstream"), "upstream %s is our own listener %s; mail would go round in circles",
-                    r->conf.upstream, e->head.name);
+                return draft_fail(d, entry_key(&r->head, "upstream"),
+                    "upstream %s is our own listener %s; mail would go round in circles", r->conf.upstream,
+                    e->head.name);
         }
     }
     return 0;
@@ -39,15 +40,16 @@ check_tls(struct draft *d, const struct route_entry *r)
     const struct route_conf *c = &r->conf;
 
     if (!c->tls_cert_file != !c->tls_key_file)
-        return draft_fail(d, r->head.node, "route %s has no %s; certificate and key come together", r->head.name,
-            c->tls_cert_file ? "tls_key_file" : "tls_cert_file");
+        return draft_fail(d, r->head.node, "route %s has no %s; certificate and key come together",
+            r->head.name, c->tls_cert_file ? "tls_key_file" : "tls_cert_file");
     if (c->tls == UPSTREAM_TLS_OFF && (c->tls_ca_file || c->tls_cert_file))
         return draft_fail(d, entry_key(&r->head, c->tls_ca_file ? "tls_ca_file" : "tls_cert_file"),
             "route %s has tls: off; a certificate has no meaning there", r->head.name);
     if (c->tls == UPSTREAM_TLS_OFF)
         draft_warn(d, entry_key(&r->head, "tls"), "route %s sends without TLS", r->head.name);
     else if (!c->tls_verify)
-        draft_warn(d, entry_key(&r->head, "tls_verify"), "route %s does not verify who the server is", r->head.name);
+        draft_warn(
+            d, entry_key(&r->head, "tls_verify"), "route %s does not verify who the server is", r->head.name);
     return 0;
 }
 
@@ -63,7 +65,8 @@ settle_default_mailbox(struct draft *d, struct route_entry *r)
         if (!only)
             return dangling(d, &r->head, "mailbox", r->conf.default_mailbox, &d->mailboxes, SECTION_MAILBOX);
         if (strcmp(only->conf.route, r->head.name) != 0)
-            return draft_fail(d, entry_key(&r->head, "mailbox"), "mailbox %s belongs to route %s", only->head.name, only->conf.route);
+            return draft_fail(d, entry_key(&r->head, "mailbox"), "mailbox %s belongs to route %s",
+                only->head.name, only->conf.route);
         return 0;
     }
     for (size_t i = 0; i < d->mailboxes.n; i++) {
@@ -75,7 +78,8 @@ settle_default_mailbox(struct draft *d, struct route_entry *r)
         }
     }
     if (n > 1)
-        return draft_fail(d, r->head.node, "route %s has %zu mailboxes; say which one senders without their own use, mailbox: NAME",
+        return draft_fail(d, r->head.node,
+            "route %s has %zu mailboxes; say which one senders without their own use, mailbox: NAME",
             r->head.name, n);
     r->conf.default_mailbox = only ? only->head.name : NULL;
     return 0;
@@ -102,18 +106,21 @@ check_credentials(struct draft *d, const struct mailbox_entry *m, const struct r
     uint16_t port;
 
     if ((unsigned)m->conf.auth > UPSTREAM_AUTH_PLAIN)
-        return draft_fail(d, entry_key(&m->head, "auth"), "auth: xoauth2 is not built yet; use login with a password file, or a connector");
+        return draft_fail(d, entry_key(&m->head, "auth"),
+            "auth: xoauth2 is not built yet; use login with a password file, or a connector");
     if (m->conf.auth == UPSTREAM_AUTH_NONE) {
         if (m->conf.password)
-            return draft_fail(d, entry_key(&m->head, "password_file"), "password_file has no meaning with auth: none");
+            return draft_fail(
+                d, entry_key(&m->head, "password_file"), "password_file has no meaning with auth: none");
         return 0;
     }
     if (!m->conf.password)
         return draft_fail(d, m->head.node, "mailbox %s needs password_file, or auth: none", m->head.name);
     sg_assert(!type_split_port(span_str(r->conf.upstream), &host, &port));
     if (r->conf.tls == UPSTREAM_TLS_OFF && !is_loopback(host))
-        return draft_fail(d, entry_key(&r->head, "tls"), "route %s has tls: off, so the password of mailbox %s would travel readable",
-            r->head.name, m->head.name);
+        return draft_fail(d, entry_key(&r->head, "tls"),
+            "route %s has tls: off, so the password of mailbox %s would travel readable", r->head.name,
+            m->head.name);
     return 0;
 }
 
@@ -125,8 +132,8 @@ settle_connections(struct draft *d, struct mailbox_entry *m, const struct route_
     if (m->conf.connections == 0)
         m->conf.connections = r->profile ? r->profile->connections : 2;
     if (m->conf.connections > most)
-        return draft_fail(d, entry_key(&m->head, "connections"), "connections is above %llu, what profile %s allows",
-            (unsigned long long)most, r->profile->name);
+        return draft_fail(d, entry_key(&m->head, "connections"),
+            "connections is above %llu, what profile %s allows", (unsigned long long)most, r->profile->name);
     return 0;
 }
 

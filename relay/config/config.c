@@ -20,7 +20,8 @@ settle_defaults(struct draft *d)
         c->node = draft_keep(d, host);
     if (!c->front.hostname) {
         if (type_check_hostname(span_str(host)))
-            return draft_fail(d, d->root, "the host's name '%.100s' cannot be used in SMTP; set hostname", host);
+            return draft_fail(
+                d, d->root, "the host's name '%.100s' cannot be used in SMTP; set hostname", host);
         c->front.hostname = draft_keep(d, host);
     }
     if (!c->front.temp_folder)

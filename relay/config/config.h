@@ -1,8 +1,8 @@
 /* config: the whole configuration as typed, immutable, reference-counted data.
  *
  * YAML (libyaml, document API, so that every complaint names file:line:column) -> nodes -> one table of
- * settings -> these structs -> cross-checks. A configuration either loads wholly or not at all. Sessions and messages hold a
- * reference to the one they began with. Everything in it lives in its arena.
+ * settings -> these structs -> cross-checks. A configuration either loads wholly or not at all. Sessions and
+ * messages hold a reference to the one they began with. Everything in it lives in its arena.
  */
 #ifndef SENDGOV_CONFIG_CONFIG_H
 #define SENDGOV_CONFIG_CONFIG_H
@@ -19,7 +19,8 @@
 struct admin_conf {
     const char *socket;        /* control socket path, default /run/sendgov/control */
     const char *http;          /* "127.0.0.1:9825"; NULL: none; loopback only unless http_public */
-    const char *const *groups; /* unix groups that may use the control socket besides root and the daemon's user; read-only */
+    /* unix groups that may look through the control socket, besides root and the daemon's user */
+    const char *const *groups;
     size_t n_groups;
 };
 
@@ -70,6 +71,7 @@ const struct route_conf *config_route(const struct config *c, const char *name);
 const struct mailbox_conf *config_mailbox(const struct config *c, const char *name);
 const struct limit_conf *config_limit(const struct config *c, const char *name);
 /* The route that registered this sender domain; NULL: none, or *ambiguous_out: more than one did. */
-const struct route_conf *config_route_for_domain(const struct config *c, struct span domain, bool *ambiguous_out);
+const struct route_conf *config_route_for_domain(
+    const struct config *c, struct span domain, bool *ambiguous_out);
 
 #endif

@@ -1,5 +1,5 @@
-/* draft: a configuration in the making. Entries hold the final structs plus what only the checks need; config.c
- * turns a checked draft into a struct config. */
+/* draft: a configuration in the making. Entries hold the final structs plus what only the checks need;
+ * config.c turns a checked draft into a struct config. */
 #ifndef SENDGOV_CONFIG_DRAFT_H
 #define SENDGOV_CONFIG_DRAFT_H
 

@@ -85,7 +85,7 @@ dump_section(struct dumping *p, enum section section, const char *path, const st
     }
 }
 
-/* The reply table in force counts for the hash; people see it by `sendgovctl classify`, here only its size. */
+/* The reply table in force counts for the hash; people see it by `sendgovctl classify`, here its size. */
 static void
 dump_profiles(struct dumping *p, const struct draft *d)
 {
@@ -94,14 +94,14 @@ dump_profiles(struct dumping *p, const struct draft *d)
 
         if (!r->profile)
             continue;
-        buf_printf(&p->text, "routes.%s: %zu reply rules in force, profile dated %s  # %s\n", r->head.name, r->conf.replies.n,
-            r->profile->dated, r->profile->file);
+        buf_printf(&p->text, "routes.%s: %zu reply rules in force, profile dated %s  # %s\n", r->head.name,
+            r->conf.replies.n, r->profile->dated, r->profile->file);
         for (size_t j = 0; j < r->conf.replies.n; j++) {
             const struct reply_rule *rule = &r->conf.replies.rules[j];
 
-            buf_printf(&p->values, "%u %u.%u.%u-%u %d %d %s %s\n", rule->code, rule->from.class, rule->from.subject,
-                rule->from.detail, rule->to.detail, rule->any_class, (int)rule->class, rule->words ? rule->words : "",
-                rule->advice ? rule->advice : "");
+            buf_printf(&p->values, "%u %u.%u.%u-%u %d %d %s %s\n", rule->code, rule->from.class,
+                rule->from.subject, rule->from.detail, rule->to.detail, rule->any_class, (int)rule->class,
+                rule->words ? rule->words : "", rule->advice ? rule->advice : "");
         }
     }
 }
@@ -115,8 +115,8 @@ dump_schedules(struct dumping *p, const struct draft *d)
 
         if (i < d->schedules.n)
             continue;
-        buf_printf(&p->text, "schedules.%s: first %llu, growth %u.%03u, use %u  # built in\n", s->name, (unsigned long long)s->first,
-            s->growth_milli / 1000, s->growth_milli % 1000, s->use_percent);
+        buf_printf(&p->text, "schedules.%s: first %llu, growth %u.%03u, use %u  # built in\n", s->name,
+            (unsigned long long)s->first, s->growth_milli / 1000, s->growth_milli % 1000, s->use_percent);
     }
 }
 
@@ -132,7 +132,8 @@ draft_dump(struct draft *d)
     dump_profiles(&p, d);
     dump_schedules(&p, d);
     buf_add_span(&p.values, buf_span(&d->files));
-    snprintf(d->conf.hash, sizeof d->conf.hash, "%016llx", (unsigned long long)siphash13(key, buf_span(&p.values)));
+    snprintf(d->conf.hash, sizeof d->conf.hash, "%016llx",
+        (unsigned long long)siphash13(key, buf_span(&p.values)));
     d->conf.dump = arena_strdup(&d->conf.arena, buf_span(&p.text));
     buf_fini(&p.text);
     buf_fini(&p.values);

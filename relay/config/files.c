@@ -1,5 +1,5 @@
-/* Files that a configuration names: their paths, whether they can be used, secrets from them, and their identity for the
- * configuration's hash. */
+/* Files that a configuration names: their paths, whether they can be used, secrets from them, and their
+ * identity for the configuration's hash. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,7 +38,8 @@ draft_path(struct draft *d, const struct node *v)
     return draft_printf(d, "%s/%s", draft_folder(d, v->file), text);
 }
 
-/* Relative names are looked for among the service manager's credentials first (systemd.exec(5), LoadCredential=). */
+/* Relative names are looked for among the service manager's credentials first (systemd.exec(5),
+ * LoadCredential=). */
 static int
 open_named(struct draft *d, const struct node *v, const char **path_out)
 {
@@ -61,8 +62,8 @@ static void
 note_identity(struct draft *d, const char *path, const struct stat *st)
 {
     buf_printf(&d->files, "%s %llx %llx %llx %llx.%lx\n", path, (unsigned long long)st->st_dev,
-        (unsigned long long)st->st_ino, (unsigned long long)st->st_size, (unsigned long long)st->st_mtim.tv_sec,
-        (unsigned long)st->st_mtim.tv_nsec);
+        (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+        (unsigned long long)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec);
 }
 
 static int
@@ -75,7 +76,8 @@ check_open(struct draft *d, const struct node *v, int fd, const char *path, bool
     if (!S_ISREG(st.st_mode))
         return draft_fail(d, v, "%s is not a plain file", path);
     if (private && (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)))
-        return draft_fail(d, v, "%s holds a secret but others can read or change it; run: chmod 640 %s", path, path);
+        return draft_fail(
+            d, v, "%s holds a secret but others can read or change it; run: chmod 640 %s", path, path);
     note_identity(d, path, &st);
     return 0;
 }
@@ -92,7 +94,8 @@ draft_check_file(struct draft *d, const struct node *v, bool private, const char
 }
 
 static int
-keep_secret(struct draft *d, const struct node *v, const char *path, struct span secret, const char **content_out)
+keep_secret(
+    struct draft *d, const struct node *v, const char *path, struct span secret, const char **content_out)
 {
     if (secret.n > 0 && secret.p[secret.n - 1] == '\n')
         secret.n--;
@@ -102,7 +105,8 @@ keep_secret(struct draft *d, const struct node *v, const char *path, struct span
         return draft_fail(d, v, "%s is empty", path);
     for (size_t i = 0; i < secret.n; i++)
         if ((unsigned char)secret.p[i] < 0x20 || secret.p[i] == 0x7f)
-            return draft_fail(d, v, "%s holds a control character or more than one line; a secret is one line", path);
+            return draft_fail(
+                d, v, "%s holds a control character or more than one line; a secret is one line", path);
     *content_out = arena_strdup(&d->conf.arena, secret);
     return 0;
 }

@@ -1,5 +1,6 @@
-/* The main file and all it includes, merged into one mapping before anything is interpreted. Top-level sections of
- * names, and single sections such as redis, are merged one level deep; a name or key that stands in two files is refused. */
+/* The main file and all it includes, merged into one mapping before anything is interpreted. Top-level
+ * sections of names, and single sections such as redis, are merged one level deep; a name or key that stands
+ * in two files is refused. */
 #include <errno.h>
 #include <glob.h>
 #include <sys/stat.h>
@@ -49,8 +50,8 @@ append_item(struct node *map, struct node *key, struct node *value)
 static int
 refuse_second(struct loading *l, const struct node *key, const struct node *first)
 {
-    return draft_fail(l->d, key, "'%.100s' is already set at %s:%u:%u; one of the two has to go", key->text, first->file,
-        first->line, first->column);
+    return draft_fail(l->d, key, "'%.100s' is already set at %s:%u:%u; one of the two has to go", key->text,
+        first->file, first->line, first->column);
 }
 
 static struct node *
@@ -110,7 +111,8 @@ include_pattern(struct loading *l, const struct node *v, unsigned depth)
     int result = 0, status;
 
     if (v->kind != NODE_SCALAR || v->text[0] == '\0')
-        return draft_fail(l->d, v, "include must be a file or a list of files, not %s", node_kind_to_str(v->kind));
+        return draft_fail(
+            l->d, v, "include must be a file or a list of files, not %s", node_kind_to_str(v->kind));
     pattern = draft_path(l->d, v);
     status = glob(pattern, 0, stops_search, &found);
     if (status == GLOB_NOMATCH && !strpbrk(v->text, "*?["))

@@ -1,12 +1,12 @@
-/* Limits: those of the configuration, those a route's profile brings (ROUTE-NAME), the tenant's cap by licences
- * (ROUTE-tenant-day) and the two of a warm-up (ROUTE-warmup, ROUTE-warmup-hour).
+/* Limits: those of the configuration, those a route's profile brings (ROUTE-NAME), the tenant's cap by
+ * licences (ROUTE-tenant-day) and the two of a warm-up (ROUTE-warmup, ROUTE-warmup-hour).
  *
- * A limit of the configuration replaces the profile's of the same name and keeps its route; the dump says so. Those of a warm-up
- * cannot be replaced: they follow from `warmup`.
+ * A limit of the configuration replaces the profile's of the same name and keeps its route; the dump says so.
+ * Those of a warm-up cannot be replaced: they follow from `warmup`.
  *
- * Example: route contoso, profile m365-submission, licences 25, warmup new-tenant. The profile's mailbox-day becomes
- * contoso-mailbox-day, 8000 recipients a day for each mailbox of that route; contoso-tenant-day is 11 408 external
- * recipients a day; contoso-warmup is 50 on the first day. */
+ * Example: route contoso, profile m365-submission, licences 25, warmup new-tenant. The profile's mailbox-day
+ * becomes contoso-mailbox-day, 8000 recipients a day for each mailbox of that route; contoso-tenant-day is
+ * 11 408 external recipients a day; contoso-warmup is 50 on the first day. */
 #include "relay/config/draft.h"
 
 #define DAY_MS 86400000u
@@ -25,8 +25,8 @@ check_burst(struct draft *d, struct limit_entry *e)
     if (e->conf.burst == LIMIT_UNLIMITED)
         return draft_fail(d, entry_key(&e->head, "burst"), "burst must be a number");
     if (e->rate.set && e->rate.period_ms > 0 && e->conf.burst == 0 && e->conf.unit != UNIT_MESSAGES)
-        return draft_fail(d, e->head.node, "limit %s needs burst: the most %s that one message may bring", e->head.name,
-            e->conf.unit == UNIT_BYTES ? "bytes" : "recipients");
+        return draft_fail(d, e->head.node, "limit %s needs burst: the most %s that one message may bring",
+            e->head.name, e->conf.unit == UNIT_BYTES ? "bytes" : "recipients");
     return 0;
 }
 
@@ -54,7 +54,8 @@ settle_value(struct draft *d, struct limit_entry *e)
 }
 
 static struct limit_entry *
-add_derived(struct draft *d, struct growing *g, const struct route_entry *r, const char *suffix, const struct node *at)
+add_derived(struct draft *d, struct growing *g, const struct route_entry *r, const char *suffix,
+    const struct node *at)
 {
     struct limit_entry *e = &g->items[g->n++];
 
@@ -66,7 +67,8 @@ add_derived(struct draft *d, struct growing *g, const struct route_entry *r, con
     return e;
 }
 
-/* The limit of the configuration that replaces the one just derived, if any: then the derived one is taken back. */
+/* The limit of the configuration that replaces the one just derived, if any: then the derived one is taken
+ * back. */
 static int
 yield_to_own(struct draft *d, struct growing *g, bool replaceable)
 {
@@ -78,11 +80,14 @@ yield_to_own(struct draft *d, struct growing *g, bool replaceable)
         if (strcmp(own->head.name, derived->head.name) != 0)
             continue;
         if (!replaceable)
-            return draft_fail(d, own->head.node, "'%s' is the limit of a warm-up; change it by `warmup` of route %s",
-                own->head.name, derived->conf.route);
+            return draft_fail(d, own->head.node,
+                "'%s' is the limit of a warm-up; change it by `warmup` of route %s", own->head.name,
+                derived->conf.route);
         if (own->conf.scope != derived->conf.scope || own->conf.unit != derived->conf.unit)
-            return draft_fail(d, own->head.node, "'%s' replaces a limit of the profile and must have its scope and unit, %s and %s",
-                own->head.name, limit_scope_to_str(derived->conf.scope), limit_unit_to_str(derived->conf.unit));
+            return draft_fail(d, own->head.node,
+                "'%s' replaces a limit of the profile and must have its scope and unit, %s and %s",
+                own->head.name, limit_scope_to_str(derived->conf.scope),
+                limit_unit_to_str(derived->conf.unit));
         own->conf.route = derived->conf.route;
         own->conf.only = derived->conf.only;
         own->head.origin = draft_printf(d, "replaces %s", derived->conf.source);
@@ -126,9 +131,11 @@ derive_one(struct draft *d, struct growing *g, const struct route_entry *r, cons
     return settle_value(d, e);
 }
 
-/* One limit of the profile that is for some sender domains only; they share its value, because at Microsoft they do. */
+/* One limit of the profile that is for some sender domains only; they share its value, because at Microsoft
+ * they do. */
 static int
-derive_for_domains(struct draft *d, struct growing *g, const struct route_entry *r, const struct limit_entry *from)
+derive_for_domains(
+    struct draft *d, struct growing *g, const struct route_entry *r, const struct limit_entry *from)
 {
     size_t n = count_covered(r, from->domains), k = 0;
 
@@ -186,7 +193,8 @@ derive_tenant_day(struct draft *d, struct growing *g, const struct route_entry *
 static int
 derive_warmup(struct draft *d, struct growing *g, const struct route_entry *r, bool hour)
 {
-    struct limit_entry *e = add_derived(d, g, r, hour ? "warmup-hour" : "warmup", entry_key(&r->head, "warmup"));
+    struct limit_entry *e =
+        add_derived(d, g, r, hour ? "warmup-hour" : "warmup", entry_key(&r->head, "warmup"));
 
     e->head.origin = draft_printf(d, "warmup %s", r->conf.warmup->name);
     e->conf.kind = LIMIT_WARMUP;
@@ -238,8 +246,8 @@ refuse_same_name(struct draft *d)
             const struct entry_head *b = entries_at(&d->limits, SECTION_LIMIT, j);
 
             if (strcmp(a->name, b->name) == 0)
-                return draft_fail(d, a->node, "two limits are called '%s'; the other is from %s:%u", a->name, b->node->file,
-                    b->node->line);
+                return draft_fail(d, a->node, "two limits are called '%s'; the other is from %s:%u", a->name,
+                    b->node->file, b->node->line);
         }
     }
     return 0;

@@ -1,5 +1,6 @@
 /* IPv4 and IPv6 networks in CIDR form. v4 is kept as v4-mapped v6, so one comparison serves both; a v6
- * prefix that holds the whole v4-mapped range would match every IPv4 address and is refused with the two "all" networks. */
+ * prefix that holds the whole v4-mapped range would match every IPv4 address and is refused with the two
+ * "all" networks. */
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -83,7 +84,8 @@ network_parse(struct span in, struct network *out, const char **why_out)
     if (number == 0 || holds_all_v4(out))
         return no(why_out, "is everybody; name the networks your own machines are in");
     if (has_host_bits(out))
-        return no(why_out, "has bits set behind its prefix; write the first address of the network, or a longer prefix");
+        return no(why_out,
+            "has bits set behind its prefix; write the first address of the network, or a longer prefix");
     return true;
 }
 
@@ -104,8 +106,8 @@ network_format(const struct network *n, struct buf *out)
 bool
 network_is_private(const struct network *n)
 {
-    static const char *const ranges[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8",
-        "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"};
+    static const char *const ranges[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+        "127.0.0.0/8", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"};
 
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         struct network range;

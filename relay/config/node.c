@@ -141,7 +141,8 @@ walk_scalar(struct walk *w, const yaml_node_t *y, struct node **out)
         return node_fail(node, w->err, "is longer than %d bytes", NODE_TEXT_MAX);
     for (size_t i = 0; i < text.n; i++)
         if (is_control_at((const unsigned char *)text.p + i, text.n - i))
-            return node_fail(node, w->err, "holds a control character or a line break; values are one line of text");
+            return node_fail(
+                node, w->err, "holds a control character or a line break; values are one line of text");
     node->text = arena_strdup(w->arena, text);
     return 0;
 }
@@ -169,7 +170,8 @@ by_text_then_place(const void *a, const void *b)
 
     if (order != 0)
         return order;
-    return x->line != y->line ? (x->line < y->line ? -1 : 1) : (x->column < y->column ? -1 : x->column > y->column);
+    return x->line != y->line ? (x->line < y->line ? -1 : 1)
+                              : (x->column < y->column ? -1 : x->column > y->column);
 }
 
 static int
@@ -208,7 +210,8 @@ walk_map(struct walk *w, const yaml_node_t *y, unsigned depth, struct node **out
         if (key->kind != NODE_SCALAR)
             return node_fail(key, w->err, "a key must be a plain word, not %s", node_kind_to_str(key->kind));
         if (strcmp(key->text, "<<") == 0)
-            return node_fail(key, w->err, "merge keys are not supported; write the settings out, or use an alias for a whole value");
+            return node_fail(key, w->err,
+                "merge keys are not supported; write the settings out, or use an alias for a whole value");
         if (walk_node(w, first[node->n].value, depth + 1, &node->items[node->n]) < 0)
             return -1;
     }
@@ -239,9 +242,11 @@ walk_node(struct walk *w, int index, unsigned depth, struct node **out)
     if (depth > NODE_DEPTH_MAX)
         return node_fail(&at, w->err, "is nested more than %d deep", NODE_DEPTH_MAX);
     if (++w->n_nodes > NODE_COUNT_MAX)
-        return node_fail(&at, w->err, "too many values: more than %d, aliases counted each time they are used", NODE_COUNT_MAX);
+        return node_fail(&at, w->err,
+            "too many values: more than %d, aliases counted each time they are used", NODE_COUNT_MAX);
     if (has_own_tag(y))
-        return node_fail(&at, w->err, "tag %.100s: tags are not used here; leave it out", (const char *)y->tag);
+        return node_fail(
+            &at, w->err, "tag %.100s: tags are not used here; leave it out", (const char *)y->tag);
     switch (y->type) {
     case YAML_SCALAR_NODE:
         return walk_scalar(w, y, out);
@@ -270,8 +275,9 @@ syntax_error(const yaml_parser_t *parser, const char *file, struct span text, st
     } else if (index < text.n && text.p[index] == '\t') {
         hint = "; YAML does not allow tabs here, use spaces";
     }
-    return node_fail(&at, err, "not valid YAML: %s%s%s%s", parser->problem ? parser->problem : "unknown error",
-        parser->context ? ", " : "", parser->context ? parser->context : "", hint);
+    return node_fail(&at, err, "not valid YAML: %s%s%s%s",
+        parser->problem ? parser->problem : "unknown error", parser->context ? ", " : "",
+        parser->context ? parser->context : "", hint);
 }
 
 static int
@@ -284,7 +290,8 @@ load_document(struct walk *w, struct node **root_out)
     if (walk_node(w, 1, 0, root_out) < 0)
         return -1;
     if ((*root_out)->kind != NODE_MAP)
-        return node_fail(*root_out, w->err, "must be a mapping of settings, not %s", node_kind_to_str((*root_out)->kind));
+        return node_fail(
+            *root_out, w->err, "must be a mapping of settings, not %s", node_kind_to_str((*root_out)->kind));
     return 0;
 }
 
@@ -332,8 +339,8 @@ parser_open(yaml_parser_t *parser, struct span text)
     yaml_parser_set_input_string(parser, (const unsigned char *)text.p, text.n);
 }
 
-/* A pass without building anything: libyaml's loader takes time with the square of the depth, and memory many times the
- * file, before it could be told to stop. */
+/* A pass without building anything: libyaml's loader takes time with the square of the depth, and memory many
+ * times the file, before it could be told to stop. */
 static int
 check_bounds(const char *file, struct span text, struct err *err)
 {

@@ -1,8 +1,9 @@
 /* node: a YAML file as a small tree of texts with positions. The only place that includes libyaml.
  *
- * Every scalar stays text: what it means is decided by the table of settings (setting.h), never by YAML. Refused here: files
- * that are no plain file or over 1 MiB, more than one document, explicit tags, duplicate keys, keys that are no plain text, control characters,
- * aliases that expand to too much. Nodes live in the arena they were loaded into. */
+ * Every scalar stays text: what it means is decided by the table of settings (setting.h), never by YAML.
+ * Refused here: files that are no plain file or over 1 MiB, more than one document, explicit tags, duplicate
+ * keys, keys that are no plain text, control characters, aliases that expand to too much. Nodes live in the
+ * arena they were loaded into. */
 #ifndef SENDGOV_CONFIG_NODE_H
 #define SENDGOV_CONFIG_NODE_H
 

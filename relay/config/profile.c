@@ -1,5 +1,6 @@
-/* Profiles: what is known of an upstream service, as data with date and source. Looked for as profiles/NAME.yaml beside the main
- * file, in the folders of SENDGOV_PROFILE_PATH (separated by ':'), and in the installed data. */
+/* Profiles: what is known of an upstream service, as data with date and source. Looked for as
+ * profiles/NAME.yaml beside the main file, in the folders of SENDGOV_PROFILE_PATH (separated by ':'), and in
+ * the installed data. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,7 +40,8 @@ check_tenant_limit(struct draft *d, const struct profile *p)
     return 0;
 }
 
-static const struct profile *load_profile(struct draft *d, const char *name, const struct node *at, unsigned depth);
+static const struct profile *load_profile(
+    struct draft *d, const char *name, const struct node *at, unsigned depth);
 
 static int
 read_profile(struct draft *d, struct profile *p, const char *name, unsigned depth)
@@ -50,7 +52,8 @@ read_profile(struct draft *d, struct profile *p, const char *name, unsigned dept
         return -1;
     p->node = root;
     if (strcmp(p->name, name) != 0)
-        return draft_fail(d, node_get(root, "profile"), "the file is called %s but says profile: %s", name, p->name);
+        return draft_fail(
+            d, node_get(root, "profile"), "the file is called %s but says profile: %s", name, p->name);
     if (p->extends && !(p->base = load_profile(d, p->extends, node_get(root, "extends"), depth + 1)))
         return -1;
     return check_tenant_limit(d, p);
@@ -68,8 +71,8 @@ load_profile(struct draft *d, const char *name, const struct node *at, unsigned 
     p = arena_alloc(&d->scratch, sizeof *p);
     p->file = find_file(d, name);
     if (!p->file)
-        draft_fail(d, at, "profile '%s' is not found: no %s/profiles/%s.yaml and no %s/profiles/%s.yaml", name, d->base, name,
-            SENDGOV_DATADIR, name);
+        draft_fail(d, at, "profile '%s' is not found: no %s/profiles/%s.yaml and no %s/profiles/%s.yaml",
+            name, d->base, name, SENDGOV_DATADIR, name);
     else if (depth > PROFILE_CHAIN_MAX)
         draft_fail(d, at, "profiles extend one another more than %d deep (a loop?)", PROFILE_CHAIN_MAX);
     if (!p->file || depth > PROFILE_CHAIN_MAX || read_profile(d, p, name, depth) < 0)
@@ -108,10 +111,13 @@ check_licences(struct draft *d, const struct route_entry *r)
     bool has_formula = r->profile && r->profile->tenant_limit.factor > 0;
 
     if (r->licences > 0 && !has_formula)
-        return draft_fail(d, entry_key(&r->head, "licences"), "licences has no meaning here: the route's profile has no limit by licences");
+        return draft_fail(d, entry_key(&r->head, "licences"),
+            "licences has no meaning here: the route's profile has no limit by licences");
     if (r->licences == 0 && has_formula)
-        draft_warn(d, r->head.node, "route %s has no licences: the tenant's daily cap of external recipients is not enforced; "
-            "say licences: N (or trial)", r->head.name);
+        draft_warn(d, r->head.node,
+            "route %s has no licences: the tenant's daily cap of external recipients is not enforced; "
+            "say licences: N (or trial)",
+            r->head.name);
     return 0;
 }
 
@@ -121,7 +127,8 @@ draft_apply_profiles(struct draft *d)
     for (size_t i = 0; i < d->routes.n; i++) {
         struct route_entry *r = entries_at(&d->routes, SECTION_ROUTE, i);
 
-        if (r->conf.profile && !(r->profile = load_profile(d, r->conf.profile, entry_key(&r->head, "profile"), 0)))
+        if (r->conf.profile
+            && !(r->profile = load_profile(d, r->conf.profile, entry_key(&r->head, "profile"), 0)))
             return -1;
         join_replies(d, r);
         if (check_licences(d, r) < 0)

@@ -35,8 +35,8 @@ schema_value(struct buf *out, const struct setting *s, enum setting_type type)
 
     switch (type) {
     case TYPE_U32:
-        buf_printf(out, "\"type\": [\"integer\", \"string\"], \"minimum\": %llu, \"maximum\": %llu", (unsigned long long)s->least,
-            (unsigned long long)s->most);
+        buf_printf(out, "\"type\": [\"integer\", \"string\"], \"minimum\": %llu, \"maximum\": %llu",
+            (unsigned long long)s->least, (unsigned long long)s->most);
         break;
     case TYPE_WORD:
         buf_add_str(out, "\"enum\": [");
@@ -56,19 +56,24 @@ schema_value(struct buf *out, const struct setting *s, enum setting_type type)
         buf_add_str(out, "}}]");
         break;
     case TYPE_NETWORKS:
-        buf_add_str(out, "\"anyOf\": [{\"type\": \"string\"}, {\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}]");
+        buf_add_str(out,
+            "\"anyOf\": [{\"type\": \"string\"}, {\"type\": \"array\", \"minItems\": 1, \"items\": "
+            "{\"type\": \"string\"}}]");
         break;
     case TYPE_COUNTS:
-        buf_add_str(out, "\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": [\"integer\", \"string\"]}");
+        buf_add_str(
+            out, "\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": [\"integer\", \"string\"]}");
         break;
     case TYPE_SECTION:
         buf_printf(out, "\"$ref\": \"#/$defs/%s\"", section_table[s->child].name);
         break;
     case TYPE_SECTIONS:
-        buf_printf(out, "\"type\": \"object\", \"additionalProperties\": {\"$ref\": \"#/$defs/%s\"}", section_table[s->child].name);
+        buf_printf(out, "\"type\": \"object\", \"additionalProperties\": {\"$ref\": \"#/$defs/%s\"}",
+            section_table[s->child].name);
         break;
     case TYPE_SECTION_LIST:
-        buf_printf(out, "\"type\": \"array\", \"items\": {\"$ref\": \"#/$defs/%s\"}", section_table[s->child].name);
+        buf_printf(
+            out, "\"type\": \"array\", \"items\": {\"$ref\": \"#/$defs/%s\"}", section_table[s->child].name);
         break;
     default: /* every other kind brings its own text */
         sg_assert(kind->schema);
@@ -140,7 +145,9 @@ schema_section(struct buf *out, enum section section, unsigned depth)
 void
 reference_schema(struct buf *out)
 {
-    buf_add_str(out, "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"title\": \"sendgov.yaml\",");
+    buf_add_str(out,
+        "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"title\": "
+        "\"sendgov.yaml\",");
     schema_section(out, SECTION_TOP, 1);
     buf_add_str(out, ",\n  \"$defs\": {");
     for (enum section section = SECTION_LOG; section < SECTION_PROFILE; section++) {
@@ -212,7 +219,8 @@ manual_section(struct buf *out, enum section section)
 {
     const struct section_info *info = &section_table[section];
 
-    buf_printf(out, ".Ss %s%s\n", info->name[0] ? info->name : "Top level", info->entry_size > 0 && section != SECTION_REPLY ? ".NAME" : "");
+    buf_printf(out, ".Ss %s%s\n", info->name[0] ? info->name : "Top level",
+        info->entry_size > 0 && section != SECTION_REPLY ? ".NAME" : "");
     manual_text(out, info->help);
     buf_add_str(out, ".Bl -tag -width Ds\n");
     for (size_t i = 0; i < setting_count; i++) {

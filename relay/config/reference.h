@@ -1,5 +1,5 @@
-/* reference: the table of settings as text, for editors (JSON Schema) and for the manual (mdoc). What conf/sendgov.schema.json and
- * sendgov.yaml.5 say is printed by sendgov-reference; tests hold them to it. */
+/* reference: the table of settings as text, for editors (JSON Schema) and for the manual (mdoc). What
+ * conf/sendgov.schema.json and sendgov.yaml.5 say is printed by sendgov-reference; tests hold them to it. */
 #ifndef SENDGOV_CONFIG_REFERENCE_H
 #define SENDGOV_CONFIG_REFERENCE_H
 

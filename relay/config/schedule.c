@@ -1,11 +1,19 @@
-/* Warm-up schedules: those of the configuration, and two that are always there (conf/schedules shows them in YAML; a test
- * holds both together). A schedule of the configuration with the same name wins. */
+/* Warm-up schedules: those of the configuration, and two that are always there (conf/schedules shows them in
+ * YAML; a test holds both together). A schedule of the configuration with the same name wins. */
 #include "relay/config/draft.h"
 
 static const struct schedule_conf built_in[] = {
-    {.name = "new-tenant", .curve = CURVE_GEOMETRIC, .first = 50, .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED,
+    {.name = "new-tenant",
+        .curve = CURVE_GEOMETRIC,
+        .first = 50,
+        .growth_milli = 1400,
+        .ceiling = LIMIT_UNLIMITED,
         .use_percent = 50},
-    {.name = "cautious", .curve = CURVE_GEOMETRIC, .first = 20, .growth_milli = 1300, .ceiling = LIMIT_UNLIMITED,
+    {.name = "cautious",
+        .curve = CURVE_GEOMETRIC,
+        .first = 20,
+        .growth_milli = 1300,
+        .ceiling = LIMIT_UNLIMITED,
         .use_percent = 50},
 };
 #define BUILT_IN (sizeof built_in / sizeof built_in[0])
@@ -14,7 +22,8 @@ static int
 check_geometric(struct draft *d, struct schedule_entry *e)
 {
     if (e->conf.first == 0 || e->conf.growth_milli == 0)
-        return draft_fail(d, e->head.node, "schedule %s needs first and growth, or curve: table with a table", e->head.name);
+        return draft_fail(d, e->head.node, "schedule %s needs first and growth, or curve: table with a table",
+            e->head.name);
     if (e->table.n > 0)
         return draft_fail(d, entry_key(&e->head, "table"), "table belongs to curve: table");
     if (e->conf.first == LIMIT_UNLIMITED)
@@ -50,7 +59,8 @@ check_schedule(struct draft *d, struct schedule_entry *e)
     e->conf.name = e->head.name;
     for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
         if (strcmp(e->head.name, reserved[i]) == 0)
-            return draft_fail(d, e->head.node, "'%s' always means no warm-up; choose another name", e->head.name);
+            return draft_fail(
+                d, e->head.node, "'%s' always means no warm-up; choose another name", e->head.name);
     return e->conf.curve == CURVE_TABLE ? check_table(d, e) : check_geometric(d, e);
 }
 
@@ -71,8 +81,10 @@ set_warmup(struct draft *d, struct route_entry *r)
     size_t n = 1;
 
     if (!r->warmup) {
-        draft_warn(d, r->head.node, "route %s has no warmup: external volume is limited by its limits only; say warmup: "
-            "new-tenant for a young tenant, warmup: established for an old one", r->head.name);
+        draft_warn(d, r->head.node,
+            "route %s has no warmup: external volume is limited by its limits only; say warmup: "
+            "new-tenant for a young tenant, warmup: established for an old one",
+            r->head.name);
         return 0;
     }
     if (strcmp(r->warmup, reserved[0]) == 0 || strcmp(r->warmup, reserved[1]) == 0)

@@ -1,8 +1,8 @@
 /* setting: the one table of settings, and reading a mapping through it.
  *
- * A row says where a setting stands, what it may be and where its value goes. The same rows parse, give defaults, print the
- * dump (dump.c), the JSON schema and the manual's list (reference.c). Nothing else knows a key by heart but the
- * cross-checks, which ask for a node's position.
+ * A row says where a setting stands, what it may be and where its value goes. The same rows parse, give
+ * defaults, print the dump (dump.c), the JSON schema and the manual's list (reference.c). Nothing else knows
+ * a key by heart but the cross-checks, which ask for a node's position.
  */
 #ifndef SENDGOV_CONFIG_SETTING_H
 #define SENDGOV_CONFIG_SETTING_H

@@ -1,4 +1,5 @@
-/* The table of settings. A row's macro names its type and checks that the field has the C type the parser writes. */
+/* The table of settings. A row's macro names its type and checks that the field has the C type the parser
+ * writes. */
 #include <assert.h>
 #include <stddef.h>
 
@@ -21,9 +22,12 @@
 #define BOOL(s, f) .type = TYPE_BOOL, .offset = AT(s, f, bool)
 #define U32(s, f, low, high) .type = TYPE_U32, .offset = AT(s, f, uint32_t), .least = (low), .most = (high)
 #define MS(s, f, low, high) .type = TYPE_MS, .offset = AT(s, f, int), .least = (low), .most = (high)
-#define BYTES(s, f, low, high) .type = TYPE_BYTES, .offset = AT(s, f, uint64_t), .least = (low), .most = (high)
-#define BYTES32(s, f, low, high) .type = TYPE_BYTES32, .offset = AT(s, f, uint32_t), .least = (low), .most = (high)
-#define NUMBER(s, f, low, high) .type = TYPE_COUNT, .offset = AT(s, f, uint64_t), .least = (low), .most = (high)
+#define BYTES(s, f, low, high) \
+    .type = TYPE_BYTES, .offset = AT(s, f, uint64_t), .least = (low), .most = (high)
+#define BYTES32(s, f, low, high) \
+    .type = TYPE_BYTES32, .offset = AT(s, f, uint32_t), .least = (low), .most = (high)
+#define NUMBER(s, f, low, high) \
+    .type = TYPE_COUNT, .offset = AT(s, f, uint64_t), .least = (low), .most = (high)
 #define WORD(s, f, t, list) .type = TYPE_WORD, .offset = AT(s, f, t), .words = (list)
 #define RATE(s, f) .type = TYPE_RATE, .offset = AT(s, f, struct rate)
 #define LIST(s, f, of) .type = TYPE_LIST, .offset = AT(s, f, struct text_list), .item = (of)
@@ -47,8 +51,8 @@ static const char *const auth_words[] = {"none", "login", "plain", "xoauth2", NU
 static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain", NULL};
 static const char *const unit_words[] = {"messages", "recipients", "external", "bytes", NULL};
 static const char *const curve_words[] = {"geometric", "table", NULL};
-static const char *const class_words[] = {"ok", "block-tenant", "block-connector", "block-sender", "block-domain",
-    "budget", "throttle", "auth", "temporary", "message", NULL};
+static const char *const class_words[] = {"ok", "block-tenant", "block-connector", "block-sender",
+    "block-domain", "budget", "throttle", "auth", "temporary", "message", NULL};
 
 #define WORDS(list) (sizeof(list) / sizeof(list)[0] - 1)
 static_assert(WORDS(level_words) == LOG_ERROR + 1, "a word for each log level");
@@ -85,7 +89,8 @@ const struct section_info section_table[SECTION_COUNT] = {
         "What a reply of the upstream server means. The first rule that matches wins."},
     [SECTION_PROFILE] = {"", 0, TYPE_NAME, "A profile file: what is known of one upstream service."},
     [SECTION_TENANT_LIMIT] = {"tenant_limit", 0, TYPE_NAME,
-        "The tenant's daily cap by licences: factor * licences ^ (power_tenths / 10) + base, of which percent is used."},
+        "The tenant's daily cap by licences: factor * licences ^ (power_tenths / 10) + base, of which "
+        "percent is used."},
     [SECTION_PROFILE_LIMIT] = {"limits", sizeof(struct limit_entry), TYPE_NAME,
         "Limits that each route with this profile gets, named ROUTE-NAME."},
 };
@@ -100,25 +105,31 @@ const struct setting setting_table[] = {
     {SECTION_TOP, "hostname", HOSTNAME(draft, conf.front.hostname),
         .help = "Own name in banner, EHLO and Received. Default: the host name."},
     {SECTION_TOP, "users_file", KEY_FILE(draft, conf.front.users_file),
-        .help = "Logins of clients, a line \"login:hash\" each, the hash as crypt(3) makes it (sendgovctl passwd)."},
+        .help = "Logins of clients, a line \"login:hash\" each, the hash as crypt(3) makes it (sendgovctl "
+                "passwd)."},
     {SECTION_TOP, "drain_timeout", MS(draft, conf.drain_ms, SECOND, HOUR), .fallback = "30s",
         .help = "How long messages under way may take to end after SIGTERM."},
     {SECTION_TOP, "include", LIST(draft, included, TYPE_PATH),
-        .help = "Further files, or patterns such as conf.d/*.yaml, relative to the file that says it. What they hold is merged; "
+        .help = "Further files, or patterns such as conf.d/*.yaml, relative to the file that says it. What "
+                "they hold is merged; "
                 "nothing may be set twice."},
     {SECTION_TOP, "log", SECTION_AT(0, SECTION_LOG), .help = "See section log."},
-    {SECTION_TOP, "redis", SECTION_AT(offsetof(struct draft, conf.store), SECTION_REDIS), .help = "See section redis."},
+    {SECTION_TOP, "redis", SECTION_AT(offsetof(struct draft, conf.store), SECTION_REDIS),
+        .help = "See section redis."},
     {SECTION_TOP, "admin", SECTION_AT(0, SECTION_ADMIN), .help = "See section admin."},
-    {SECTION_TOP, "smtp", SECTION_AT(offsetof(struct draft, conf.front), SECTION_SMTP), .help = "See section smtp."},
+    {SECTION_TOP, "smtp", SECTION_AT(offsetof(struct draft, conf.front), SECTION_SMTP),
+        .help = "See section smtp."},
     {SECTION_TOP, "tls", SECTION_AT(offsetof(struct draft, tls), SECTION_TLS), .help = "See section tls."},
     {SECTION_TOP, "listeners", SECTIONS_AT(draft, listeners, SECTION_LISTENER), .flags = SETTING_REQUIRED,
         .help = "See section listeners."},
     {SECTION_TOP, "clients", SECTIONS_AT(draft, clients, SECTION_CLIENT), .help = "See section clients."},
     {SECTION_TOP, "routes", SECTIONS_AT(draft, routes, SECTION_ROUTE), .flags = SETTING_REQUIRED,
         .help = "See section routes."},
-    {SECTION_TOP, "mailboxes", SECTIONS_AT(draft, mailboxes, SECTION_MAILBOX), .help = "See section mailboxes."},
+    {SECTION_TOP, "mailboxes", SECTIONS_AT(draft, mailboxes, SECTION_MAILBOX),
+        .help = "See section mailboxes."},
     {SECTION_TOP, "limits", SECTIONS_AT(draft, limits, SECTION_LIMIT), .help = "See section limits."},
-    {SECTION_TOP, "schedules", SECTIONS_AT(draft, schedules, SECTION_SCHEDULE), .help = "See section schedules."},
+    {SECTION_TOP, "schedules", SECTIONS_AT(draft, schedules, SECTION_SCHEDULE),
+        .help = "See section schedules."},
 
     {SECTION_LOG, "level", WORD(draft, conf.log_level, enum log_level, level_words), .fallback = "info",
         .help = "The least important level that is logged."},
@@ -127,13 +138,15 @@ const struct setting setting_table[] = {
 
     {SECTION_REDIS, "url", .type = TYPE_REDIS_URL, .offset = 0, .fallback = "redis://127.0.0.1:6379/0",
         .help = "redis://[user@]host[:port][/database], the same with rediss:// for TLS, or unix:/path."},
-    {SECTION_REDIS, "password_file", SECRET(store_conf, password), .help = "File with the password of the Redis user."},
+    {SECTION_REDIS, "password_file", SECRET(store_conf, password),
+        .help = "File with the password of the Redis user."},
     {SECTION_REDIS, "ca_file", READABLE(store_conf, tls_ca_file),
         .help = "rediss: certificates to trust instead of the system's."},
     {SECTION_REDIS, "group", NAME(store_conf, group), .fallback = "default",
         .help = "Governor group: nodes with the same group share all counters and pauses."},
     {SECTION_REDIS, "allow_volatile", BOOL(store_conf, allow_volatile), .fallback = "false",
-        .help = "Accept a Redis that keeps nothing over a restart. For trials only: the counters are what keeps the caps."},
+        .help = "Accept a Redis that keeps nothing over a restart. For trials only: the counters are what "
+                "keeps the caps."},
     {SECTION_REDIS, "connect_timeout", MS(store_conf, connect_ms, 10, MINUTE), .fallback = "500ms",
         .help = "Deadline of a connection attempt."},
     {SECTION_REDIS, "command_timeout", MS(store_conf, command_ms, 10, 10 * SECOND), .fallback = "250ms",
@@ -144,7 +157,8 @@ const struct setting setting_table[] = {
     {SECTION_ADMIN, "socket", PATH(draft, conf.admin.socket), .fallback = SENDGOV_RUNDIR "/control",
         .help = "Control socket of sendgovctl."},
     {SECTION_ADMIN, "groups", LIST(draft, admin_groups, TYPE_NAME),
-        .help = "Unix groups that may look (not change) through the control socket, besides root and the daemon's own user."},
+        .help = "Unix groups that may look (not change) through the control socket, besides root and the "
+                "daemon's own user."},
     {SECTION_ADMIN, "http", LISTEN(draft, conf.admin.http),
         .help = "Address of /metrics, /live and /ready, such as 127.0.0.1:9825. Default: none."},
     {SECTION_ADMIN, "http_public", BOOL(draft, http_public), .fallback = "false",
@@ -201,12 +215,15 @@ const struct setting setting_table[] = {
     {SECTION_SMTP, "temp_folder", PATH(front_conf, temp_folder),
         .help = "Folder of large bodies in flight. Default: the state folder."},
 
-    {SECTION_TLS, "cert_file", READABLE(tls_defaults, cert_file), .help = "Certificate and its chain, PEM, leaf first."},
-    {SECTION_TLS, "key_file", KEY_FILE(tls_defaults, key_file), .help = "Its key, PEM, not readable by others."},
+    {SECTION_TLS, "cert_file", READABLE(tls_defaults, cert_file),
+        .help = "Certificate and its chain, PEM, leaf first."},
+    {SECTION_TLS, "key_file", KEY_FILE(tls_defaults, key_file),
+        .help = "Its key, PEM, not readable by others."},
 
     {SECTION_LISTENER, "address", LIST(listener_entry, addresses, TYPE_LISTEN), .flags = SETTING_REQUIRED,
         .help = "Address and port, one or a list: \"0.0.0.0:25\", \"[::]:25\" (quoted; [::] is IPv6 only)."},
-    {SECTION_LISTENER, "tls", WORD(listener_entry, conf.tls, enum front_tls, front_tls_words), .fallback = "starttls",
+    {SECTION_LISTENER, "tls", WORD(listener_entry, conf.tls, enum front_tls, front_tls_words),
+        .fallback = "starttls",
         .help = "starttls offers it, required refuses mail before it, implicit is TLS from the first byte."},
     {SECTION_LISTENER, "tls_min", WORD(listener_entry, conf.tls_least, enum tls_version, tls_version_words),
         .fallback = "1.2", .help = "Lowest TLS version. Below 1.2 only for old devices."},
@@ -218,33 +235,42 @@ const struct setting setting_table[] = {
     {SECTION_LISTENER, "auth_without_tls", BOOL(listener_entry, conf.auth_without_tls), .fallback = "false",
         .help = "Let clients log in without TLS: their passwords travel readable."},
     {SECTION_LISTENER, "bare_lf", WORD(listener_entry, conf.bare_newline, enum bare_newline, newline_words),
-        .fallback = "reject", .help = "Bodies with bare CR or LF: refuse them, or make them CRLF (old devices)."},
+        .fallback = "reject",
+        .help = "Bodies with bare CR or LF: refuse them, or make them CRLF (old devices)."},
     {SECTION_LISTENER, "clients", LIST(listener_entry, clients, TYPE_NAME),
         .help = "Only these clients may come in here. Default: all."},
 
-    {SECTION_CLIENT, "login", LIST(client_entry, logins, TYPE_TEXT), .help = "Logins of the users file, one or a list."},
-    {SECTION_CLIENT, "networks", .type = TYPE_NETWORKS, .offset = AT(client_entry, networks, struct network_list),
+    {SECTION_CLIENT, "login", LIST(client_entry, logins, TYPE_TEXT),
+        .help = "Logins of the users file, one or a list."},
+    {SECTION_CLIENT, "networks", .type = TYPE_NETWORKS,
+        .offset = AT(client_entry, networks, struct network_list),
         .help = "Source networks. Beyond private ranges the client must log in as well."},
     {SECTION_CLIENT, "certificates", LIST(client_entry, cert_names, TYPE_HOSTNAME),
         .help = "Names in client certificates, issued by the listener's client_ca_file."},
     {SECTION_CLIENT, "pins", LIST(client_entry, cert_pins, TYPE_PIN),
         .help = "SHA-256 of the certificate's public key, 64 hex digits."},
     {SECTION_CLIENT, "senders", LIST(client_entry, senders, TYPE_SENDER), .flags = SETTING_REQUIRED,
-        .help = "Senders it may use, in envelope and From header: \"@contoso.com\", scan@contoso.com, \"@*.contoso.com\", or "
+        .help = "Senders it may use, in envelope and From header: \"@contoso.com\", scan@contoso.com, "
+                "\"@*.contoso.com\", or "
                 "\"*\" for every registered domain."},
     {SECTION_CLIENT, "null_sender", BOOL(client_entry, conf.null_sender), .fallback = "false",
         .help = "May send with the null sender (bounces), on its route."},
-    {SECTION_CLIENT, "accept", WORD(client_entry, conf.accept, enum accept_mode, accept_words), .fallback = "relay",
-        .help = "relay: the reply is the upstream's. defer: what cannot go now is refused with 451 before the body."},
+    {SECTION_CLIENT, "accept", WORD(client_entry, conf.accept, enum accept_mode, accept_words),
+        .fallback = "relay",
+        .help = "relay: the reply is the upstream's. defer: what cannot go now is refused with 451 before "
+                "the body."},
     {SECTION_CLIENT, "route", NAME(client_entry, conf.route),
         .help = "Its route. Default: the one that registers the sender's domain."},
     {SECTION_CLIENT, "mailbox", MAILBOX_NAME(client_entry, conf.mailbox),
         .help = "Its mailbox. Default: the one named like the sender, else the route's."},
-    {SECTION_CLIENT, "class", NAME(client_entry, conf.class), .fallback = "default", .help = "Priority class."},
+    {SECTION_CLIENT, "class", NAME(client_entry, conf.class), .fallback = "default",
+        .help = "Priority class."},
 
     {SECTION_ROUTE, "upstream", HOST_PORT(route_entry, conf.upstream), .flags = SETTING_REQUIRED,
-        .help = "Server and port: smtp.office365.com:587, or the MX name of the tenant with :25 for a connector."},
-    {SECTION_ROUTE, "tls", WORD(route_entry, conf.tls, enum upstream_tls, upstream_tls_words), .fallback = "starttls",
+        .help = "Server and port: smtp.office365.com:587, or the MX name of the tenant with :25 for a "
+                "connector."},
+    {SECTION_ROUTE, "tls", WORD(route_entry, conf.tls, enum upstream_tls, upstream_tls_words),
+        .fallback = "starttls",
         .help = "starttls is demanded, never given up; implicit is TLS from the first byte."},
     {SECTION_ROUTE, "tls_ca_file", READABLE(route_entry, conf.tls_ca_file),
         .help = "Certificates to trust instead of the system's."},
@@ -253,17 +279,21 @@ const struct setting setting_table[] = {
     {SECTION_ROUTE, "tls_key_file", KEY_FILE(route_entry, conf.tls_key_file), .help = "Its key."},
     {SECTION_ROUTE, "tls_verify", BOOL(route_entry, conf.tls_verify), .fallback = "true",
         .help = "Verify the server's certificate and name. false only for tests."},
-    {SECTION_ROUTE, "helo", HOSTNAME(route_entry, conf.helo), .help = "Own name in EHLO there. Default: hostname."},
+    {SECTION_ROUTE, "helo", HOSTNAME(route_entry, conf.helo),
+        .help = "Own name in EHLO there. Default: hostname."},
     {SECTION_ROUTE, "domains", LIST(route_entry, domains, TYPE_DOMAIN), .flags = SETTING_REQUIRED,
         .help = "Sender domains registered with the tenant; as recipients they are internal."},
     {SECTION_ROUTE, "internal_domains", LIST(route_entry, internal_domains, TYPE_DOMAIN),
         .help = "Further recipient domains that count as internal (multitenant organisation)."},
     {SECTION_ROUTE, "profile", NAME(route_entry, conf.profile),
-        .help = "Profile with limits and reply table: m365-submission, m365-connector, or a file profiles/NAME.yaml."},
-    {SECTION_ROUTE, "licences", .type = TYPE_LICENCES, .offset = AT(route_entry, licences, uint64_t), .least = 1,
-        .most = 10000000, .help = "Non-trial mail licences of the tenant, or trial: sets the tenant's daily cap."},
+        .help = "Profile with limits and reply table: m365-submission, m365-connector, or a file "
+                "profiles/NAME.yaml."},
+    {SECTION_ROUTE, "licences", .type = TYPE_LICENCES, .offset = AT(route_entry, licences, uint64_t),
+        .least = 1, .most = 10000000,
+        .help = "Non-trial mail licences of the tenant, or trial: sets the tenant's daily cap."},
     {SECTION_ROUTE, "warmup", NAME(route_entry, warmup),
-        .help = "Schedule by which external volume grows: new-tenant, cautious, one of section schedules, or established for none."},
+        .help = "Schedule by which external volume grows: new-tenant, cautious, one of section schedules, or "
+                "established for none."},
     {SECTION_ROUTE, "mailbox", MAILBOX_NAME(route_entry, conf.default_mailbox),
         .help = "Mailbox of senders that have none of their own. Default: the route's only mailbox."},
     {SECTION_ROUTE, "connections", NUMBER(route_entry, conf.connections, 1, 10000), .fallback = "unlimited",
@@ -289,68 +319,86 @@ const struct setting setting_table[] = {
     {SECTION_ROUTE, "replies", SECTION_LIST(route_entry, replies, SECTION_REPLY),
         .help = "Own rules, asked before those of the profile. See section replies."},
 
-    {SECTION_MAILBOX, "route", NAME(mailbox_entry, conf.route), .flags = SETTING_REQUIRED, .help = "The route it belongs to."},
-    {SECTION_MAILBOX, "auth", WORD(mailbox_entry, conf.auth, enum upstream_auth, auth_words), .fallback = "login",
-        .help = "How it logs in. Microsoft 365 offers login, not plain."},
-    {SECTION_MAILBOX, "user", TEXT(mailbox_entry, conf.user), .help = "User name. Default: the mailbox's name."},
-    {SECTION_MAILBOX, "password_file", SECRET(mailbox_entry, conf.password), .help = "File with its password."},
+    {SECTION_MAILBOX, "route", NAME(mailbox_entry, conf.route), .flags = SETTING_REQUIRED,
+        .help = "The route it belongs to."},
+    {SECTION_MAILBOX, "auth", WORD(mailbox_entry, conf.auth, enum upstream_auth, auth_words),
+        .fallback = "login", .help = "How it logs in. Microsoft 365 offers login, not plain."},
+    {SECTION_MAILBOX, "user", TEXT(mailbox_entry, conf.user),
+        .help = "User name. Default: the mailbox's name."},
+    {SECTION_MAILBOX, "password_file", SECRET(mailbox_entry, conf.password),
+        .help = "File with its password."},
     {SECTION_MAILBOX, "connections", NUMBER(mailbox_entry, conf.connections, 1, 10000),
         .help = "Most connections at once over all nodes. Default: the profile's, else 2."},
 
-    {SECTION_LIMIT, "scope", WORD(limit_entry, conf.scope, enum limit_scope, scope_words), .flags = SETTING_REQUIRED,
+    {SECTION_LIMIT, "scope", WORD(limit_entry, conf.scope, enum limit_scope, scope_words),
+        .flags = SETTING_REQUIRED,
         .help = "What is counted on its own: each route, mailbox, client, sender or sender domain."},
-    {SECTION_LIMIT, "unit", WORD(limit_entry, conf.unit, enum limit_unit, unit_words), .flags = SETTING_REQUIRED,
+    {SECTION_LIMIT, "unit", WORD(limit_entry, conf.unit, enum limit_unit, unit_words),
+        .flags = SETTING_REQUIRED,
         .help = "What is counted: messages, recipients, external recipients, or bytes."},
     {SECTION_LIMIT, "window", RATE(limit_entry, window),
-        .help = "At most N in every interval of that length: 10_000/d, 25/min, 20/30min; or unlimited, deny."},
+        .help =
+            "At most N in every interval of that length: 10_000/d, 25/min, 20/30min; or unlimited, deny."},
     {SECTION_LIMIT, "rate", RATE(limit_entry, rate),
         .help = "Evenly N per period with a burst; admits N + burst in a period. Not for daily caps."},
     {SECTION_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
         .help = "rate: how many may go at once. Default 1; needed where recipients or bytes are counted."},
     {SECTION_LIMIT, "route", NAME(limit_entry, conf.route), .help = "Only mail on this route."},
-    {SECTION_LIMIT, "only", TEXT(limit_entry, conf.only), .help = "Only this one client, sender, ... of the scope."},
+    {SECTION_LIMIT, "only", TEXT(limit_entry, conf.only),
+        .help = "Only this one client, sender, ... of the scope."},
 
-    {SECTION_SCHEDULE, "curve", WORD(schedule_entry, conf.curve, enum curve_kind, curve_words), .fallback = "geometric",
+    {SECTION_SCHEDULE, "curve", WORD(schedule_entry, conf.curve, enum curve_kind, curve_words),
+        .fallback = "geometric",
         .help = "geometric: first * growth ^ (step - 1). table: the caps one by one."},
     {SECTION_SCHEDULE, "first", NUMBER(schedule_entry, conf.first, 1, 10000000),
         .help = "geometric: external recipients per 24 h at step 1."},
-    {SECTION_SCHEDULE, "growth", .type = TYPE_GROWTH, .offset = AT(schedule_entry, conf.growth_milli, uint32_t),
-        .least = 1001, .most = 3000, .help = "geometric: factor from step to step, such as 1.4."},
+    {SECTION_SCHEDULE, "growth", .type = TYPE_GROWTH,
+        .offset = AT(schedule_entry, conf.growth_milli, uint32_t), .least = 1001, .most = 3000,
+        .help = "geometric: factor from step to step, such as 1.4."},
     {SECTION_SCHEDULE, "table", .type = TYPE_COUNTS, .offset = AT(schedule_entry, table, struct count_list),
         .least = 1, .most = 1000000000, .help = "table: the caps of step 1, 2, ... in rising order."},
-    {SECTION_SCHEDULE, "ceiling", NUMBER(schedule_entry, conf.ceiling, 1, 1000000000), .fallback = "unlimited",
-        .help = "No step goes above it."},
+    {SECTION_SCHEDULE, "ceiling", NUMBER(schedule_entry, conf.ceiling, 1, 1000000000),
+        .fallback = "unlimited", .help = "No step goes above it."},
     {SECTION_SCHEDULE, "use", U32(schedule_entry, conf.use_percent, 1, 100), .fallback = "50",
         .help = "Percent of the cap that a day must have used before the next step."},
 
     {SECTION_REPLY, "reply", .type = TYPE_REPLY_CODE, .offset = AT(reply_entry, rule, struct reply_rule),
         .flags = SETTING_REQUIRED,
-        .help = "Reply code and enhanced code: \"550 5.7.708\", \"5xx 5.7.606-649\", \"* *.7.64\", \"432 *\"."},
+        .help =
+            "Reply code and enhanced code: \"550 5.7.708\", \"5xx 5.7.606-649\", \"* *.7.64\", \"432 *\"."},
     {SECTION_REPLY, "words", TEXT(reply_entry, rule.words), .help = "Words that must occur in the text."},
-    {SECTION_REPLY, "class", WORD(reply_entry, rule.class, enum reply_class, class_words), .flags = SETTING_REQUIRED,
-        .help = "What it means; each class has its action."},
+    {SECTION_REPLY, "class", WORD(reply_entry, rule.class, enum reply_class, class_words),
+        .flags = SETTING_REQUIRED, .help = "What it means; each class has its action."},
     {SECTION_REPLY, "advice", TEXT(reply_entry, rule.advice), .help = "What the operator should do."},
     {SECTION_REPLY, "source", TEXT(reply_entry, rule.source), .help = "Where that is from."},
 
-    {SECTION_PROFILE, "profile", NAME(profile, name), .flags = SETTING_REQUIRED, .help = "Its name, that of the file."},
-    {SECTION_PROFILE, "extends", NAME(profile, extends), .help = "Another profile whose replies follow this one's."},
-    {SECTION_PROFILE, "dated", TEXT(profile, dated), .flags = SETTING_REQUIRED, .help = "Day of the facts, 2026-11-01."},
+    {SECTION_PROFILE, "profile", NAME(profile, name), .flags = SETTING_REQUIRED,
+        .help = "Its name, that of the file."},
+    {SECTION_PROFILE, "extends", NAME(profile, extends),
+        .help = "Another profile whose replies follow this one's."},
+    {SECTION_PROFILE, "dated", TEXT(profile, dated), .flags = SETTING_REQUIRED,
+        .help = "Day of the facts, 2026-11-01."},
     {SECTION_PROFILE, "title", TEXT(profile, title), .help = "What it is for."},
     {SECTION_PROFILE, "source", TEXT(profile, link), .help = "Where the facts are from."},
     {SECTION_PROFILE, "connections", NUMBER(profile, connections, 1, 10000), .fallback = "2",
         .help = "Connections per mailbox where the mailbox does not say."},
     {SECTION_PROFILE, "connections_max", NUMBER(profile, connections_max, 1, 10000), .fallback = "unlimited",
         .help = "Most that a mailbox may say."},
-    {SECTION_PROFILE, "tenant_limit", SECTION_AT(offsetof(struct profile, tenant_limit), SECTION_TENANT_LIMIT),
+    {SECTION_PROFILE, "tenant_limit",
+        SECTION_AT(offsetof(struct profile, tenant_limit), SECTION_TENANT_LIMIT),
         .help = "See section tenant_limit."},
-    {SECTION_PROFILE, "limits", SECTIONS_AT(profile, limits, SECTION_PROFILE_LIMIT), .help = "See section limits."},
-    {SECTION_PROFILE, "replies", SECTION_LIST(profile, replies, SECTION_REPLY), .help = "See section replies."},
+    {SECTION_PROFILE, "limits", SECTIONS_AT(profile, limits, SECTION_PROFILE_LIMIT),
+        .help = "See section limits."},
+    {SECTION_PROFILE, "replies", SECTION_LIST(profile, replies, SECTION_REPLY),
+        .help = "See section replies."},
 
     {SECTION_TENANT_LIMIT, "factor", U32(tenant_limit, factor, 1, 100000), .help = "See above."},
     {SECTION_TENANT_LIMIT, "power_tenths", U32(tenant_limit, power_tenths, 1, 10), .help = "See above."},
     {SECTION_TENANT_LIMIT, "base", U32(tenant_limit, base, 1, 1000000000), .help = "See above."},
-    {SECTION_TENANT_LIMIT, "trial", U32(tenant_limit, trial, 1, 1000000000), .help = "The cap of a trial tenant."},
-    {SECTION_TENANT_LIMIT, "percent", U32(tenant_limit, percent, 1, 100), .fallback = "80", .help = "See above."},
+    {SECTION_TENANT_LIMIT, "trial", U32(tenant_limit, trial, 1, 1000000000),
+        .help = "The cap of a trial tenant."},
+    {SECTION_TENANT_LIMIT, "percent", U32(tenant_limit, percent, 1, 100), .fallback = "80",
+        .help = "See above."},
     {SECTION_TENANT_LIMIT, "source", TEXT(tenant_limit, link), .help = "Where the figures are from."},
 
     {SECTION_PROFILE_LIMIT, "scope", WORD(limit_entry, conf.scope, enum limit_scope, scope_words),
@@ -359,7 +407,8 @@ const struct setting setting_table[] = {
         .flags = SETTING_REQUIRED, .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "window", RATE(limit_entry, window), .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "rate", RATE(limit_entry, rate), .help = "As in section limits."},
-    {SECTION_PROFILE_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000), .help = "As in section limits."},
+    {SECTION_PROFILE_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
+        .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "domains", TEXT(limit_entry, domains),
         .help = "Only the route's sender domains that this covers, which share the value."},
     {SECTION_PROFILE_LIMIT, "source", TEXT(limit_entry, link), .help = "Where the figure is from."},

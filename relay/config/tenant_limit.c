@@ -1,8 +1,8 @@
-/* The tenant's daily cap of external recipients: factor * licences ^ (power_tenths / 10) + base. The power is taken exactly:
- * the largest x with x^10 <= factor^10 * licences^power_tenths, in numbers of 512 bits.
+/* The tenant's daily cap of external recipients: factor * licences ^ (power_tenths / 10) + base. The power is
+ * taken exactly: the largest x with x^10 <= factor^10 * licences^power_tenths, in numbers of 512 bits.
  *
- * Microsoft's figures (500, 0.7, 9500): 1 licence 10 000, 25 licences 14 259, 1000 licences 72 446; of 14 259 80 percent,
- * rounded up, are 11 408. */
+ * Microsoft's figures (500, 0.7, 9500): 1 licence 10 000, 25 licences 14 259, 1000 licences 72 446; of 14 259
+ * 80 percent, rounded up, are 11 408. */
 #include "relay/config/draft.h"
 
 #define WORDS 8
@@ -66,7 +66,8 @@ scaled_root(uint64_t factor, uint64_t licences, unsigned tenths)
 uint64_t
 tenant_limit_cap(const struct tenant_limit *t, uint64_t licences)
 {
-    uint64_t all = licences == LICENCES_TRIAL ? t->trial : scaled_root(t->factor, licences, t->power_tenths) + t->base;
+    uint64_t all =
+        licences == LICENCES_TRIAL ? t->trial : scaled_root(t->factor, licences, t->power_tenths) + t->base;
 
     return (all * t->percent + 99) / 100;
 }

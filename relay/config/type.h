@@ -1,11 +1,12 @@
-/* type: the parsers and formatters behind setting_kinds[], one pair per kind of value. Each parser gets one node and writes the
- * field; each formatter writes the value as it could stand in a file. */
+/* type: the parsers and formatters behind setting_kinds[], one pair per kind of value. Each parser gets one
+ * node and writes the field; each formatter writes the value as it could stand in a file. */
 #ifndef SENDGOV_CONFIG_TYPE_H
 #define SENDGOV_CONFIG_TYPE_H
 
 #include "relay/config/draft.h"
 
-#define TYPE_PARSER(name) int name(struct draft *d, const struct setting *s, const struct node *v, void *field)
+#define TYPE_PARSER(name)                                                                                    \
+    int name(struct draft *d, const struct setting *s, const struct node *v, void *field)
 #define TYPE_FORMATTER(name) void name(const struct setting *s, const void *field, struct buf *out)
 
 /* The text of a scalar that is not empty; -1 with a complaint on anything else. */

@@ -95,7 +95,8 @@ TYPE_PARSER(type_parse_counts)
         if (type_number_in_bounds(d, &one, item_at(v, i), &items[i]) < 0)
             return -1;
         if (i > 0 && items[i] < items[i - 1])
-            return type_bad(d, s, item_at(v, i), "is lower than the step before; the caps of a warm-up only rise");
+            return type_bad(
+                d, s, item_at(v, i), "is lower than the step before; the caps of a warm-up only rise");
     }
     *list = (struct count_list){items, n};
     return 0;
@@ -104,7 +105,8 @@ TYPE_PARSER(type_parse_counts)
 TYPE_PARSER(type_parse_section)
 {
     if (v->kind != NODE_MAP)
-        return draft_fail(d, v, "%s must be a mapping of settings, not %s", s->key, node_kind_to_str(v->kind));
+        return draft_fail(
+            d, v, "%s must be a mapping of settings, not %s", s->key, node_kind_to_str(v->kind));
     return section_read(d, s->child, v, field);
 }
 
@@ -122,8 +124,8 @@ TYPE_PARSER(type_parse_sections)
         struct entry_head *entry = entries_at(entries, s->child, i);
 
         if (v->items[i]->kind != NODE_MAP)
-            return draft_fail(d, v->items[i], "%s.%.100s must be a mapping of settings, not %s", s->key, v->keys[i]->text,
-                node_kind_to_str(v->items[i]->kind));
+            return draft_fail(d, v->items[i], "%s.%.100s must be a mapping of settings, not %s", s->key,
+                v->keys[i]->text, node_kind_to_str(v->items[i]->kind));
         if (setting_kinds[name.type].parse(d, &name, v->keys[i], &entry->name) < 0
             || section_read(d, s->child, v->items[i], entry) < 0)
             return -1;

@@ -42,7 +42,10 @@ type_number_in_bounds(struct draft *d, const struct setting *s, const struct nod
     if (!units_parse_number(in, out, &why))
         return type_bad(d, s, v, why);
     if (*out < s->least || *out > s->most)
-        return out_of_bounds(d, s, v, s->type == TYPE_COUNT ? ", or unlimited" : s->type == TYPE_LICENCES ? ", or trial" : "");
+        return out_of_bounds(d, s, v,
+            s->type == TYPE_COUNT          ? ", or unlimited"
+                : s->type == TYPE_LICENCES ? ", or trial"
+                                           : "");
     return 0;
 }
 

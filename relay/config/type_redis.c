@@ -82,7 +82,8 @@ TYPE_PARSER(type_parse_redis_url)
     if (type_scalar(d, s, v, &in) < 0)
         return -1;
     if (take_prefix(&in, "sentinel://") || take_prefix(&in, "cluster://"))
-        return bad_url(d, v, "asks for Sentinel or Cluster, which is not built yet; use redis://, rediss:// or unix:");
+        return bad_url(
+            d, v, "asks for Sentinel or Cluster, which is not built yet; use redis://, rediss:// or unix:");
     if (take_prefix(&in, "unix:"))
         return in.n > 0 ? parse_unix(d, v, in, conf) : bad_url(d, v, "has no path after unix:");
     conf->tls = take_prefix(&in, "rediss://");

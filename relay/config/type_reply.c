@@ -1,5 +1,5 @@
-/* "550 5.7.708", "5xx 5.7.606-649", "4xx *", "* *.7.64": reply code (one, a class, any) and enhanced code (one, a range of its
- * last part, any class of it, or any at all). */
+/* "550 5.7.708", "5xx 5.7.606-649", "4xx *", "* *.7.64": reply code (one, a class, any) and enhanced code
+ * (one, a range of its last part, any class of it, or any at all). */
 #include "relay/config/type.h"
 
 static const char *

@@ -14,9 +14,11 @@ int
 type_scalar(struct draft *d, const struct setting *s, const struct node *v, struct span *out)
 {
     if (v->kind != NODE_SCALAR)
-        return draft_fail(d, v, "%s must be %s, not %s", s->key, setting_kinds[s->type].name, node_kind_to_str(v->kind));
+        return draft_fail(
+            d, v, "%s must be %s, not %s", s->key, setting_kinds[s->type].name, node_kind_to_str(v->kind));
     if (v->text[0] == '\0')
-        return draft_fail(d, v, "%s has no value; it must be %s, or be left out", s->key, setting_kinds[s->type].name);
+        return draft_fail(
+            d, v, "%s has no value; it must be %s, or be left out", s->key, setting_kinds[s->type].name);
     *out = node_span(v);
     return 0;
 }
@@ -114,7 +116,8 @@ check_sender(struct span in, size_t *domain_at_out)
     if (span_eq(in, SPAN_LIT("*")))
         return NULL;
     for (size_t i = 0; i < in.n; i++) {
-        if ((unsigned char)in.p[i] <= 0x20 || (unsigned char)in.p[i] >= 0x7f || strchr("<>,;:\\\"()[]", in.p[i]))
+        if ((unsigned char)in.p[i] <= 0x20 || (unsigned char)in.p[i] >= 0x7f
+            || strchr("<>,;:\\\"()[]", in.p[i]))
             return "is no sender; write \"@contoso.com\", scan@contoso.com or \"@*.contoso.com\"";
         if (in.p[i] == '@')
             at = (ptrdiff_t)i;

@@ -190,7 +190,8 @@ units_format_duration(uint64_t ms, char out[UNITS_TEXT_MAX])
     }
     rest = ms % shown[top].factor / lower;
     if (top == 3 || rest == 0)
-        snprintf(out, UNITS_TEXT_MAX, "%llu %s", (unsigned long long)(ms / shown[top].factor), shown[top].name);
+        snprintf(
+            out, UNITS_TEXT_MAX, "%llu %s", (unsigned long long)(ms / shown[top].factor), shown[top].name);
     else
         snprintf(out, UNITS_TEXT_MAX, "%llu %s %llu %s", (unsigned long long)(ms / shown[top].factor),
             shown[top].name, (unsigned long long)rest, shown[top + 1].name);

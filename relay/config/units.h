@@ -1,6 +1,6 @@
 /* units: the literals of the configuration. Durations "30s", "5min", "24h", "7d", "250ms"; sizes "35MiB",
- * "10MB", "512"; rates "30/min", "10_000/d", "20/30min", "5/s" ("m" is accepted for minute); numbers with "_". 0 is refused where a
- * limit is meant: say `unlimited` or `deny`. All of the text must be used. */
+ * "10MB", "512"; rates "30/min", "10_000/d", "20/30min", "5/s" ("m" is accepted for minute); numbers with
+ * "_". 0 is refused where a limit is meant: say `unlimited` or `deny`. All of the text must be used. */
 #ifndef SENDGOV_CONFIG_UNITS_H
 #define SENDGOV_CONFIG_UNITS_H
 

@@ -1,5 +1,5 @@
-/* The configuration parser, from bytes of a file to checked structs: nothing may make it crash, hang or leak, and what it refuses
- * it refuses with a position. */
+/* The configuration parser, from bytes of a file to checked structs: nothing may make it crash, hang or leak,
+ * and what it refuses it refuses with a position. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,8 @@
 #define TOP_SRCDIR "."
 #endif
 
-/* Makes the folder, goes there, and puts cert.pem, key.pem, secret and users into it. Profiles are those of the source. */
+/* Makes the folder, goes there, and puts cert.pem, key.pem, secret and users into it. Profiles are those of
+ * the source. */
 void config_files_open(void);
 void config_files_close(void);
 const char *config_files_folder(void);

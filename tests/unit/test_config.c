@@ -15,8 +15,9 @@
 #include "tests/unit/config_files.h"
 
 #define LISTENER "listeners: {in: {address: \"127.0.0.1:2525\", tls: off}}\n"
-#define TLS_LISTENER \
-    "users_file: users\nlisteners: {in: {address: \"127.0.0.1:2525\", cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}}\n"
+#define TLS_LISTENER                                                                                         \
+    "users_file: users\nlisteners: {in: {address: \"127.0.0.1:2525\", cert_file: cert.pem, key_file: "       \
+    "key.pem, client_ca_file: cert.pem}}\n"
 #define CLIENT "clients: {app: {networks: [10.0.0.0/8], senders: [\"@x.test\"]}}\n"
 #define ROUTE "routes: {out: {upstream: \"mail.x.test:25\", domains: [x.test], warmup: established}}\n"
 #define BASE LISTENER CLIENT ROUTE
@@ -120,22 +121,30 @@ defaults_are_those_of_the_manual(void **state)
 static void
 values_are_read(void **state)
 {
-    struct config *c = config_files_load("\xef\xbb\xbf" /* a byte order mark is harmless */
+    struct config *c = config_files_load(
+        "\xef\xbb\xbf" /* a byte order mark is harmless */
         "node: n1\nstate: ./st\nhostname: Relay.X.test\nusers_file: users\ndrain_timeout: 5s\n"
         "log: {level: debug, format: json}\n"
-        "redis: {url: \"rediss://gov@[::1]:7000/3\", password_file: secret, ca_file: cert.pem, group: g1, allow_volatile: yes, settle: 200ms}\n"
+        "redis: {url: \"rediss://gov@[::1]:7000/3\", password_file: secret, ca_file: cert.pem, group: g1, "
+        "allow_volatile: yes, settle: 200ms}\n"
         "admin: {socket: ctl, http: \"127.0.0.1:9825\", groups: [adm, ops]}\n"
         "tls: {cert_file: cert.pem, key_file: key.pem}\n"
         "listeners:\n"
         "  apps: {address: [\"0.0.0.0:587\", \"[::]:587\"], tls: required, clients: app}\n"
-        "  old: {address: \"[::1]:2525\", tls_min: \"1.0\", bare_lf: normalize, auth_without_tls: true, client_ca_file: cert.pem}\n"
+        "  old: {address: \"[::1]:2525\", tls_min: \"1.0\", bare_lf: normalize, auth_without_tls: true, "
+        "client_ca_file: cert.pem}\n"
         "clients:\n"
-        "  app: {login: [erp, crm], senders: [\"@x.test\", Scan@X.Test], null_sender: true, accept: defer, class: alerts, mailbox: m@x.test}\n"
-        "  dev: {certificates: [Dev.x.test], pins: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA, senders: \"*\", route: out}\n"
+        "  app: {login: [erp, crm], senders: [\"@x.test\", Scan@X.Test], null_sender: true, accept: defer, "
+        "class: alerts, mailbox: m@x.test}\n"
+        "  dev: {certificates: [Dev.x.test], pins: "
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA, senders: \"*\", route: out}\n"
         "routes:\n"
-        "  out: {upstream: \"[fd00::1]:587\", domains: [X.test, \"*.x.test\"], internal_domains: y.test, helo: H.x.test, pool: 5, "
-        "connections: 7, idle_timeout: 1_500ms, tls_ca_file: cert.pem, replies: [{reply: \"4xx *\", words: later, class: throttle}]}\n"
-        "mailboxes: {m@x.test: {route: out, auth: plain, user: \"DOM\\\\m\", password_file: secret, connections: 3}}\n");
+        "  out: {upstream: \"[fd00::1]:587\", domains: [X.test, \"*.x.test\"], internal_domains: y.test, "
+        "helo: H.x.test, pool: 5, "
+        "connections: 7, idle_timeout: 1_500ms, tls_ca_file: cert.pem, replies: [{reply: \"4xx *\", words: "
+        "later, class: throttle}]}\n"
+        "mailboxes: {m@x.test: {route: out, auth: plain, user: \"DOM\\\\m\", password_file: secret, "
+        "connections: 3}}\n");
     const struct client_conf *app = config_client(c, "app"), *dev = config_client(c, "dev");
     const struct mailbox_conf *m = config_mailbox(c, "m@x.test");
     const struct route_conf *r = config_route(c, "out");
@@ -174,7 +183,8 @@ values_are_read(void **state)
     assert_true(app->null_sender);
     assert_string_equal(app->route, "out"); /* from its mailbox */
     assert_string_equal(dev->cert_names[0], "dev.x.test");
-    assert_string_equal(dev->cert_pins[0], "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    assert_string_equal(
+        dev->cert_pins[0], "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     assert_string_equal(r->upstream, "[fd00::1]:587");
     assert_string_equal(r->domains[0], "x.test");
     assert_string_equal(r->internal_domains[0], "y.test");
@@ -210,9 +220,10 @@ network_is(const struct network *n, const char *address, unsigned prefix)
 static void
 networks_are_v6_inside(void **state)
 {
-    struct config *c = config_files_load(LISTENER ROUTE
-        "clients: {app: {networks: [10.0.0.0/8, 192.168.1.7, \"::ffff:172.16.0.0/108\", \"fd00:1::/64\", \"fe80::/10\", 100.64.0.0/10, "
-        "127.0.0.2, \"::1\"], senders: [\"@x.test\"]}}\n");
+    struct config *c = config_files_load(
+        LISTENER ROUTE "clients: {app: {networks: [10.0.0.0/8, 192.168.1.7, \"::ffff:172.16.0.0/108\", "
+                       "\"fd00:1::/64\", \"fe80::/10\", 100.64.0.0/10, "
+                       "127.0.0.2, \"::1\"], senders: [\"@x.test\"]}}\n");
     const struct client_conf *app = config_client(c, "app");
 
     (void)state;
@@ -222,17 +233,20 @@ networks_are_v6_inside(void **state)
     network_is(&app->networks[2], "::ffff:172.16.0.0", 108);
     network_is(&app->networks[3], "fd00:1::", 64);
     assert_false(app->auth_needed);
-    assert_true(dump_has(c, "clients.app.networks: 10.0.0.0/8, 192.168.1.7/32, 172.16.0.0/12, fd00:1::/64, fe80::/10, 100.64.0.0/10, "
-                            "127.0.0.2/32, ::1/128"));
+    assert_true(dump_has(c,
+        "clients.app.networks: 10.0.0.0/8, 192.168.1.7/32, 172.16.0.0/12, fd00:1::/64, fe80::/10, "
+        "100.64.0.0/10, "
+        "127.0.0.2/32, ::1/128"));
     config_unref(&c);
 }
 
-/* Whatever is more than a private range needs a login as well; what is everybody is refused (see the tables). */
+/* Whatever is more than a private range needs a login as well; what is everybody is refused (see the tables).
+ */
 static void
 wide_networks_need_a_login(void **state)
 {
-    static const char *const wide[] = {"198.51.100.7", "11.0.0.0/8", "0.0.0.0/1", "172.0.0.0/8", "192.168.0.0/15", "2001:db8::/32",
-        "fc00::/6", "fe80::/9", "100.64.0.0/9", "::/97"};
+    static const char *const wide[] = {"198.51.100.7", "11.0.0.0/8", "0.0.0.0/1", "172.0.0.0/8",
+        "192.168.0.0/15", "2001:db8::/32", "fc00::/6", "fe80::/9", "100.64.0.0/9", "::/97"};
     char yaml[1024];
 
     (void)state;
@@ -240,11 +254,13 @@ wide_networks_need_a_login(void **state)
         struct err err = {""};
         struct config *c;
 
-        snprintf(yaml, sizeof yaml, "%s%sclients: {app: {networks: [\"%s\"], senders: [\"@x.test\"]}}\n", TLS_LISTENER, ROUTE, wide[i]);
+        snprintf(yaml, sizeof yaml, "%s%sclients: {app: {networks: [\"%s\"], senders: [\"@x.test\"]}}\n",
+            TLS_LISTENER, ROUTE, wide[i]);
         config_files_write("w.yaml", yaml, strlen(yaml), 0600);
         assert_null(config_load("w.yaml", &err));
-        snprintf(yaml, sizeof yaml, "%s%sclients: {app: {login: a, networks: [\"%s\"], senders: [\"@x.test\"]}}\n", TLS_LISTENER, ROUTE,
-            wide[i]);
+        snprintf(yaml, sizeof yaml,
+            "%s%sclients: {app: {login: a, networks: [\"%s\"], senders: [\"@x.test\"]}}\n", TLS_LISTENER,
+            ROUTE, wide[i]);
         config_files_write("w.yaml", yaml, strlen(yaml), 0600);
         c = config_load("w.yaml", &err);
         if (!c) { /* host bits make some of them no network at all */
@@ -293,7 +309,8 @@ redis_addresses(void **state)
 static void
 includes_are_merged(void **state)
 {
-    static const char one[] = "clients: {app: {networks: [10.0.0.0/8], senders: [\"@x.test\"]}}\nredis: {group: g}\nadmin: {socket: here}\n";
+    static const char one[] = "clients: {app: {networks: [10.0.0.0/8], senders: [\"@x.test\"]}}\nredis: "
+                              "{group: g}\nadmin: {socket: here}\n";
     static const char two[] = "clients: {other: {networks: [10.1.0.0/16], senders: [\"@x.test\"]}}\n";
     struct config *c;
     char path[128];
@@ -302,7 +319,8 @@ includes_are_merged(void **state)
     assert_int_equal(mkdir("conf.d", 0700), 0);
     config_files_write("conf.d/1.yaml", one, strlen(one), 0600);
     config_files_write("conf.d/2.yaml", two, strlen(two), 0600);
-    c = config_files_load("include: [conf.d/*.yaml, none.d/*.yaml]\nredis: {url: \"redis://h\"}\n" LISTENER ROUTE);
+    c = config_files_load(
+        "include: [conf.d/*.yaml, none.d/*.yaml]\nredis: {url: \"redis://h\"}\n" LISTENER ROUTE);
     assert_int_equal(c->n_clients, 2);
     assert_string_equal(c->store.group, "g");
     assert_string_equal(c->store.target, "h:6379");
@@ -316,8 +334,9 @@ includes_are_merged(void **state)
 static void
 aliases_are_copies(void **state)
 {
-    struct config *c = config_files_load(LISTENER ROUTE
-        "clients:\n  a: {networks: [10.0.0.0/8], senders: &s [\"@x.test\"]}\n  b: {networks: [10.1.0.0/16], senders: *s}\n");
+    struct config *c =
+        config_files_load(LISTENER ROUTE "clients:\n  a: {networks: [10.0.0.0/8], senders: &s "
+                                         "[\"@x.test\"]}\n  b: {networks: [10.1.0.0/16], senders: *s}\n");
 
     (void)state;
     assert_string_equal(c->clients[1].senders[0], "@x.test");
@@ -327,9 +346,11 @@ aliases_are_copies(void **state)
 static void
 domains_find_their_route(void **state)
 {
-    struct config *c = config_files_load(LISTENER
-        "routes:\n  one: {upstream: \"a.test:25\", domains: [x.test, \"*.y.test\"]}\n  two: {upstream: \"b.test:25\", domains: [z.test, x.test]}\n"
-        "clients:\n  app: {networks: [10.0.0.0/8], senders: [\"@x.test\"], route: two}\n  other: {networks: [10.1.0.0/16], senders: [\"@z.test\"]}\n");
+    struct config *c = config_files_load(
+        LISTENER "routes:\n  one: {upstream: \"a.test:25\", domains: [x.test, \"*.y.test\"]}\n  two: "
+                 "{upstream: \"b.test:25\", domains: [z.test, x.test]}\n"
+                 "clients:\n  app: {networks: [10.0.0.0/8], senders: [\"@x.test\"], route: two}\n  other: "
+                 "{networks: [10.1.0.0/16], senders: [\"@z.test\"]}\n");
     bool ambiguous;
 
     (void)state;
@@ -343,7 +364,8 @@ domains_find_their_route(void **state)
     config_unref(&c);
 }
 
-/* Secrets are in no text that leaves, and their files are found among the service manager's credentials first. */
+/* Secrets are in no text that leaves, and their files are found among the service manager's credentials
+ * first. */
 static void
 secrets_are_masked(void **state)
 {
@@ -354,13 +376,15 @@ secrets_are_masked(void **state)
     assert_int_equal(mkdir("credentials", 0700), 0);
     config_files_write("credentials/secret", "another word\r\n", 14, 0600);
     snprintf(folder, sizeof folder, "%s/credentials", config_files_folder());
-    c = config_files_load(BASE "redis: {password_file: secret}\nmailboxes: {m@x.test: {route: out, password_file: secret}}\n");
+    c = config_files_load(
+        BASE "redis: {password_file: secret}\nmailboxes: {m@x.test: {route: out, password_file: secret}}\n");
     assert_true(dump_has(c, "redis.password_file: ***"));
     assert_true(dump_has(c, "mailboxes.m@x.test.password_file: ***"));
     assert_null(strstr(c->dump, "pass word"));
     config_unref(&c);
     assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
-    c = config_files_load(BASE "redis: {password_file: secret}\ntls: {cert_file: cert.pem, key_file: key.pem}\n");
+    c = config_files_load(
+        BASE "redis: {password_file: secret}\ntls: {cert_file: cert.pem, key_file: key.pem}\n");
     assert_string_equal(c->store.password, "another word");
     assert_non_null(strstr(c->dump, "/key.pem")); /* not there: beside the file */
     assert_null(strstr(c->dump, "another"));
@@ -412,10 +436,13 @@ warnings_with(const struct config *c, const char *text)
 static void
 doubtful_settings_are_warned_of(void **state)
 {
-    struct config *c = config_files_load("users_file: users\n"
-        "listeners: {in: {address: \"10.0.0.1:2525\", cert_file: cert.pem, key_file: key.pem, tls_min: \"1.1\", auth_without_tls: true}}\n"
-        "routes:\n  a: {upstream: \"mail.x.test:25\", domains: [x.test], tls: off}\n"
-        "  b: {upstream: \"mail.x.test:25\", domains: [y.test], tls_verify: false, profile: m365-submission, warmup: new-tenant}\n");
+    struct config *c =
+        config_files_load("users_file: users\n"
+                          "listeners: {in: {address: \"10.0.0.1:2525\", cert_file: cert.pem, key_file: "
+                          "key.pem, tls_min: \"1.1\", auth_without_tls: true}}\n"
+                          "routes:\n  a: {upstream: \"mail.x.test:25\", domains: [x.test], tls: off}\n"
+                          "  b: {upstream: \"mail.x.test:25\", domains: [y.test], tls_verify: false, "
+                          "profile: m365-submission, warmup: new-tenant}\n");
 
     (void)state;
     assert_int_equal(warnings_with(c, "below 1.2"), 1);

@@ -1,5 +1,6 @@
-/* Every file of tests/tables/config_errors is refused with the text on its first line. %D there stands for the folder the
- * files lie in, %S for the installed data. Files that cannot lie in a source tree (modes, size) are made here. */
+/* Every file of tests/tables/config_errors is refused with the text on its first line. %D there stands for
+ * the folder the files lie in, %S for the installed data. Files that cannot lie in a source tree (modes,
+ * size) are made here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

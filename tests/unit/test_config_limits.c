@@ -15,8 +15,9 @@
 #define LISTENER "listeners: {in: {address: \"127.0.0.1:2525\", tls: off}}\n"
 #define CLIENT "clients: {app: {networks: [10.0.0.0/8], senders: [\"@x.test\"]}}\n"
 #define MAILBOX "mailboxes: {m@x.test: {route: out, password_file: secret}}\n"
-#define M365(more) \
-    "routes: {out: {upstream: \"smtp.office365.com:587\", profile: m365-submission, domains: [x.test" more "}}\n"
+#define M365(more)                                                                                           \
+    "routes: {out: {upstream: \"smtp.office365.com:587\", profile: m365-submission, domains: [x.test" more   \
+    "}}\n"
 
 static int
 setup(void **state)
@@ -35,8 +36,8 @@ teardown(void **state)
 }
 
 static void
-limit_is(const struct config *c, const char *name, enum limit_kind kind, enum limit_scope scope, enum limit_unit unit,
-    uint64_t value, uint64_t period_ms)
+limit_is(const struct config *c, const char *name, enum limit_kind kind, enum limit_scope scope,
+    enum limit_unit unit, uint64_t value, uint64_t period_ms)
 {
     const struct limit_conf *l = config_limit(c, name);
 
@@ -55,8 +56,8 @@ the_tenant_cap_is_exact(void **state)
 {
     static const struct {
         uint64_t licences, cap;
-    } published[] = {{1, 10000}, {5, 11042}, {10, 12005}, {25, 14259}, {50, 17231}, {100, 22059}, {200, 29902}, {500, 48247},
-        {1000, 72446}, {10000, 324978}};
+    } published[] = {{1, 10000}, {5, 11042}, {10, 12005}, {25, 14259}, {50, 17231}, {100, 22059},
+        {200, 29902}, {500, 48247}, {1000, 72446}, {10000, 324978}};
     struct tenant_limit t = {.factor = 500, .power_tenths = 7, .base = 9500, .percent = 100, .trial = 5000};
     uint64_t before = 0;
 
@@ -78,7 +79,8 @@ the_tenant_cap_is_exact(void **state)
 static void
 a_profile_brings_limits(void **state)
 {
-    struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365(", x.onmicrosoft.com], licences: 25, warmup: new-tenant"));
+    struct config *c = config_files_load(
+        LISTENER CLIENT MAILBOX M365(", x.onmicrosoft.com], licences: 25, warmup: new-tenant"));
     const struct limit_conf *l;
 
     (void)state;
@@ -111,8 +113,8 @@ a_profile_brings_limits(void **state)
 static void
 domains_share_a_limit(void **state)
 {
-    struct config *c = config_files_load(
-        LISTENER CLIENT MAILBOX M365(", a.onmicrosoft.com, a.mail.onmicrosoft.com], licences: trial, warmup: established"));
+    struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365(
+        ", a.onmicrosoft.com, a.mail.onmicrosoft.com], licences: trial, warmup: established"));
 
     (void)state;
     limit_is(c, "out-onmicrosoft-day", LIMIT_WINDOW, SCOPE_SENDER_DOMAIN, UNIT_EXTERNAL, 45, 86400000);
@@ -154,8 +156,9 @@ own_limits_replace_those_of_the_profile(void **state)
 static void
 schedules(void **state)
 {
-    struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365("], licences: 5, warmup: steps")
-        "schedules:\n  steps: {curve: table, table: [50, 1_00, 100], ceiling: 80, use: 70}\n  cautious: {first: 10, growth: 1.25}\n");
+    struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365(
+        "], licences: 5, warmup: steps") "schedules:\n  steps: {curve: table, table: [50, 1_00, 100], "
+                                         "ceiling: 80, use: 70}\n  cautious: {first: 10, growth: 1.25}\n");
     const struct schedule_conf *s = config_route(c, "out")->warmup;
 
     (void)state;
@@ -183,7 +186,8 @@ shipped_schedules_are_the_built_in_ones(void **state)
         struct config *with, *without;
 
         snprintf(yaml, sizeof yaml, "%s%s%sinclude: %s/conf/schedules/%s.yaml\n", LISTENER, CLIENT,
-            "routes: {out: {upstream: \"h.test:25\", domains: [x.test], warmup: established}}\n", TOP_SRCDIR, names[i]);
+            "routes: {out: {upstream: \"h.test:25\", domains: [x.test], warmup: established}}\n", TOP_SRCDIR,
+            names[i]);
         with = config_files_load(yaml);
         assert_string_equal(with->schedules[0].name, names[i]);
         shipped = &with->schedules[0];
@@ -203,7 +207,8 @@ shipped_schedules_are_the_built_in_ones(void **state)
     }
 }
 
-/* The meaning of replies, as an operator reads it: tests/tables/replies.txt, "class | code | enhanced | text". */
+/* The meaning of replies, as an operator reads it: tests/tables/replies.txt, "class | code | enhanced |
+ * text". */
 static void
 replies_mean_what_the_table_says(void **state)
 {
@@ -238,7 +243,8 @@ replies_mean_what_the_table_says(void **state)
         e = (struct enhanced){(uint8_t)digits[0], (uint16_t)digits[1], (uint16_t)digits[2]};
         got = reply_classify(rules, (int)number, e, text, &rule);
         if (!span_eq(span_trim(class), span_str(reply_class_to_str(got))))
-            fail_msg("%s: is %s%s%s", line, reply_class_to_str(got), rule ? " by: " : "", rule && rule->advice ? rule->advice : "");
+            fail_msg("%s: is %s%s%s", line, reply_class_to_str(got), rule ? " by: " : "",
+                rule && rule->advice ? rule->advice : "");
         n++;
     }
     fclose(in);
@@ -258,8 +264,9 @@ every_shipped_rule_has_advice_and_source(void **state)
         struct config *c;
 
         snprintf(yaml, sizeof yaml,
-            "%s%sroutes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: %s, licences: 5, warmup: established}}\n", LISTENER,
-            CLIENT, profiles[p]);
+            "%s%sroutes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: %s, licences: 5, "
+            "warmup: established}}\n",
+            LISTENER, CLIENT, profiles[p]);
         c = config_files_load(yaml);
         assert_true(c->routes[0].replies.n > 50);
         for (size_t i = 0; i < c->routes[0].replies.n; i++) {
@@ -279,8 +286,8 @@ own_rules_come_before_the_profile(void **state)
 {
     struct config *c = config_files_load(LISTENER CLIENT MAILBOX
         M365("], licences: 5, warmup: established, replies: [{reply: \"550 5.7.708\", class: message}]"));
-    enum reply_class class = reply_classify(&config_route(c, "out")->replies, 550, (struct enhanced){5, 7, 708},
-        SPAN_LIT("Service unavailable."), NULL);
+    enum reply_class class = reply_classify(&config_route(c, "out")->replies, 550,
+        (struct enhanced){5, 7, 708}, SPAN_LIT("Service unavailable."), NULL);
 
     (void)state;
     assert_int_equal(class, CLASS_MESSAGE);
@@ -307,8 +314,11 @@ profiles_are_looked_for_beside_the_file(void **state)
     assert_int_equal(config_mailbox(c, "m@x.test")->connections, 5);
     assert_true(c->routes[0].replies.n > 50);
     config_unref(&c);
-    config_files_write("c.yaml", LISTENER CLIENT "routes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: loop}}\n",
-        sizeof(LISTENER CLIENT "routes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: loop}}\n") - 1, 0600);
+    config_files_write("c.yaml",
+        LISTENER CLIENT "routes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: loop}}\n",
+        sizeof(LISTENER CLIENT "routes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: loop}}\n")
+            - 1,
+        0600);
     assert_null(config_load("c.yaml", &err));
     assert_non_null(strstr(err.text, "profiles extend one another more than 4 deep"));
 }

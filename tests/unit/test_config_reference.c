@@ -62,7 +62,8 @@ manual_is_current(void **state)
     assert_non_null(to);
     *to = '\0';
     if (strcmp(from, buf_span(&out).p) != 0)
-        fail_msg("put the output of sendgov-reference manual between the two marks of relay/config/sendgov.yaml.5");
+        fail_msg("put the output of sendgov-reference manual between the two marks of "
+                 "relay/config/sendgov.yaml.5");
     buf_fini(&out);
     free(text);
 }

@@ -40,8 +40,8 @@ durations(void **state)
     static const struct {
         const char *in;
         uint64_t ms;
-    } good[] = {{"250ms", 250}, {"30s", 30000}, {"30sec", 30000}, {"5m", 300000}, {"5min", 300000}, {"24h", 86400000},
-        {"7d", 604800000}, {"1_000ms", 1000}, {"0s", 0}, {"5MIN", 300000}};
+    } good[] = {{"250ms", 250}, {"30s", 30000}, {"30sec", 30000}, {"5m", 300000}, {"5min", 300000},
+        {"24h", 86400000}, {"7d", 604800000}, {"1_000ms", 1000}, {"0s", 0}, {"5MIN", 300000}};
     static const char *const bad[] = {"", "30", "s", "5 min", "5minutes", "1h30min", "-5s", "1.5h", "5w",
         "99999999999999999d"};
     const char *why;
@@ -62,8 +62,8 @@ sizes(void **state)
     static const struct {
         const char *in;
         uint64_t bytes;
-    } good[] = {{"512", 512}, {"512B", 512}, {"64KiB", 65536}, {"35MiB", 36700160}, {"10MB", 10000000}, {"2GiB", 2147483648u},
-        {"1kb", 1000}};
+    } good[] = {{"512", 512}, {"512B", 512}, {"64KiB", 65536}, {"35MiB", 36700160}, {"10MB", 10000000},
+        {"2GiB", 2147483648u}, {"1kb", 1000}};
     static const char *const bad[] = {"", "MiB", "1 MiB", "1M", "35megs", "1.5MiB", "99999999999999GiB"};
     const char *why;
     uint64_t bytes;
@@ -83,10 +83,12 @@ rates(void **state)
     static const struct {
         const char *in;
         uint64_t n, period_ms;
-    } good[] = {{"30/min", 30, 60000}, {"30/m", 30, 60000}, {"10_000/d", 10000, 86400000}, {"20/30min", 20, 1800000},
-        {"5/s", 5, 1000}, {"1/7d", 1, 604800000}, {"unlimited", LIMIT_UNLIMITED, 0}, {"deny", 0, 0}};
-    static const char *const bad[] = {"", "0", "0/d", "30", "30/", "/min", "30/0min", "30/ms", "30/500ms", "30 / min", "30/week",
-        "Unlimited", "18446744073709551615/d", "18446744073709551616/d", "1/99999999999999d", "30/min/h"};
+    } good[] = {{"30/min", 30, 60000}, {"30/m", 30, 60000}, {"10_000/d", 10000, 86400000},
+        {"20/30min", 20, 1800000}, {"5/s", 5, 1000}, {"1/7d", 1, 604800000},
+        {"unlimited", LIMIT_UNLIMITED, 0}, {"deny", 0, 0}};
+    static const char *const bad[] = {"", "0", "0/d", "30", "30/", "/min", "30/0min", "30/ms", "30/500ms",
+        "30 / min", "30/week", "Unlimited", "18446744073709551615/d", "18446744073709551616/d",
+        "1/99999999999999d", "30/min/h"};
     const char *why;
     uint64_t n, period;
 
@@ -121,9 +123,9 @@ for_people(void **state)
     static const struct {
         uint64_t ms;
         const char *text;
-    } cases[] = {{0, "0 ms"}, {250, "250 ms"}, {999, "999 ms"}, {1000, "1 s"}, {1001, "2 s"}, {90000, "1 min 30 s"},
-        {59 * 60000 + 59500, "1 h"}, {3600000, "1 h"}, {3661000, "1 h 2 min"}, {86400000, "1 d"}, {90061000, "1 d 2 h"},
-        {86399999, "1 d"}};
+    } cases[] = {{0, "0 ms"}, {250, "250 ms"}, {999, "999 ms"}, {1000, "1 s"}, {1001, "2 s"},
+        {90000, "1 min 30 s"}, {59 * 60000 + 59500, "1 h"}, {3600000, "1 h"}, {3661000, "1 h 2 min"},
+        {86400000, "1 d"}, {90061000, "1 d 2 h"}, {86399999, "1 d"}};
     char out[UNITS_TEXT_MAX];
 
     (void)state;
