@@ -4,8 +4,8 @@ libsendgov_a_SOURCES += policy/admit.h policy/charge.h policy/plan.h policy/plan
     policy/window.h policy/window.c policy/rate.h policy/rate.c policy/counter.h policy/counter.c \
     policy/decide.h policy/decide.c policy/scripts.h
 
-policy_lua = policy/lua/common.lua policy/lua/charge.lua policy/lua/refund.lua policy/lua/usage.lua policy/lua/warmup.lua \
-    policy/lua/lower.lua policy/lua/pause.lua policy/lua/lease.lua policy/lua/open.lua policy/lua/heartbeat.lua
+policy_lua = policy/lua/head.lua policy/lua/common.lua policy/lua/charge_usual.lua policy/lua/charge.lua \
+    policy/lua/refund.lua policy/lua/usage.lua policy/lua/warmup.lua policy/lua/lower.lua policy/lua/pause.lua policy/lua/lease.lua policy/lua/open.lua policy/lua/heartbeat.lua
 nodist_libsendgov_a_SOURCES += policy/scripts.c
 BUILT_SOURCES += policy/scripts.c
 CLEANFILES += policy/scripts.c

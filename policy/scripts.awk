@@ -1,5 +1,6 @@
-# Turns the Lua scripts into C strings: common.lua goes before each other script. Comment lines become empty ones, so that
-# line numbers in Redis' error texts stay right within the joined script.
+# Turns the Lua scripts into C strings: head.lua and common.lua go before each other script, X_usual.lua
+# between them before X. Comment lines become empty ones, so that line numbers in Redis' error texts stay
+# right within the joined script.
 function emit(line) {
     if (line ~ /^[ \t]*--/)
         line = ""
@@ -7,7 +8,15 @@ function emit(line) {
     gsub(/"/, "\\\"", line)
     return "    \"" line "\\n\"\n"
 }
+FILENAME ~ /head\.lua$/ { head = head emit($0); next }
 FILENAME ~ /common\.lua$/ { common = common emit($0); next }
+FILENAME ~ /_usual\.lua$/ {
+    name = FILENAME
+    sub(/.*\//, "", name)
+    sub(/_usual\.lua$/, "", name)
+    usual[name] = usual[name] emit($0)
+    next
+}
 FNR == 1 {
     if (open)
         print "    ;"
@@ -16,7 +25,7 @@ FNR == 1 {
     sub(/\.lua$/, "", name)
     if (!open)
         print "#include \"policy/scripts.h\"\n"
-    printf "const char script_%s[] =\n    \"#!lua\\n\"\n%s", name, common
+    printf "const char script_%s[] =\n    \"#!lua\\n\"\n%s%s%s", name, head, usual[name], common
     open = 1
 }
 { printf "%s", emit($0) }

@@ -1,12 +1,12 @@
--- charge: may g of n recipients go, and if so, count them in every limit at once.
+-- charge: may g of n recipients go, and if so, count them in every limit at once. charge_usual.lua goes before and says when
+-- this part is not needed.
 -- KEYS: g, n of the node, o, then one state key per scope instance that has limits.
 -- ARGV[1]: msgpack of {n, least, external, look, earliest, latest, not after, seq, acked seq, epoch, run, scopes ("scope
---   number:instance"), lines of each scope, lines}; earliest..latest is the time it must be now by the node's own clock (0: it has no idea yet)
+--   number:instance"), lines of each scope, lines, times (or nothing)}; earliest..latest is the time it must be now by the node's own clock (0: it has no idea yet)
 -- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups}; numbers only, but a pause's text comes last
 local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local n, least, external, look, earliest, latest, not_after, seq, acked, epoch, run, scopes, counts, lines =
-    list_unpack(cmsgpack.unpack(ARGV[1]))
-local now = clock()
+    list_unpack(question) -- of charge_usual.lua, with `now`
 
 -- Is it the Redis we know, at the time we know, in time?
 if latest > 0 and (now > latest or now < earliest) then

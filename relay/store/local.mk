@@ -6,7 +6,7 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
     relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \
     relay/store/store_memory.c relay/store/store_redis_part.h relay/store/store_redis.c \
-    relay/store/store_redis_charge.c relay/store/store_redis_clock.c relay/store/store_redis_lease.c \
+    relay/store/store_redis_charge.c relay/store/store_redis_batch.c relay/store/store_redis_clock.c relay/store/store_redis_lease.c \
     relay/store/store_redis_pause.c
 
 if HAVE_CMOCKA

@@ -55,6 +55,8 @@ ask_new(struct asks *a, struct store *s, enum ask_kind kind, void *arg)
     ask->arg = arg;
     ask->handle = slots_add(&a->slots, ask);
     task_init(&ask->task, on_ask_task, ask);
+    list_init(&ask->peer);
+    list_init(&ask->peers);
     list_add_tail(&a->live, &ask->link);
     return ask;
 }

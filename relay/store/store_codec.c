@@ -203,7 +203,7 @@ codec_charge(struct command *c, const struct codec_node *node, const struct char
     add_node_key(c, node);
     add_key(c, node, "o");
     add_scope_keys(c, node, r);
-    msgpack_array(&c->arg, 14);
+    msgpack_array(&c->arg, times->times > 1 ? 15 : 14);
     add_uint(c, r->recipients);
     add_uint(c, r->least);
     add_uint(c, r->external);
@@ -222,6 +222,8 @@ codec_charge(struct command *c, const struct codec_node *node, const struct char
     msgpack_array(&c->arg, r->n_lines);
     for (size_t i = 0; i < r->n_lines; i++)
         add_line(c, &r->lines[i], facts[i].day_line, facts[i].lost);
+    if (times->times > 1)
+        add_uint(c, times->times);
 }
 
 void

@@ -52,6 +52,7 @@ struct codec_node {
 struct codec_times {
     uint64_t earliest_us, latest_us, not_after_us;
     uint64_t seq, acked;
+    unsigned times; /* > 1: so many equal charges, numbered seq, seq + 1 ... (policy/lua/charge_usual.lua) */
 };
 
 /* facts: one per line; lost and day_line are used. */
@@ -114,6 +115,9 @@ struct charge_reply {
     } steps[CHARGE_LINES_MAX];
 };
 void codec_charge_reply(const struct redisReply *reply, const struct charge_request *request, struct charge_reply *out);
+/* The answer to a charge of `times` equal ones: how many were granted, each with out->verdict. False: not what the script answers. */
+bool codec_charges_reply(const struct redisReply *reply, const struct charge_request *request, unsigned times,
+    unsigned *granted_out, struct charge_reply *out);
 
 /* "e TILL SINCE CLASS ACTOR REASON" (policy/lua/pause.lua) with its field "SCOPE:INSTANCE". False: cannot be read. *resumed_out: it is
  * the mark of a resumed one; then only scope, instance and since (when it was resumed) are set. */

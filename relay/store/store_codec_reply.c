@@ -7,7 +7,7 @@
 #include "relay/store/store_keys.h"
 
 /* First element of charge.lua's answer. */
-enum { GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN };
+enum { GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN, MANY };
 
 bool
 codec_integers(const struct redisReply *reply, int64_t *out, size_t n)
@@ -73,14 +73,11 @@ read_decision(const struct redisReply *reply, const struct charge_request *r, st
     return true;
 }
 
+/* Pairs line (from 1), step. */
 static bool
-read_granted(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+read_steps(const struct redisReply *reply, size_t first, const struct charge_request *r, struct charge_reply *out)
 {
-    out->verdict.kind = VERDICT_GRANTED;
-    if (!read_decision(reply, r, &out->verdict) || out->verdict.granted < r->least)
-        return false;
-    out->verdict.retry_after_ms = 0;
-    for (size_t i = 7; i + 1 < reply->elements && out->n_steps < CHARGE_LINES_MAX; i += 2) {
+    for (size_t i = first; i + 1 < reply->elements && out->n_steps < CHARGE_LINES_MAX; i += 2) {
         const struct redisReply *line = reply->element[i], *step = reply->element[i + 1];
 
         if (line->type != REDIS_REPLY_INTEGER || line->integer < 1 || line->integer > (int64_t)r->n_lines
@@ -90,6 +87,33 @@ read_granted(const struct redisReply *reply, const struct charge_request *r, str
         out->steps[out->n_steps++].step = (uint32_t)step->integer;
     }
     return true;
+}
+
+static bool
+read_granted(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+{
+    out->verdict.kind = VERDICT_GRANTED;
+    if (!read_decision(reply, r, &out->verdict) || out->verdict.granted < r->least)
+        return false;
+    out->verdict.retry_after_ms = 0;
+    return read_steps(reply, 7, r, out);
+}
+
+bool
+codec_charges_reply(const struct redisReply *reply, const struct charge_request *r, unsigned times, unsigned *granted_out,
+    struct charge_reply *out)
+{
+    int64_t f[3];
+
+    memset(out, 0, sizeof(*out));
+    if (!codec_integers(reply, f, 3) || f[0] != MANY || f[1] < 0 || f[2] < 0 || f[2] > times)
+        return false;
+    *granted_out = (unsigned)f[2];
+    out->kind = REPLY_VERDICT;
+    out->verdict.kind = VERDICT_GRANTED;
+    out->verdict.granted = r->recipients;
+    out->verdict.time_us = (uint64_t)f[1];
+    return read_steps(reply, 3, r, out);
 }
 
 /* kind, time, scope (from 1), text. A text that cannot be read is a pause all the same. */

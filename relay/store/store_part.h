@@ -41,6 +41,8 @@ struct ask {
     struct list link;
     struct handle handle;
     struct task task; /* for an answer that must wait for the end of the turn */
+    struct list peer; /* store_redis_batch.c: among those that wait to be sent, or in the peers of the first */
+    struct list peers; /* those that are charged with this one */
     enum ask_kind kind;
     union {
         store_charge_fn *charge;

@@ -450,6 +450,7 @@ store_redis_free(struct store *s)
     struct redis_store *r = redis_store_of(s);
 
     asks_forget(&r->asks);
+    task_cancel(&r->gather_task);
     redis_link_free(&r->link);
     timer_fini(&r->heart);
     asks_fini(&r->asks);
@@ -510,6 +511,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     r->seq = journal_acked(r->journal);
     r->pauses_version = PAUSES_UNKNOWN;
     asks_init(&r->asks, r->loop);
+    redis_store_batch_init(r);
     command_init(&r->command);
     buf_init(&r->prefix);
     buf_init(&r->caps);

@@ -77,14 +77,12 @@ set_expected(struct redis_store *s, const struct charge_request *r, struct decid
     }
 }
 
-static void on_charge(void *arg, const struct redisReply *reply, enum store_error error);
-
-static bool
-send_charge(struct redis_store *s, struct ask *ask)
+bool
+redis_store_send_charge(struct redis_store *s, struct ask *ask, unsigned times_asked, link_reply_fn *done)
 {
     struct codec_node node = redis_store_node(s);
     int64_t now_us = clock_mono_us(), left_ms = ask->deadline_mono_ms - now_us / 1000;
-    struct codec_times times = {.seq = ask->verdict.seq, .acked = journal_acked(s->journal)};
+    struct codec_times times = {.seq = ask->verdict.seq, .acked = journal_acked(s->journal), .times = times_asked};
 
     if (left_ms <= 0)
         return false;
@@ -93,11 +91,11 @@ send_charge(struct redis_store *s, struct ask *ask)
         times.not_after_us = redis_clock_now_us(&s->clock, now_us) + (uint64_t)left_ms * 1000;
     codec_charge(&s->command, &node, &ask->request, ask->facts, &times);
     ask->verdict.sent_mono_ms = now_us / 1000;
-    return redis_link_send(s->link, &s->command, left_ms, on_charge, ask);
+    return redis_link_send(s->link, &s->command, left_ms, done, ask);
 }
 
-static void
-note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply)
+void
+redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply, uint64_t seq)
 {
     const struct charge_request *r = &ask->request;
     uint64_t now_ms = reply->verdict.time_us / 1000;
@@ -111,12 +109,10 @@ note_granted(struct redis_store *s, const struct ask *ask, const struct charge_r
     }
     if (r->look)
         return;
-    journal_ack(s->journal, ask->verdict.seq, now_ms);
+    journal_ack(s->journal, seq, now_ms);
     for (size_t i = 0; i < r->n_scopes; i++)
         if (r->scopes[i].n_lines > 0)
             journal_mark(s->journal, r->scopes[i].scope, r->scopes[i].instance, now_ms);
-    if (ask->forgotten && s->metrics)
-        metric_add(s->metrics, M_CHARGES_VOID, 1, "forgotten", NULL, NULL);
 }
 
 /* True: asked again. */
@@ -128,7 +124,7 @@ ask_next_step(struct redis_store *s, struct ask *ask, const struct charge_reply 
     journal_set_step(s->journal, r->lines[reply->line].limit->name, scope_of_line(r, reply->line)->instance, reply->step,
         reply->verdict.time_us / 1000);
     decide_set_step(&ask->request, ask->facts, reply->line, reply->step);
-    return ++ask->tries < STEP_TRIES && send_charge(s, ask);
+    return ++ask->tries < STEP_TRIES && redis_store_send_charge(s, ask, 1, redis_store_on_charge);
 }
 
 static void
@@ -143,27 +139,36 @@ take_verdict(struct redis_store *s, struct ask *ask, const struct charge_reply *
             redis_store_beat(s); /* which looks closer, and decides for all that follow */
         return;
     }
-    if (reply->verdict.kind == VERDICT_GRANTED)
-        note_granted(s, ask, reply);
+    if (reply->verdict.kind == VERDICT_GRANTED) {
+        redis_store_note_granted(s, ask, reply, seq);
+        if (ask->forgotten && !ask->request.look && s->metrics)
+            metric_add(s->metrics, M_CHARGES_VOID, 1, "forgotten", NULL, NULL);
+    }
     ask->verdict = reply->verdict;
     ask->verdict.seq = seq;
     ask->verdict.sent_mono_ms = sent_mono_ms;
 }
 
-static void
-on_charge(void *arg, const struct redisReply *redis_reply, enum store_error error)
+void
+redis_store_charge_failed(struct redis_store *s, struct ask *ask, enum store_error error)
+{
+    /* It may have been counted; nothing is sent on it, so it only counts too much. */
+    if (!ask->request.look && (error == STORE_TIMEOUT || error == STORE_DOWN) && s->metrics)
+        metric_add(s->metrics, M_CHARGES_VOID, 1, "no_answer", NULL, NULL);
+    answer_error(ask, error);
+    if (redis_link_is_up(s->link))
+        redis_store_note(s, error, redis_link_error_text(s->link));
+}
+
+void
+redis_store_on_charge(void *arg, const struct redisReply *redis_reply, enum store_error error)
 {
     struct ask *ask = arg;
     struct redis_store *s = redis_store_of(ask->store);
     struct charge_reply reply;
 
     if (error != STORE_OK) {
-        /* It may have been counted; nothing is sent on it, so it only counts too much. */
-        if (!ask->request.look && (error == STORE_TIMEOUT || error == STORE_DOWN) && s->metrics)
-            metric_add(s->metrics, M_CHARGES_VOID, 1, "no_answer", NULL, NULL);
-        answer_error(ask, error);
-        if (redis_link_is_up(s->link))
-            redis_store_note(s, error, redis_link_error_text(s->link));
+        redis_store_charge_failed(s, ask, error);
         ask_answer(ask);
         return;
     }
@@ -215,11 +220,15 @@ redis_store_charge(struct store *base, const struct charge_request *request, sto
         ask_answer_later(ask);
         return ask->handle;
     }
-    ask->verdict.seq = request->look ? s->seq : ++s->seq;
     decide_link_days(&ask->request, ask->facts);
     set_known_steps(s, &ask->request, ask->facts);
     set_expected(s, &ask->request, ask->facts);
-    if (!send_charge(s, ask)) {
+    if (!request->look) {
+        redis_store_gather(s, ask);
+        return ask->handle;
+    }
+    ask->verdict.seq = s->seq;
+    if (!redis_store_send_charge(s, ask, 1, redis_store_on_charge)) {
         answer_error(ask, STORE_DOWN);
         ask_answer_later(ask);
     }

@@ -1,5 +1,5 @@
 /* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status), store_redis_charge.c
- * (charges, refunds, warm-ups, use), store_redis_pause.c, store_redis_lease.c, store_redis_clock.c. */
+ * (charges, refunds, warm-ups, use), store_redis_batch.c (equal charges at once), store_redis_pause.c, store_redis_lease.c, store_redis_clock.c. */
 #ifndef SENDGOV_STORE_STORE_REDIS_PART_H
 #define SENDGOV_STORE_STORE_REDIS_PART_H
 
@@ -54,6 +54,8 @@ struct redis_store {
     struct redis_link *link;
     struct journal *journal;
     struct asks asks;
+    struct list gathered; /* charges of this turn of the loop, not yet sent */
+    struct task gather_task;
     struct command command;
     struct buf prefix;
     char run[17];
@@ -102,7 +104,19 @@ void redis_store_beat(struct redis_store *r);
 int64_t redis_store_now_ms(const struct redis_store *r);
 void redis_store_ignore(void *arg, const struct redisReply *reply, enum store_error error);
 
+/* store_redis_batch.c */
+void redis_store_batch_init(struct redis_store *s);
+/* Sends the charge at the end of this turn, together with its like. */
+void redis_store_gather(struct redis_store *s, struct ask *ask);
+
 /* store_redis_charge.c */
+/* Numbered ask->verdict.seq; times > 1: also the times - 1 that follow it, which are equal. done gets the ask. */
+bool redis_store_send_charge(struct redis_store *s, struct ask *ask, unsigned times, link_reply_fn *done);
+void redis_store_on_charge(void *arg, const struct redisReply *reply, enum store_error error);
+/* The verdict of a charge that got no answer. */
+void redis_store_charge_failed(struct redis_store *s, struct ask *ask, enum store_error error);
+/* What is to be remembered of a grant, before anybody hears of it: the highest number and the steps. */
+void redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply, uint64_t seq);
 struct handle redis_store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
 void redis_store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
 void redis_store_warmup_change(struct store *s, const struct limit_conf *limit, const char *route, bool back);

@@ -54,7 +54,7 @@ struct model {
     struct question *asked; /* PIPELINE of them */
     size_t n_asked;
     size_t counts[VERDICT_KIND_COUNT];
-    size_t refunds, edits, steps_asked;
+    size_t refunds, edits, steps_asked, batches, batched;
 };
 
 static uint64_t
@@ -287,6 +287,41 @@ ask(struct model *m, const struct charge_request *r, const struct verdict *in_bo
     append(m);
 }
 
+/* Several like r at once: what is granted so is what the book grants one by one, and no fewer than fit where all is usual. */
+static void
+charge_many(struct model *m, const struct charge_request *r)
+{
+    struct codec_times times = {.seq = m->seq + 1, .times = 2 + (unsigned)pick(m, 6)};
+    struct decide_line facts[CHARGE_LINES_MAX] = {0};
+    struct charge_request alone = *r;
+    struct charge_reply out;
+    struct verdict in_book;
+    unsigned granted;
+    redisReply *reply;
+
+    catch_up(m);
+    m->seq += times.times;
+    decide_link_days(r, facts);
+    codec_charge(&m->command, &m->node, r, facts, &times);
+    reply = run(m);
+    assert_true(codec_charges_reply(reply, r, times.times, &granted, &out));
+    freeReplyObject(reply);
+    for (unsigned i = 0; i < granted; i++) {
+        book_charge(m->book, &alone, m->now_us, &in_book);
+        assert_int_equal(in_book.kind, VERDICT_GRANTED);
+        assert_int_equal(in_book.granted, r->recipients);
+        assert_int_equal(in_book.granted, out.verdict.granted);
+        assert_int_equal(in_book.time_us, out.verdict.time_us);
+    }
+    m->batches += granted > 0;
+    m->batched += granted;
+    if (granted == 0 || granted == times.times)
+        return;
+    alone.look = true;
+    book_charge(m->book, &alone, m->now_us, &in_book);
+    assert_true(in_book.kind != VERDICT_GRANTED || in_book.granted < r->recipients);
+}
+
 static void
 charge(struct model *m)
 {
@@ -303,6 +338,8 @@ charge(struct model *m)
         charge_redis(m, &r, &in_redis);
         assert_same(&in_book, &in_redis);
     }
+    if (!r.look && pick(m, 12) == 0)
+        charge_many(m, &copy);
     m->counts[in_book.kind]++;
     if (in_book.kind == VERDICT_GRANTED && !r.look) {
         m->granted_request = r;
@@ -474,9 +511,12 @@ random_histories_agree(void **state)
             warm(m);
     }
     catch_up(m);
-    print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, %zu steps asked\n", n,
-        m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked);
+    print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, %zu steps asked, "
+        "%zu in %zu batches\n", n,
+        m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked,
+        m->batched, m->batches);
     /* A history in which one of them never happens proves nothing about it. */
+    assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
     assert_true(m->counts[VERDICT_OVER] > n / 20);
     assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);

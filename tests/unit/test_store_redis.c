@@ -332,6 +332,59 @@ all_answered(struct rig *r)
     return r->answers == wanted_answers;
 }
 
+static long long
+scripts_run(struct rig *r)
+{
+    redisContext *c = redisConnectUnix(r->server.socket);
+    redisReply *reply = redisCommand(c, "INFO commandstats");
+    const char *at = strstr(reply->str, "cmdstat_evalsha:calls=");
+    long long calls = at ? atoll(at + strlen("cmdstat_evalsha:calls=")) : 0;
+
+    freeReplyObject(reply);
+    redisFree(c);
+    return calls;
+}
+
+static uint64_t seqs_seen[64];
+
+static void
+on_numbered(void *arg, const struct verdict *v)
+{
+    struct rig *r = arg;
+
+    if (v->kind == VERDICT_GRANTED)
+        for (size_t i = 0; i < r->granted; i++)
+            assert_true(seqs_seen[i] != v->seq);
+    on_charge(arg, v);
+    if (v->kind == VERDICT_GRANTED)
+        seqs_seen[r->granted - 1] = v->seq;
+}
+
+/* 40 asked in one turn, 35 fit: few scripts run, each grant has its own number, the others get their full answer. */
+static void
+equal_charges_of_a_turn_are_one_question(void **state)
+{
+    struct rig *r = *state;
+    struct charge_request request;
+    long long before;
+
+    add_limit(r, "cap", LIMIT_WINDOW, UNIT_EXTERNAL, 36, 86400000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    make_request(r, 1, true, &request);
+    before = scripts_run(r);
+    r->answers = r->granted = 0;
+    wanted_answers = 40;
+    for (size_t i = 0; i < 40; i++)
+        store_charge(r->nodes[0].store, &request, on_numbered, r);
+    assert_true(turn_until(r, all_answered));
+    assert_int_equal(r->granted, 35);
+    assert_int_equal(r->verdict.kind, VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 36);
+    assert_int_equal(use(r, 0, 0)->used, 36);
+    assert_true(scripts_run(r) - before < 20); /* 2 batches, 5 alone, a heartbeat or so */
+}
+
 static void
 exactly_the_cap_under_concurrency(void **state)
 {
@@ -815,6 +868,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(counts_and_refuses),
         CASE(exactly_the_cap_under_concurrency),
+        CASE(equal_charges_of_a_turn_are_one_question),
         CASE(survives_script_flush),
         CASE(redis_killed_and_back_with_its_data),
         CASE(lost_memory_closes_until_the_operator_opens),

@@ -1,0 +1,42 @@
+-- head: the words every script of sendgov begins with; common.lua follows. It is apart because
+-- charge_usual.lua comes between: what is defined after it costs a usual charge nothing.
+--
+-- Numbers are doubles, exact up to 2^53. Times are Redis time in microseconds (below 2^51), caps are at most
+-- 2^47, and every product below stays under 2^53 (rate.h says how). Division is always div(), which is exact.
+--
+-- A scope instance's key holds one string: byte 1 (the version), then an entry per limit:
+--   2 bytes  length of the rest of the entry
+--   1 byte   length of the limit's name, then the name
+--   window and warm-up: WINDOW, then 65 counts of 6 bytes;  rate: RATE
+local call = redis.call
+local byte, sub, rep, concat = string.byte, string.sub, string.rep, table.concat
+local pack, unpack, list_unpack = struct.pack, struct.unpack, unpack
+local fmod, min, max, floor = math.fmod, math.min, math.max, math.floor
+
+local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end
+
+local WINDOW, WINDOW_SIZE = '>BBI8I8I8I8I8I2I4I8B', 57 -- kind unit period head total born seen | step day peak held
+local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74    -- kind unit period n burst level base rest last born seen
+local COUNT, SLOTS = '>I6', 65
+local COUNTS_SIZE = SLOTS * 6
+local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
+local CAP_MAX = 2 ^ 47
+local EXACT_MAX = 2 ^ 50
+local DAY_US = 86400000000
+local SCHEMA = 1
+
+-- fields of a line of a request, as store_codec.c packs them
+local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST, L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_LOST =
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+
+local function div(a, b)
+    return (a - fmod(a, b)) / b
+end
+
+local function lifetime(period)
+    return min(div(period, 40), 1000000)
+end
+
+local function width(period)
+    return div(period + lifetime(period) + 1000 + 63, 64)
+end
