@@ -254,7 +254,7 @@ open_more(struct pool *pool, int64_t now)
     unsigned limit = pace_limit(&pool->pace, now), at_once = pace_at_once(&pool->pace, now);
     int64_t wait_ms = pace_wait_ms(&pool->pace, now);
 
-    if (needs_slot(pool) && pool->slot_retry_mono_ms - wait_ms > now)
+    if (needs_slot(pool) && pool->slot_retry_mono_ms > now + wait_ms)
         wait_ms = pool->slot_retry_mono_ms - now;
     if (wait_ms > 0) {
         timer_start(&pool->wake, wait_ms);

@@ -86,8 +86,13 @@ class Node:
         def ready():
             if not self.process.alive():
                 raise AssertionError(f"sendgovd {self.name} ended with {self.process.child.returncode}:\n{self.log()[-4000:]}")
-            return self.get("/ready")[0] == 200
+            return self.get("/ready")[0] == 200 and self.is_open()
         wait_until(ready, timeout_s, f"{self.name} to be ready (last answer {self.get('/ready')})", 0.02)
+
+    def is_open(self):
+        """Have the counters settled, so that mail may leave?"""
+        done = self.ctl("--json", "status", check=False)
+        return done.returncode == 0 and json.loads(done.stdout)["store"]["closed_for_ms"] == 0
 
     def wait_live(self, timeout_s=20):
         wait_until(lambda: self.get("/live")[0] == 200 or not self.process.alive(), timeout_s, f"{self.name} to live", 0.02)
