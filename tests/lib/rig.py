@@ -75,8 +75,12 @@ class Rig:
                 base[name] = value
         return base
 
-    def node(self, name="n1", **sections):
-        node = Node(self.folder, name, self.config(**sections))
+    def node(self, name="n1", alone=False, **sections):
+        """alone: in a governor group of its own, so that it shares no counters and connection slots."""
+        config = self.config(**sections)
+        if alone:
+            config["redis"]["group"] = name
+        node = Node(self.folder, name, config)
         self.nodes.append(node)
         return node
 

@@ -19,7 +19,7 @@ from smtp_client import Client, Closed, message, tls_context
 
 @pytest.fixture
 def node(rig, request):
-    node = rig.node("ops" + str(len(rig.nodes))).start()
+    node = rig.node("ops" + str(len(rig.nodes)), alone=True).start()
     yield node
     if node.process is not None:
         assert node.stop() == 0
@@ -124,7 +124,7 @@ def test_a_reload_moves_a_listener(rig, node):
 
 # the end
 def test_sigterm_finishes_what_is_under_way(rig):
-    node = rig.node("drain").start()
+    node = rig.node("drain", alone=True).start()
     rule = rig.sim.rule(step="dot", delay_ms=800)
     with Client(node.port("plain")) as idle, concurrent.futures.ThreadPoolExecutor(1) as pool:
         idle.ehlo()
@@ -143,7 +143,7 @@ def test_sigterm_finishes_what_is_under_way(rig):
 
 
 def test_a_second_sigterm_ends_at_once(rig):
-    node = rig.node("drain2").start()
+    node = rig.node("drain2", alone=True).start()
     rig.sim.rule(step="dot", delay_ms=4000)
     with Client(node.port("plain")) as c:
         c.ehlo()
@@ -323,7 +323,7 @@ def test_the_control_socket_is_for_root_and_the_daemon(node):
 
 
 def test_drain_by_sendgovctl(rig):
-    node = rig.node("drain3").start()
+    node = rig.node("drain3", alone=True).start()
     node.ctl("drain")
     assert node.process.wait(15) == 0
     node.process = None

@@ -228,7 +228,7 @@ def test_the_output_of_a_client_that_does_not_read_is_bounded(node):
 
 
 def test_too_many_connections_of_one_address(rig):
-    node = rig.node("few", smtp={"connections_per_ip": 5, "connections_per_minute": 1000, "connections_burst": 1000}).start()
+    node = rig.node("few", alone=True, smtp={"connections_per_ip": 5, "connections_per_minute": 1000, "connections_burst": 1000}).start()
     held = [Client(node.port("plain")) for _ in range(5)]
     with Client(node.port("plain")) as c:
         assert c.banner.code == 421 and c.banner.enhanced == "4.7.0"
@@ -245,7 +245,7 @@ def test_too_many_connections_of_one_address(rig):
 
 
 def test_silent_and_slow_clients_are_dropped(rig):
-    node = rig.node("slow", smtp={"first_mail_timeout": "1s", "command_timeout": "1s", "idle_timeout": "1s",
+    node = rig.node("slow", alone=True, smtp={"first_mail_timeout": "1s", "command_timeout": "1s", "idle_timeout": "1s",
                                   "connections_per_ip": 100}).start()
     with Client(node.port("plain")) as silent, Client(node.port("plain")) as slow:
         slow.send(b"EHL")

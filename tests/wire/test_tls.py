@@ -104,7 +104,7 @@ def test_a_connection_cut_in_the_body_sends_nothing(rig, node, where):
 # towards the upstream
 def other_upstream(rig, node_name, cert=None, sim_options=(), route=None):
     sim = rig.adopt(Sim(rig.folder, node_name + "-sim", cert=cert, options=sim_options))
-    node = rig.node(node_name, routes={"contoso": {
+    node = rig.node(node_name, alone=True, routes={"contoso": {
         "upstream": f"localhost:{sim.port}", "tls": "starttls", "tls_ca_file": rig.ca.cert, "domains": ["contoso.com"], **(route or {})}})
     return sim, node.start()
 
@@ -181,7 +181,7 @@ def test_implicit_tls_upstream(rig):
 
 
 def test_a_reload_brings_a_new_certificate(rig):
-    node = rig.node("rotate").start()
+    node = rig.node("rotate", alone=True).start()
     fresh = rig.ca.issue("rotated.test", ("DNS:localhost",))
     from node import give
     for path in fresh:

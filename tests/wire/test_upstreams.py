@@ -18,7 +18,7 @@ BODIES = {
 @pytest.fixture(scope="module")
 def postfix(rig):
     server = MaildirPostfix(rig)
-    node = rig.node("pf", mailboxes=None, routes={"contoso": {
+    node = rig.node("pf", alone=True, mailboxes=None, routes={"contoso": {
         "upstream": f"localhost:{server.port}", "tls": "starttls", "tls_ca_file": rig.ca.cert, "domains": ["contoso.com"]}})
     node.config.pop("mailboxes")
     node.write_config()
@@ -28,7 +28,7 @@ def postfix(rig):
 @pytest.fixture(scope="module")
 def smtp_server(rig):
     server = SmtpServer(rig)
-    node = rig.node("ss", routes={"contoso": {
+    node = rig.node("ss", alone=True, routes={"contoso": {
         "upstream": f"localhost:{server.port}", "tls": "starttls", "tls_ca_file": rig.ca.cert, "domains": ["contoso.com"]}},
         listeners={"plain": {"address": f"127.0.0.1:{free_port()}", "tls": "off"}})
     return server, node.start()

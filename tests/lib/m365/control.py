@@ -31,6 +31,8 @@ class Control:
             status, answer = await self._do(method, urllib.parse.urlsplit(target), body)
         except (ValueError, KeyError, TypeError) as e:
             status, answer = 400, {"error": str(e)}
+        except AttributeError as e:
+            status, answer = 500, {"error": repr(e)}
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
             return

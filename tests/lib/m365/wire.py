@@ -178,7 +178,7 @@ class Wire(asyncio.Protocol):
         """fin: an orderly close; rst: the connection is torn."""
         if how == "rst":
             sock = self.transport.get_extra_info("socket")
-            if sock is not None:
+            if sock is not None and sock.fileno() >= 0:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
         else:
