@@ -117,32 +117,25 @@ redis_store_lease_take(struct store *base, const struct lease_request *request, 
 
 /* ---- giving back and renewing ---- */
 
-struct lease_send {
-    struct redis_store *store;
-    uint64_t number;
-};
-
 static void
 on_given(void *arg, const struct redisReply *reply, enum store_error error)
 {
-    struct lease_send *send = arg;
-    struct lease *l = lease_find(send->store, send->number);
+    struct lease *l = arg;
 
     (void)reply;
-    if (l && error == STORE_OK)
+    l->n_telling--;
+    if (error == STORE_OK)
+        l->state = LEASE_GIVEN;
+    if (l->state == LEASE_GIVEN && l->n_telling == 0)
         lease_free(l);
-    free(send);
 }
 
 static void
-tell_given(struct redis_store *r, const struct lease *l)
+tell_given(struct redis_store *r, struct lease *l)
 {
-    struct lease_send *send = xmalloc(sizeof(*send));
-
-    *send = (struct lease_send){r, l->number};
     compose(r, OP_GIVE, l->scope, l->instance, l->limit_name, l->number, 0);
-    if (!redis_store_send(r, on_given, send))
-        free(send);
+    if (redis_store_send(r, on_given, l))
+        l->n_telling++;
 }
 
 void
@@ -152,7 +145,7 @@ redis_store_lease_give(struct store *base, const struct lease_request *request, 
     struct lease *l = lease_find(r, number);
 
     (void)request; /* the lease knows its own place */
-    if (!l || l->state == LEASE_GIVING)
+    if (!l || l->state != LEASE_HELD)
         return;
     l->state = LEASE_GIVING;
     tell_given(r, l);
@@ -170,7 +163,7 @@ redis_store_tend_leases(struct redis_store *r, bool now)
 
         if (l->state == LEASE_GIVING) {
             tell_given(r, l);
-        } else if (due) {
+        } else if (due && l->state == LEASE_HELD) {
             compose(r, OP_RENEW, l->scope, l->instance, l->limit_name, l->number, 0);
             redis_store_send(r, redis_store_ignore, NULL);
         }

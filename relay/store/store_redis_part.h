@@ -34,11 +34,13 @@ void redis_clock_trust(struct redis_clock *c);
 enum lease_state {
     LEASE_HELD,
     LEASE_GIVING, /* given back here; Redis is to be told */
+    LEASE_GIVEN,  /* Redis knows; answers to earlier tellings are still to come */
 };
 
 struct lease {
     struct list link;
     enum lease_state state;
+    unsigned n_telling; /* answers of Redis to its giving that are still to come */
     uint64_t number;
     enum limit_scope scope;
     char *instance, *limit_name;
