@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """make bench: what stands between a client and the upstream, side by side in one run.
 
-For each cell (message size x connections, plain or STARTTLS on both sides, many messages or one a connection) and each round the targets
-run one after the other: direct (generator to sink), haproxy in TCP mode, sendgovd with a private redis-server that charges
-every message, and with --postfix Postfix as a before-queue proxy. Ratios are to the direct run of the same
-round, since the machine's speed wanders; medians over the rounds. Every message is counted at the sink as well, and the run fails
-when a reply is wrong or a count differs. No figure makes it fail.
+For each cell (message size x connections, plain or STARTTLS on both sides, many messages or one a
+connection) and each round the targets run one after the other: direct (generator to sink), haproxy in TCP
+mode, sendgovd with a private redis-server that charges every message, and with --postfix Postfix as a
+before-queue proxy. Ratios are to the direct run of the same round, since the machine's speed wanders;
+medians over the rounds. Every message is counted at the sink as well, and the run fails when a reply is
+wrong or a count differs. No figure makes it fail.
 
 Everything runs on 127.0.0.1 in a throw-away folder; only processes it started are ended.
 """
@@ -26,10 +27,13 @@ import table  # noqa: E402
 
 TARGETS = {"direct": Direct, "haproxy": Haproxy, "postfix": Postfix, "sendgov": Sendgov}
 IDLE = 1000
-CELLS = [(size, connections, tls, 0) for tls in (False, True) for size in (1, 10, 100) for connections in (1, 50, 200)]
+# size in KB, connections, STARTTLS, messages a connection (0: any number)
+CELLS = [(size, connections, tls, 0)
+         for tls in (False, True) for size in (1, 10, 100) for connections in (1, 50, 200)]
 CELLS += [(1, 50, False, 1), (1, 50, True, 1)]
-QUICK_CELLS = [(1, 1, False, 0), (1, 50, False, 0), (1, 200, False, 0), (10, 50, False, 0), (100, 50, False, 0), (1, 1, True, 0),
-               (1, 50, True, 0), (100, 50, True, 0), (1, 50, False, 1), (1, 50, True, 1)]
+QUICK_CELLS = [(1, 1, False, 0), (1, 50, False, 0), (1, 200, False, 0), (10, 50, False, 0),
+               (100, 50, False, 0), (1, 1, True, 0), (1, 50, True, 0), (100, 50, True, 0), (1, 50, False, 1),
+               (1, 50, True, 1)]
 
 
 def parse_args():
@@ -44,8 +48,10 @@ def parse_args():
     p.add_argument("--postfix", action="store_true", help="also Postfix as a before-queue proxy")
     p.add_argument("--only", action="append", default=[], metavar="CELL",
                    help="SIZE_KB/CONNECTIONS[/tls][/one], may be repeated: only these cells")
-    p.add_argument("--pool", type=int, default=20, help="upstream connections of sendgovd per mailbox (20: its default)")
-    p.add_argument("--log-level", default="info", help="of sendgovd; info writes one line a message, as usual")
+    p.add_argument("--pool", type=int, default=50,
+                   help="most upstream connections of sendgovd, default 50 (haproxy: one a client)")
+    p.add_argument("--log-level", default="info",
+                   help="of sendgovd; info, the default, writes one line a message, as usual")
     p.add_argument("--lockstep", action="store_true", help="the generator does not pipeline")
     p.add_argument("--no-memory", action="store_true", help="leave out the memory of idle connections")
     p.add_argument("--json", metavar="FILE", help="all figures of all rounds")
@@ -70,8 +76,9 @@ class Setup:
         self.sendgovd = os.path.abspath(args.sendgovd or os.path.join(args.build, "sendgovd"))
         self.cert, self.key = os.path.join(self.folder, "cert.pem"), os.path.join(self.folder, "key.pem")
         subprocess.run([need("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                        "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost", "-addext",
-                        "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", self.key, "-out", self.cert],
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", self.key,
+                        "-out", self.cert],
                        check=True, stderr=subprocess.DEVNULL, timeout=60)
         if os.geteuid() == 0:
             shutil.chown(self.key, "nobody")  # whom sendgovd runs as
@@ -82,8 +89,9 @@ class Run:
 
     def __init__(self, setup, target, options):
         self.target = target
-        self.proc = Proc(setup.folder, "load", [setup.load, "--port", str(target.port("--starttls" in options)), *options],
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        port = str(target.port("--starttls" in options))
+        self.proc = Proc(setup.folder, "load", [setup.load, "--port", port, *options], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True)
 
     def expect(self, word):
         line = self.proc.child.stdout.readline()
@@ -105,8 +113,9 @@ class Run:
 def run_cell(setup, sink, target, cell):
     size, connections, tls, per_connection = cell
     seconds = setup.args.seconds
-    options = ["--connections", str(connections), "--size", str(size * 1024), "--wait", "--per-connection", str(per_connection),
-               "--warmup-ms", str(int(min(500, seconds * 300))), "--ms", str(int(seconds * 1000)),
+    options = ["--connections", str(connections), "--size", str(size * 1024), "--wait",
+               "--per-connection", str(per_connection), "--warmup-ms", str(int(min(500, seconds * 300))),
+               "--ms", str(int(seconds * 1000)),
                "--from", f"load@{'tls' if tls else 'plain'}.test"]
     options += ["--starttls"] * tls + ["--lockstep"] * setup.args.lockstep
     before = sink.messages()
@@ -122,23 +131,23 @@ def run_cell(setup, sink, target, cell):
         result["helper_cpu_per_1000"] = (target.helper_cpu() - helper_cpu) / result["total"] * 1000
     arrived = sink.messages() - before
     if arrived != result["total"]:
-        raise BenchError(f"{target.name}: {result['total']} messages were acknowledged, {arrived} reached the sink")
+        raise BenchError(f"{target.name}: {result['total']} messages were acknowledged, "
+                         f"{arrived} reached the sink")
     return result
 
 
 def idle_memory(setup, target):
-    """Growth of the process by IDLE greeted connections, for each; after one message, so that lazy set-up is not counted."""
-    first = Run(setup, target, ["--messages", "1", "--warmup-ms", "0", "--from", "load@plain.test"])
-    first.expect("ready")
-    first.expect("measure")
-    first.result()
-    before = rss_bytes(target.pid)
-    run = Run(setup, target, ["--connections", str(IDLE), "--idle"])
-    run.expect("ready")
-    grown = rss_bytes(target.pid) - before
-    run.go()
-    run.result()
-    return grown / IDLE
+    """What one more greeted and idle connection costs: growth of the process by the second IDLE of them. The
+    first IDLE use up what the heap had to spare."""
+    held, sizes = [], []
+    for _ in range(2):
+        held.append(Run(setup, target, ["--connections", str(IDLE), "--idle"]))
+        held[-1].expect("ready")
+        sizes.append(rss_bytes(target.pid))
+    for run in held:
+        run.go()
+        run.result()
+    return (sizes[1] - sizes[0]) / IDLE
 
 
 def say(text):
@@ -193,18 +202,20 @@ def measure(setup, started):
 
 def report(args, rounds, memory):
     results = {cell: table.summarise(runs) for cell, runs in rounds.items() if runs}
+    manner = "in lockstep" if args.lockstep else "pipelines MAIL, RCPT, DATA"
     notes = [f"{machine()}; generator, sink, target and Redis share it",
-             f"medians of {args.rounds} rounds of {args.seconds} s; generator pipelines MAIL, RCPT, DATA"
-             if not args.lockstep else f"medians of {args.rounds} rounds of {args.seconds} s; generator in lockstep",
+             f"medians of {args.rounds} rounds of {args.seconds} s; the generator {manner}",
+             f"sendgovd has up to {args.pool} upstream connections, haproxy one a client",
              "haproxy passes STARTTLS through unread; sendgov ends it and begins its own to the sink"]
     if "postfix" in args.targets or args.postfix:
-        notes.append("Postfix has no TLS towards its filter: its STARTTLS figures are of the client's side only")
+        notes.append("Postfix has no TLS towards its filter: its STARTTLS figures are of one side only")
     table.print_all(results, memory, notes)
     if args.json:
         with open(args.json, "w") as f:
             json.dump({"machine": machine(), "seconds": args.seconds, "idle_connection_bytes": memory,
-                       "cells": [{"size_kb": c[0], "connections": c[1], "starttls": c[2], "one_per_connection": bool(c[3]),
-                                  "median": results[c], "rounds": rounds[c]} for c in results]}, f, indent=1)
+                       "cells": [{"size_kb": c[0], "connections": c[1], "starttls": c[2],
+                                  "one_per_connection": bool(c[3]), "median": results[c],
+                                  "rounds": rounds[c]} for c in results]}, f, indent=1)
 
 
 def main():

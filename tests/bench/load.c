@@ -1,16 +1,17 @@
 /* load: an SMTP load generator: N connections, each sends message after message and checks every reply.
  *
  *     load --port N [--host A] [--connections N] [--size BYTES] [--warmup-ms N] [--ms N] [--messages N]
- *          [--per-connection M] [--from A] [--to A] [--auth USER:PASSWORD] [--starttls] [--lockstep] [--idle] [--wait]
+ *          [--per-connection M] [--from A] [--to A] [--auth USER:PASSWORD] [--starttls]
+ *          [--lockstep] [--idle] [--wait]
  *
  * MAIL, RCPT and DATA leave in one write where the server offers PIPELINING (--lockstep: never), the message
- * with its final dot in one more. It prints "ready" when all connections stand (with --wait it then waits for a line on
- * stdin), "measure" when the warm-up is over, and at the end one line of JSON. --idle: connections are
- * opened, greeted and held until stdin says go on. --messages ends it early. --per-connection M: QUIT after M messages
- * and connect again (0: never), so set-up and TLS handshakes are part of the measure.
+ * with its final dot in one more. It prints "ready" when all connections stand (with --wait it then waits for
+ * a line on stdin), "measure" when the warm-up is over, and at the end one line of JSON. --idle: connections
+ * are opened, greeted and held until stdin says go on. --messages ends it early. --per-connection M: QUIT
+ * after M messages and connect again (0: never), so set-up and TLS handshakes are part of the measure.
  *
- * Ends with status 1, and says what came, at the first reply that is not the expected one; with 2 when something
- * else went wrong; both loudly, since a benchmark that counts refusals measures nothing.
+ * Ends with status 1, and says what came, at the first reply that is not the expected one; with 2 when
+ * something else went wrong; both loudly, since a benchmark that counts refusals measures nothing.
  */
 #include "tests/bench/load.h"
 
@@ -325,7 +326,8 @@ client_read(struct load *l, struct client *c)
         if (n == WIRE_AGAIN)
             return;
         if (n <= 0)
-            load_unexpected(c, n == 0 ? "connection closed by the server" : "connection broken", strerror(errno));
+            load_unexpected(c, n == 0 ? "connection closed by the server" : "connection broken",
+                strerror(errno));
         l->last_reply_ns = bench_now_ns();
         client_feed(l, c, in, (size_t)n);
         if (c->wire.ssl == NULL && c->step != STEP_HANDSHAKE)
@@ -432,12 +434,14 @@ load_report(const struct load *l)
     struct rusage used;
 
     getrusage(RUSAGE_SELF, &used);
-    printf("{\"messages\": %llu, \"total\": %llu, \"opened\": %llu, \"seconds\": %.4f, \"per_second\": %.1f, ",
-        (unsigned long long)l->measured, (unsigned long long)l->total, (unsigned long long)l->opened, seconds,
+    printf("{\"messages\": %llu, \"total\": %llu, \"opened\": %llu, ", (unsigned long long)l->measured,
+        (unsigned long long)l->total, (unsigned long long)l->opened);
+    printf("\"seconds\": %.4f, \"per_second\": %.1f, ", seconds,
         seconds > 0 ? (double)l->measured / seconds : 0.0);
     printf("\"p50_us\": %llu, \"p90_us\": %llu, \"p99_us\": %llu, \"max_us\": %llu, \"stalls\": %llu, ",
         (unsigned long long)hist_quantile(h, 500), (unsigned long long)hist_quantile(h, 900),
-        (unsigned long long)hist_quantile(h, 990), (unsigned long long)h->max_us, (unsigned long long)l->stalls);
+        (unsigned long long)hist_quantile(h, 990), (unsigned long long)h->max_us,
+        (unsigned long long)l->stalls);
     printf("\"cpu_seconds\": %.3f}\n", (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
         (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
     fflush(stdout);

@@ -17,8 +17,9 @@ load_compose(struct load *l)
     l->message = malloc(l->size + 2048);
     if (l->message == NULL)
         bench_die("out of memory");
-    header = (size_t)snprintf(l->message, 1024, "From: <%s>\r\nTo: <%s>\r\nSubject: a message of the benchmark\r\n"
-        "Date: Mon, 01 Jan 2024 00:00:00 +0000\r\nMessage-ID: <bench@load.test>\r\n\r\n", l->from, l->to);
+    header = (size_t)snprintf(l->message, 1024, "From: <%s>\r\nTo: <%s>\r\n"
+        "Subject: a message of the benchmark\r\nDate: Mon, 01 Jan 2024 00:00:00 +0000\r\n"
+        "Message-ID: <bench@load.test>\r\n\r\n", l->from, l->to);
     l->message_bytes = header;
     while (l->message_bytes + 2 < l->size) {
         size_t text = l->size - l->message_bytes - 2;
@@ -131,8 +132,9 @@ load_options(struct load *l, int argc, char **argv)
     static const struct option known[] = { { "port", 1, NULL, 'p' }, { "host", 1, NULL, 'h' },
         { "connections", 1, NULL, 'c' }, { "size", 1, NULL, 's' }, { "warmup-ms", 1, NULL, 'u' },
         { "ms", 1, NULL, 't' }, { "messages", 1, NULL, 'm' }, { "per-connection", 1, NULL, 'n' },
-        { "from", 1, NULL, 'f' }, { "to", 1, NULL, 'r' }, { "auth", 1, NULL, 'a' }, { "starttls", 0, NULL, 'S' },
-        { "lockstep", 0, NULL, 'L' }, { "idle", 0, NULL, 'I' }, { "wait", 0, NULL, 'W' }, { NULL, 0, NULL, 0 } };
+        { "from", 1, NULL, 'f' }, { "to", 1, NULL, 'r' }, { "auth", 1, NULL, 'a' },
+        { "starttls", 0, NULL, 'S' }, { "lockstep", 0, NULL, 'L' }, { "idle", 0, NULL, 'I' },
+        { "wait", 0, NULL, 'W' }, { NULL, 0, NULL, 0 } };
     int option;
 
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)

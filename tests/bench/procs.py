@@ -1,4 +1,5 @@
-"""The processes of the benchmark: started on private ports of 127.0.0.1 in one throw-away folder, ended by their own pid.
+"""The processes of the benchmark: started on private ports of 127.0.0.1 in one throw-away folder, ended by
+their own pid.
 
 Every target offers an SMTP address that leads, directly or through itself, to the sink.
 """
@@ -26,8 +27,8 @@ def die_with_parent():
 def need(program, package):
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
-        raise BenchError(f"{program} is missing (Debian package {package}): install it, or leave its column out "
-                         "with --targets")
+        raise BenchError(f"{program} is missing (Debian package {package}): install it, or leave its "
+                         "column out with --targets")
     return path
 
 

@@ -7,9 +7,10 @@ import time
 
 from procs import Proc, answers, cpu_seconds, free_port, need, wait_for, write
 
-# A limit of every kind, high enough not to bind at any speed: what is measured is the price of asking. Two routes,
-# so that one daemon serves plain and TLS messages: the sender's domain chooses. Per message the store is asked for the warm-up's day and
-# hour cap (route), the mailbox's minute window and the client's rate: four limits in three scopes.
+# A limit of every kind, high enough not to bind at any speed: what is measured is the price of asking. Two
+# routes, so that one daemon serves plain and TLS messages: the sender's domain chooses. Per message the store
+# is asked for the warm-up's day and hour cap (route), the mailbox's minute window and the client's rate: four
+# limits in three scopes.
 CONFIG = """\
 node: bench
 hostname: relay.bench.test
@@ -31,8 +32,8 @@ schedules:
 routes:
   plain: {{upstream: "127.0.0.1:{sink}", tls: off, domains: [plain.test], warmup: high, pool: {pool},
     messages_per_connection: 1000}}
-  tls: {{upstream: "localhost:{sink}", tls: starttls, tls_ca_file: {cert}, domains: [tls.test], warmup: high, pool: {pool},
-    messages_per_connection: 1000}}
+  tls: {{upstream: "localhost:{sink}", tls: starttls, tls_ca_file: {cert}, domains: [tls.test],
+    warmup: high, pool: {pool}, messages_per_connection: 1000}}
 mailboxes:
   relay@plain.test: {{route: plain, auth: none, connections: {pool}}}
   relay@tls.test: {{route: tls, auth: none, connections: {pool}}}
@@ -50,8 +51,8 @@ class Redis:
         self.socket = os.path.join(folder, "redis.sock")
         self.proc = Proc(folder, "redis", [
             program, "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "777", "--dir", folder,
-            "--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
-            "--daemonize", "no"])
+            "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
+            "--maxmemory-policy", "noeviction", "--daemonize", "no"])
         wait_for("redis-server", lambda: self.proc.check() or os.path.exists(self.socket))
 
     def stop(self):
@@ -83,11 +84,12 @@ class Sendgov:
         wait_for("sendgovd, the first message (new counters are closed for a while)", self.relays, 30)
 
     def relays(self):
-        """Until the store has settled messages are refused for now; one must pass before anything is measured."""
+        """New counters are closed for a while; one message must pass before anything is measured."""
         self.proc.check()
         try:
             with smtplib.SMTP("127.0.0.1", self.ports[False], timeout=10) as client:
-                client.sendmail("load@plain.test", ["rcpt@example.org"], "From: <load@plain.test>\r\n\r\nbegin\r\n")
+                client.sendmail("load@plain.test", ["rcpt@example.org"],
+                                "From: <load@plain.test>\r\n\r\nbegin\r\n")
         except (smtplib.SMTPException, OSError):
             time.sleep(0.2)
             return False

@@ -3,8 +3,8 @@
  *     sink [--cert FILE --key FILE] [--delay-ms N] [--refuse-after N]
  *
  * Listens on a free port of 127.0.0.1 and prints "port N". Then stdin is its control: a line "stat" prints
- * "messages N bytes N connections N open N", the end of stdin ends it, so a sink never outlives who started it. One
- * thread, epoll; all replies to what one read brought leave in one write. STARTTLS is offered when
+ * "messages N bytes N connections N open N", the end of stdin ends it, so a sink never outlives who started
+ * it. One thread, epoll; all replies to what one read brought leave in one write. STARTTLS is offered when
  * there is a certificate. --delay-ms and --refuse-after make it misbehave, to test the generator.
  */
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 """What the benchmark found, as text."""
 from statistics import median
 
-# From the requirements of the project: what must be reached, and what is aimed at. Printed beside what was measured, never asserted.
+# What must be reached, and what is aimed at. Printed beside what was measured, never asserted.
 AIMS = [
     ("1 KB, 50 connections", "ratio", (1, 50, False, 0), ">=", 0.20, 0.35),
     ("100 KB, 50 connections", "ratio", (100, 50, False, 0), ">=", 0.30, 0.40),
@@ -37,8 +37,8 @@ def summarise(rounds):
 
 
 def print_rows(results):
-    print(f"{'messages x connections':34} {'target':8} {'msg/s':>9} {'ratio':>6} {'CPU s/1000':>10} {'p50 ms':>8} "
-          f"{'p99 ms':>8} {'>35 ms':>7}")
+    print(f"{'messages x connections':34} {'target':8} {'msg/s':>9} {'ratio':>6} {'CPU s/1000':>10} "
+          f"{'p50 ms':>8} {'p99 ms':>8} {'>35 ms':>7}")
     for cell, targets in results.items():
         for i, (target, row) in enumerate(targets.items()):
             ratio = f"{row['ratio']:6.3f}" if "ratio" in row else "     -"
@@ -54,14 +54,17 @@ def verdict(value, sign, least, aim):
 
 
 def print_aims(results, memory):
-    rows = [(name, results[cell]["sendgov"][key], sign, least, aim) for name, key, cell, sign, least, aim in AIMS
+    rows = [(name, results[cell]["sendgov"][key], sign, least, aim)
+            for name, key, cell, sign, least, aim in AIMS
             if cell in results and "sendgov" in results[cell] and key in results[cell]["sendgov"]]
     if "sendgov" in memory:
         rows.append(("memory of an idle plain connection, KB", memory["sendgov"] / 1024, "<=", *MEMORY_AIM))
     if rows:
-        print(f"\n{'sendgov against its aims (nothing fails by them)':50} {'measured':>9} {'floor':>8} {'goal':>8}")
+        print(f"\n{'sendgov against its aims (nothing fails by them)':50} "
+              f"{'measured':>9} {'floor':>8} {'goal':>8}")
     for name, value, sign, least, aim in rows:
-        print(f"{name:50} {value:9.3f} {sign}{least:6.2f} {sign}{aim:6.2f}  {verdict(value, sign, least, aim)}")
+        print(f"{name:50} {value:9.3f} {sign}{least:6.2f} {sign}{aim:6.2f}  "
+              f"{verdict(value, sign, least, aim)}")
 
 
 def print_all(results, memory, notes):
@@ -69,7 +72,8 @@ def print_all(results, memory, notes):
     if memory:
         print("\nmemory of an idle plain connection: " +
               ", ".join(f"{name} {size / 1024:.1f} KB" for name, size in memory.items()))
-    helpers = {cell: row["sendgov"]["helper_cpu_per_1000"] for cell, row in results.items() if "sendgov" in row}
+    helpers = {cell: row["sendgov"]["helper_cpu_per_1000"] for cell, row in results.items()
+               if "sendgov" in row}
     if helpers:
         print("CPU s per 1000 messages of redis-server: " +
               ", ".join(f"{cell_name(cell)} {cpu:.4f}" for cell, cpu in helpers.items()

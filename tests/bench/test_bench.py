@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The benchmark's own programs, tried on each other: they must count right, and must not stay silent when something is wrong."""
+"""The benchmark's own programs, tried on each other: they must count right, and must not stay silent when
+something is wrong."""
 import json
 import os
 import re
@@ -15,8 +16,8 @@ BENCH = os.path.join(os.getcwd(), "tests", "bench")  # the build folder is where
 
 class Sink:
     def __init__(self, *options):
-        self.child = subprocess.Popen([os.path.join(BENCH, "sink"), *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      text=True)
+        self.child = subprocess.Popen([os.path.join(BENCH, "sink"), *options], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
         self.port = int(self.child.stdout.readline().split()[1])
 
     def stat(self):
@@ -35,14 +36,15 @@ class Sink:
 
 
 def load(port, *options):
-    return subprocess.run([os.path.join(BENCH, "load"), "--port", str(port), "--warmup-ms", "0", *options], timeout=60,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return subprocess.run([os.path.join(BENCH, "load"), "--port", str(port), "--warmup-ms", "0", *options],
+                          timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 def certificate(folder):
     cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                    "-subj", "/CN=localhost", "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=60)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+                   check=True, capture_output=True, timeout=60)
     return ["--cert", cert, "--key", key]
 
 
@@ -118,7 +120,8 @@ class Fails(unittest.TestCase):
     def test_a_server_that_hangs_up(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             child = subprocess.Popen([os.path.join(BENCH, "load"), "--port", str(server.getsockname()[1])],
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True)
             server.accept()[0].close()
             _, errors = child.communicate(timeout=30)
             self.assertEqual(child.returncode, 1)

@@ -37,7 +37,8 @@ void wire_close(struct wire *w);
 void wire_arm(struct wire *w, uint32_t events);
 /* > 0 bytes, 0 end, WIRE_AGAIN or WIRE_BROKEN. With TLS, call until WIRE_AGAIN. */
 ssize_t wire_read(struct wire *w, void *bytes, size_t max);
-/* All of it, in one system call when the kernel takes it; the rest is kept and sent by wire_flush. false: broken. */
+/* All of it, in one system call when the kernel takes it; the rest is kept and sent by wire_flush. false:
+ * broken. */
 bool wire_send(struct wire *w, const void *bytes, size_t n);
 bool wire_flush(struct wire *w);
 void wire_start_tls(struct wire *w, SSL_CTX *ctx, bool server);
