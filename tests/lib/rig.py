@@ -62,10 +62,8 @@ class Rig:
                 "app": {"login": "app", "senders": ["@contoso.com"]},
                 "local": {"networks": ["127.0.0.1/32"], "senders": ["@contoso.com"]},
             },
-            "routes": {"contoso": {
-                "upstream": f"localhost:{self.sim.port}", "tls": "starttls" if self.upstream_tls else "off",
-                "tls_ca_file": self.ca.cert, "domains": ["contoso.com"],
-            }},
+            "routes": {"contoso": {"upstream": f"localhost:{self.sim.port}", "domains": ["contoso.com"],
+                                   **({"tls_ca_file": self.ca.cert} if self.upstream_tls else {"tls": "off"})}},
             "mailboxes": {"relay@contoso.com": {"route": "contoso", "password_file": self.upstream_password}},
         }
         for name, value in sections.items():

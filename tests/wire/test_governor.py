@@ -62,7 +62,7 @@ def test_the_warm_up_cap_holds_over_two_nodes(site):
 def test_the_warm_up_plan_needs_no_daemon_figures(site):
     node = site.node("n", routes=route(site, warmup="tiny"),
                      schedules={"tiny": {"curve": "table", "table": [5, 9, 20]}}).start()
-    text = node.ctl("warmup", "plan", "--schedule", "tiny")
+    text = node.ctl("-c", node.file, "warmup", "plan", "--schedule", "tiny")
     assert re.search(r"\b5\b.*\n.*\b9\b.*\n.*\b20\b", text), text
 
 
