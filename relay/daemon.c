@@ -47,11 +47,14 @@ struct daemon {
     struct timer give_up; /* draining: QUIT is not waited for longer */
 };
 
+/* What the operator should hear whenever a configuration comes into force. */
 static void
 publish_config(struct daemon *d)
 {
     metric_reset(d->metrics, M_CONFIG_INFO);
     metric_set(d->metrics, M_CONFIG_INFO, 1, d->config->hash, NULL, NULL);
+    for (size_t i = 0; i < d->config->n_warnings; i++)
+        log_text(LOG_WARNING, "config", "%s: %s", d->config->warnings[i].position, d->config->warnings[i].text);
 }
 
 /* ---- reload: wholly or not at all ---- */
@@ -59,10 +62,14 @@ publish_config(struct daemon *d)
 static int
 check_fixed(const struct config *old, const struct config *new, struct err *err)
 {
-    if (strcmp(old->state, new->state) != 0)
-        return err_set(err, "%s: `state` changed from %s to %s; that needs a restart", new->file, old->state, new->state);
-    if (strcmp(old->node, new->node) != 0)
-        return err_set(err, "%s: `node` changed from %s to %s; that needs a restart", new->file, old->node, new->node);
+    const struct {
+        const char *key, *was, *is;
+    } fixed[] = {{"state", old->state, new->state}, {"node", old->node, new->node}, {"user", old->user, new->user}};
+
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+        if (strcmp(fixed[i].was, fixed[i].is) != 0)
+            return err_set(err, "%s: `%s` changed from %s to %s; that needs a restart", new->file, fixed[i].key,
+                fixed[i].was, fixed[i].is);
     return 0;
 }
 

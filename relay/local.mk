@@ -1,5 +1,4 @@
 # the daemon's main
 sbin_PROGRAMS += sendgovd
-sendgovd_SOURCES = relay/sendgovd.c
+sendgovd_SOURCES = relay/sendgovd.c relay/daemon.h relay/daemon.c relay/process.h relay/process.c
 sendgovd_LDADD = libsendgov.a
-EXTRA_DIST += relay/daemon.h relay/daemon.c relay/process.h relay/process.c

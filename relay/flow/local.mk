@@ -1,8 +1,7 @@
 # the path of one message
-libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/message.h relay/flow/message.c \
+libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/flow.c relay/flow/message.h relay/flow/message.c \
     relay/flow/hint.h relay/flow/hint.c relay/flow/settle.h relay/flow/settle.c \
-    relay/flow/ledger.h relay/flow/connections.h relay/flow/connections.c
-EXTRA_DIST += relay/flow/flow.c relay/flow/ledger.c
+    relay/flow/ledger.h relay/flow/ledger.c relay/flow/connections.h relay/flow/connections.c
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_hint tests/unit/test_settle
