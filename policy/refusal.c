@@ -201,7 +201,8 @@ refusal_format(const struct verdict *v, const struct charge_request *r, int *cod
         return;
     case VERDICT_CLOSED:
         format_retry(v->retry_after_ms, retry, sizeof(retry));
-        say(&o, 451, store_code, "the counters of the send limits were lost, nothing leaves until they can be trusted; %s", retry);
+        say(&o, 451, store_code, "the counters of the send limits are new, or Redis lost some: nothing leaves until they can "
+            "be trusted; %s", retry);
         return;
     case VERDICT_NO_DECISION:
         say(&o, 451, store_code, "no budget decision: the store %s (%s); retry later", error_words(v->error),

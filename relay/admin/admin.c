@@ -14,7 +14,8 @@
 #include "relay/base/xmalloc.h"
 #include "relay/store/store.h"
 
-/* A paused node is ready: internal mail flows. One without Redis is not: nothing leaves through it. */
+/* A paused node is ready: internal mail flows. One without Redis, or without counters it may trust, is not: nothing
+ * leaves through it. */
 bool
 admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
 {
@@ -33,15 +34,15 @@ admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
             store_error_to_str(st.error), st.detail[0] ? ": " : "", st.detail);
         return false;
     }
-    if (st.closed_for_ms > 0)
-        snprintf(reason_out, READY_TEXT_MAX,
-            "ready, but the counters are not trusted yet: nothing leaves for %" PRId64 " s",
-            (st.closed_for_ms + 999) / 1000);
-    else if (st.closed_for_ms < 0)
-        snprintf(reason_out, READY_TEXT_MAX,
-            "ready, but the counters are not trusted yet: nothing leaves until they are");
-    else
-        snprintf(reason_out, READY_TEXT_MAX, "ready");
+    if (st.closed_for_ms != 0) {
+        snprintf(reason_out, READY_TEXT_MAX, "not ready: the counters are new, or Redis lost some; nothing leaves");
+        if (st.closed_for_ms > 0)
+            snprintf(reason_out, READY_TEXT_MAX,
+                "not ready: the counters are new, or Redis lost some; nothing leaves for %" PRId64 " s",
+                (st.closed_for_ms + 999) / 1000);
+        return false;
+    }
+    snprintf(reason_out, READY_TEXT_MAX, "ready");
     return true;
 }
 
