@@ -184,6 +184,18 @@ def machine():
     return f"{os.cpu_count()} x {model}, Linux {os.uname().release}"
 
 
+def busy_percent(seconds=1.0):
+    """What others take of the machine while nothing of ours runs: a disturbed run should say so."""
+    def ticks():
+        with open("/proc/stat") as f:
+            fields = [int(x) for x in f.readline().split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+    total, idle = ticks()
+    time.sleep(seconds)
+    total_then, idle_then = ticks()
+    return 100 - 100 * (idle_then - idle) / max(1, total_then - total)
+
+
 def measure(setup, started):
     args = setup.args
     sink = Sink(setup.folder, setup.sink, setup.cert, setup.key)
@@ -193,20 +205,23 @@ def measure(setup, started):
         start_targets(setup, sink, targets)
     finally:
         started.extend(targets)
+    notes = [f"before and after the rounds others used {busy_percent():.0f} %"]
     memory = {}
     if not args.no_memory:
         memory = {t.name: idle_memory(setup, t) for t in targets if t.name in ("haproxy", "sendgov")}
     cells = [parse_cell(c) for c in args.only] or (QUICK_CELLS if args.quick else CELLS)
-    return run_rounds(setup, sink, targets, cells), memory
+    rounds = run_rounds(setup, sink, targets, cells)
+    notes[0] += f" and {busy_percent():.0f} % of the machine: what disturbs them lowers ratios most"
+    return rounds, memory, notes
 
 
-def report(args, rounds, memory):
+def report(args, rounds, memory, notes):
     results = {cell: table.summarise(runs) for cell, runs in rounds.items() if runs}
     manner = "in lockstep" if args.lockstep else "pipelines MAIL, RCPT, DATA"
-    notes = [f"{machine()}; generator, sink, target and Redis share it",
-             f"medians of {args.rounds} rounds of {args.seconds} s; the generator {manner}",
-             f"sendgovd has up to {args.pool} upstream connections, haproxy one a client",
-             "haproxy passes STARTTLS through unread; sendgov ends it and begins its own to the sink"]
+    notes += [f"{machine()}; generator, sink, target and Redis share it",
+              f"medians of {args.rounds} rounds of {args.seconds} s; the generator {manner}",
+              f"sendgovd has up to {args.pool} upstream connections, haproxy one a client",
+              "haproxy passes STARTTLS through unread; sendgov ends it and begins its own to the sink"]
     if "postfix" in args.targets or args.postfix:
         notes.append("Postfix has no TLS towards its filter: its STARTTLS figures are of one side only")
     table.print_all(results, memory, notes)
