@@ -173,14 +173,21 @@ reply_of_verdict(const struct verdict *verdict, const struct charge_request *req
     reply_set(reply, code, enhanced, "%s", text);
 }
 
-/* The local refusal of a request: a pause this node knows of, or a limit it was just told is full. */
+/* The local refusal of a request: a pause this node knows of, a store that cannot decide, or a limit it was just told is
+ * full. Without a store there would not even be a connection: its slot is asked there. */
 static bool
 is_refused_locally(struct flow *f, const struct charge_request *request, struct verdict *verdict_out)
 {
     const struct pause *pause = store_pause_for(f->store, request);
+    struct store_status store;
 
-    if (pause == NULL)
-        return hints_refuse(&f->hints, request, loop_now_ms(f->loop), verdict_out);
+    if (pause == NULL) {
+        store_status(f->store, &store);
+        if (store.up)
+            return hints_refuse(&f->hints, request, loop_now_ms(f->loop), verdict_out);
+        *verdict_out = (struct verdict){.kind = VERDICT_NO_DECISION, .error = store.error, .retry_after_ms = -1};
+        return true;
+    }
     *verdict_out = (struct verdict){.kind = VERDICT_PAUSED, .scope = pause->scope, .pause = *pause, .retry_after_ms = -1};
     memcpy(verdict_out->instance, pause->instance, sizeof(verdict_out->instance));
     return true;
@@ -458,8 +465,13 @@ on_lease(void *arg, struct upstream_conn *conn, const struct lease_failure *fail
     struct job *job = arg;
     const struct message *m = job->message;
     struct settlement s;
+    struct verdict verdict;
 
     job->pending = HANDLE_NONE;
+    if (conn == NULL && failure->reply.code == 0 && is_refused_locally(job->flow, &job->request, &verdict)) {
+        job_refuse(job, &verdict);
+        return;
+    }
     if (conn == NULL) {
         settle_no_connection(m, failure, &s);
         job_settle(job, &s, failure->reply.code != 0 ? &failure->reply : NULL);

@@ -208,12 +208,26 @@ pool_slow_down(struct pool *pool)
     pool_wake(pool);
 }
 
+/* Who gives out slots could not decide. With a connection open the wait may end well; without one it would be for nothing. */
+static void
+on_no_slot_decision(struct pool *pool)
+{
+    if (pool_open_count(pool) + pool->n_asking > 0)
+        return;
+    pool->failure = (struct lease_failure){.phase = TX_CONNECT};
+    snprintf(pool->failure.detail, sizeof(pool->failure.detail), "no slot for a connection of %s could be had",
+        pool->conf->instance);
+    fail_leases(pool, now_mono_ms(pool));
+}
+
 static void
 on_slot(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms)
 {
     struct pool *pool = arg;
 
     pool->n_asking--;
+    if (!granted && retry_after_ms < 0)
+        on_no_slot_decision(pool);
     if (granted && pool->n_waiting > 0) {
         conn_open(pool, &slot);
     } else if (granted) {
