@@ -1,69 +1,11 @@
 #include "relay/flow/flow.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "policy/plan.h"
-#include "policy/refusal.h"
-#include "relay/base/clock.h"
-#include "relay/base/list.h"
-#include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
-#include "relay/flow/hint.h"
-#include "relay/flow/ledger.h"
-#include "relay/flow/settle.h"
-#include "relay/net/loop.h"
-#include "relay/store/store.h"
-
-#define LEASE_MS 30000
-/* Fresh starts of one message: a pooled connection died unseen, or a charge outlived its lifetime. */
-#define TRIES_MAX 4
-
-struct flow {
-    struct loop *loop;
-    struct store *store;
-    struct upstream *upstream;
-    struct metrics *metrics;
-    struct config *config;
-    struct slots jobs;
-    struct list all; /* the same jobs */
-    struct hints hints;
-};
-
-/* Where a job is; each state says what it waits for. */
-enum job_state {
-    JOB_NEW,      /* planned; starts at the end of this turn */
-    JOB_LEASING,  /* a connection of the pool: `pending` */
-    JOB_CHARGING, /* the verdict: `pending`; holds `conn` */
-    JOB_SENDING,  /* the upstream's outcome; charged */
-    JOB_SETTLED,  /* over; goes with the turn */
-};
-
-/* One message on its way, or one look (message NULL). Owned by flow->jobs; freed through the graveyard. */
-struct job {
-    struct flow *flow;
-    struct handle self;
-    struct list link; /* in flow->all */
-    enum job_state state;
-    struct message *message;
-    struct config *config; /* a look's own reference */
-    flow_done_fn *done;    /* NULL: forgotten */
-    void *arg;
-    struct charge_request request;
-    struct handle pending;
-    struct upstream_conn *conn;
-    struct upstream_caps caps; /* of conn, for the log */
-    struct verdict verdict;
-    int64_t asked_mono_us; /* when the charge was asked for */
-    struct transaction transaction;
-    const struct recipient **recipients; /* of transaction */
-    unsigned tries;
-    struct task start;
-    struct corpse corpse;
-};
-
-static void job_lease(struct job *job);
-static void job_abandon(struct job *job);
+#include "relay/flow/job.h"
+#include "relay/flow/refuse.h"
 
 struct flow *
 flow_new(const struct flow_setup *setup)
@@ -104,7 +46,8 @@ flow_configure(struct flow *f, struct config *config)
 
 /* ---- plan ---- */
 
-/* The limits are those in force now, not those the session began with: an edited cap holds for the next message. */
+/* The limits are those in force now, not those the session began with: an edited cap holds for the next
+ * message. */
 static int
 plan(struct flow *f, const struct plan_subject *subject, struct charge_request *request_out)
 {
@@ -142,8 +85,9 @@ static int
 plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class, uint32_t recipients,
     struct charge_request *request_out)
 {
-    struct plan_subject subject = subject_of(f, look->client, look->route, look->mailbox, &look->envelope->sender);
+    struct plan_subject subject;
 
+    subject = subject_of(f, look->client, look->route, look->mailbox, &look->envelope->sender);
     subject.external = class == RECIPIENT_EXTERNAL;
     subject.recipients = subject.least = recipients;
     subject.bytes = look->bytes;
@@ -151,46 +95,6 @@ plan_look(struct flow *f, const struct flow_look *look, enum recipient_class cla
         return -1;
     request_out->look = true;
     return 0;
-}
-
-/* ---- what the node knows without asking ---- */
-
-static void
-refuse_too_many_limits(struct reply *reply)
-{
-    reply_set(reply, 451, "4.3.5", "too many limits apply to one message; see the log of the relay");
-}
-
-static void
-reply_of_verdict(const struct verdict *verdict, const struct charge_request *request, struct reply *reply)
-{
-    char text[REPLY_TEXT_MAX], enhanced[ENHANCED_MAX];
-    struct enhanced code_enhanced;
-    int code;
-
-    refusal_format(verdict, request, &code, &code_enhanced, text, sizeof(text));
-    enhanced_format(code_enhanced, enhanced);
-    reply_set(reply, code, enhanced, "%s", text);
-}
-
-/* The local refusal of a request: a pause this node knows of, a store that cannot decide, or a limit it was just told is
- * full. Without a store there would not even be a connection: its slot is asked there. */
-static bool
-is_refused_locally(struct flow *f, const struct charge_request *request, struct verdict *verdict_out)
-{
-    const struct pause *pause = store_pause_for(f->store, request);
-    struct store_status store;
-
-    if (pause == NULL) {
-        store_status(f->store, &store);
-        if (store.up)
-            return hints_refuse(&f->hints, request, loop_now_ms(f->loop), verdict_out);
-        *verdict_out = (struct verdict){.kind = VERDICT_NO_DECISION, .error = store.error, .retry_after_ms = -1};
-        return true;
-    }
-    *verdict_out = (struct verdict){.kind = VERDICT_PAUSED, .scope = pause->scope, .pause = *pause, .retry_after_ms = -1};
-    memcpy(verdict_out->instance, pause->instance, sizeof(verdict_out->instance));
-    return true;
 }
 
 void
@@ -202,345 +106,14 @@ flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class cla
 
     refusal_out->code = 0;
     if (e->n_recipients > 0 && e->recipients[0].class != class) {
-        reply_set(refusal_out, 452, "4.5.3", "recipients inside and outside the organisation go in separate transactions; send this one again after the rest");
+        reply_set(refusal_out, 452, "4.5.3", "recipients inside and outside the organisation go in separate "
+            "transactions; send this one again after the rest");
         return;
     }
     if (plan_look(f, look, class, (uint32_t)e->n_recipients + 1, &request) != 0)
         refuse_too_many_limits(refusal_out);
-    else if (is_refused_locally(f, &request, &verdict))
-        reply_of_verdict(&verdict, &request, refusal_out);
-}
-
-/* ---- the life of a job ---- */
-
-static void
-bury_job(void *object)
-{
-    struct job *job = object;
-
-    message_free(&job->message);
-    config_unref(&job->config);
-    free(job->recipients);
-    free(job);
-}
-
-static void
-job_set_state(struct job *job, enum job_state state)
-{
-    /* NEW -> LEASING | CHARGING (a look) -> LEASING (again) | SENDING -> LEASING (again) | SETTLED; SETTLED is the end. */
-    sg_assert(job->state != JOB_SETTLED);
-    job->state = state;
-}
-
-static void
-job_end(struct job *job)
-{
-    job_set_state(job, JOB_SETTLED);
-    task_cancel(&job->start);
-    if (job->conn != NULL)
-        upstream_release(&job->conn);
-    slots_del(&job->flow->jobs, job->self);
-    list_del(&job->link);
-    loop_bury(job->flow->loop, &job->corpse, bury_job, job);
-}
-
-/* The client's answer, if it still wants one. Before metrics and log: the client waits. */
-static void
-job_answer(struct job *job, const struct reply *answer)
-{
-    flow_done_fn *done = job->done;
-
-    job->done = NULL;
-    if (done != NULL)
-        done(job->arg, answer);
-}
-
-static void
-act(struct job *job, struct settlement *s)
-{
-    struct flow *f = job->flow;
-    const struct message *m = job->message;
-
-    switch (s->action) {
-    case ACTION_PAUSE:
-        ledger_pause(&s->pause, s->pause_for_ms, f->store);
-        break;
-    case ACTION_LOWER_CAP:
-        ledger_lower_cap(&job->request, f->store);
-        break;
-    case ACTION_SLOW_DOWN:
-        upstream_slow_down(f->upstream, m->route, m->mailbox);
-        break;
-    case ACTION_NONE:
-        break;
-    }
-    for (size_t i = 0; i < job->request.n_lines && (s->warmup_hold || s->warmup_back); i++) {
-        const struct limit_conf *limit = job->request.lines[i].limit;
-
-        if (limit->kind != LIMIT_WARMUP || limit->hour_cap)
-            continue;
-        if (s->warmup_back)
-            store_warmup_back(f->store, limit, m->route->name);
-        else
-            store_warmup_hold(f->store, limit, m->route->name);
-    }
-}
-
-/* The one place where a message ends: pause, client reply, refund (done before), metrics, one log line. */
-static void
-job_settle(struct job *job, struct settlement *s, const struct reply *upstream_reply)
-{
-    struct ledger_entry entry = {
-        .message = job->message,
-        .settlement = s,
-        .verdict = &job->verdict,
-        .caps = job->caps.peer[0] != '\0' ? &job->caps : NULL,
-        .upstream_reply = upstream_reply,
-        .waited_ms = loop_now_ms(job->flow->loop) - job->message->received_mono_ms,
-        .client_left = job->done == NULL,
-    };
-
-    act(job, s);
-    job_answer(job, &s->answer);
-    ledger_count(job->flow->metrics, &entry);
-    ledger_log(&entry);
-    job_end(job);
-}
-
-/* Refused by the governor, with or without having asked it. */
-static void
-job_refuse(struct job *job, const struct verdict *verdict)
-{
-    struct settlement s = {.outcome = "deferred", .class = CLASS_OK};
-
-    reply_of_verdict(verdict, &job->request, &s.answer);
-    job->verdict = *verdict;
-    ledger_decision(job->flow->metrics, verdict);
-    if (job->message == NULL) {
-        job_answer(job, &s.answer);
-        job_end(job);
-        return;
-    }
-    s.end = ledger_end_of_verdict(verdict);
-    if (s.answer.code >= 500)
-        s.outcome = "rejected";
-    job_settle(job, &s, NULL);
-}
-
-static void
-job_refuse_with(struct job *job, const char *end, int code, const char *enhanced, const char *text)
-{
-    struct settlement s = {.outcome = code >= 500 ? "rejected" : "deferred", .class = CLASS_OK};
-
-    memcpy(s.end.letters, end, 3);
-    reply_set(&s.answer, code, enhanced, "%s", text);
-    job_settle(job, &s, NULL);
-}
-
-/* Once more from the start, as long as there are tries; each try is a charge of its own. */
-static void
-job_start_over(struct job *job, const char *why)
-{
-    if (job->conn != NULL)
-        upstream_release(&job->conn);
-    if (++job->tries < TRIES_MAX)
-        job_lease(job);
-    else
-        job_refuse_with(job, "Uc", 451, "4.4.1", why);
-}
-
-/* ---- the upstream transaction ---- */
-
-static void
-on_sent(void *arg, const struct tx_outcome *outcome)
-{
-    struct job *job = arg;
-    struct settlement s;
-
-    if (!outcome->offered) {
-        /* Proven: not a byte of MAIL left. */
-        store_refund(job->flow->store, &job->request, &job->verdict);
-        metric_add(job->flow->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
-        job_start_over(job, "the connection to the upstream closed again and again before mail could be offered");
-        return;
-    }
-    if (outcome->lost_on_reuse) {
-        job_start_over(job, "connections to the upstream are lost as soon as they are used");
-        return;
-    }
-    settle_outcome(job->message, outcome, &s);
-    job_settle(job, &s, outcome->reply.code != 0 ? &outcome->reply : NULL);
-}
-
-static void
-job_send(struct job *job)
-{
-    const struct message *m = job->message;
-
-    if (job->recipients == NULL) {
-        job->recipients = xcalloc(m->envelope.n_recipients, sizeof(*job->recipients));
-        for (size_t i = 0; i < m->envelope.n_recipients; i++)
-            job->recipients[i] = &m->envelope.recipients[i];
-    }
-    job->transaction = (struct transaction){
-        .sender = &m->envelope.sender,
-        .recipients = job->recipients,
-        .n_recipients = m->envelope.n_recipients,
-        .body = m->body,
-        .prefix = span_str(m->trace),
-        .content_bytes = m->content_bytes + span_str(m->trace).n,
-        .body_type = m->envelope.body,
-        .all_or_nothing = true,
-    };
-    job_set_state(job, JOB_SENDING);
-    upstream_send(&job->conn, &job->transaction, on_sent, job);
-}
-
-/* ---- the charge ---- */
-
-/* A charge is good for its lifetime from when it was asked for: Redis counted it no earlier than that. A fifth is left for
- * the rest of the turn, at whose end MAIL leaves. */
-static bool
-is_charge_fresh(const struct job *job)
-{
-    int64_t age_ms = clock_mono_ms() - job->verdict.sent_mono_ms;
-
-    return age_ms * 5 <= (int64_t)job->request.lifetime_ms * 4;
-}
-
-static void
-on_granted(struct job *job)
-{
-    struct flow *f = job->flow;
-
-    if (!is_charge_fresh(job)) {
-        metric_add(f->metrics, M_CHARGES_VOID, 1, "late", NULL, NULL);
-        job_start_over(job, "the answers of Redis came too late to be used");
-    } else if (upstream_conn_is_dead(job->conn)) {
-        store_refund(f->store, &job->request, &job->verdict);
-        metric_add(f->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
-        job_start_over(job, "the connection to the upstream closed again and again before mail could be offered");
-    } else {
-        ledger_decision(f->metrics, &job->verdict);
-        job_send(job);
-    }
-}
-
-static void
-on_verdict(void *arg, const struct verdict *verdict)
-{
-    struct job *job = arg;
-    struct flow *f = job->flow;
-
-    job->pending = HANDLE_NONE;
-    metric_add(f->metrics, M_DECISION_SECONDS, (double)(clock_mono_us() - job->asked_mono_us) / 1e6, NULL, NULL, NULL);
-    if (verdict->kind == VERDICT_OVER)
-        hints_learn(&f->hints, &job->request, verdict, loop_now_ms(f->loop));
-    job->verdict = *verdict;
-    if (verdict->kind != VERDICT_GRANTED)
-        job_refuse(job, verdict);
-    else if (job->message != NULL)
-        on_granted(job);
-    else {
-        struct reply go_on = {.code = 0};
-
-        job_answer(job, &go_on);
-        job_end(job);
-    }
-}
-
-static void
-job_charge(struct job *job)
-{
-    job_set_state(job, JOB_CHARGING);
-    job->asked_mono_us = clock_mono_us();
-    job->pending = store_charge(job->flow->store, &job->request, on_verdict, job);
-}
-
-/* ---- the connection ---- */
-
-static void
-on_lease(void *arg, struct upstream_conn *conn, const struct lease_failure *failure)
-{
-    struct job *job = arg;
-    const struct message *m = job->message;
-    struct settlement s;
-    struct verdict verdict;
-
-    job->pending = HANDLE_NONE;
-    if (conn == NULL && failure->reply.code == 0 && is_refused_locally(job->flow, &job->request, &verdict)) {
-        job_refuse(job, &verdict);
-        return;
-    }
-    if (conn == NULL) {
-        settle_no_connection(m, failure, &s);
-        job_settle(job, &s, failure->reply.code != 0 ? &failure->reply : NULL);
-        return;
-    }
-    job->conn = conn;
-    job->caps = *upstream_conn_caps(conn);
-    if (upstream_conn_is_dead(conn))
-        job_start_over(job, "the upstream closes every connection before it can be used");
-    else if (job->caps.size_max != 0 && m->content_bytes + span_str(m->trace).n > job->caps.size_max)
-        job_refuse_with(job, "Ud", 552, "5.3.4", "message is larger than the upstream takes");
-    else if (m->envelope.body == SMTP_BODY_8BITMIME && !job->caps.eightbitmime)
-        job_refuse_with(job, "Ud", 554, "5.6.3", "message has 8-bit content and the upstream takes 7 bits only");
-    else
-        job_charge(job);
-}
-
-static void
-job_lease(struct job *job)
-{
-    const struct message *m = job->message;
-
-    job_set_state(job, JOB_LEASING);
-    job->pending = upstream_lease(job->flow->upstream, m->route, m->mailbox, LEASE_MS, on_lease, job);
-}
-
-static void
-job_start(void *arg)
-{
-    struct job *job = arg;
-    struct verdict verdict;
-
-    if (is_refused_locally(job->flow, &job->request, &verdict))
-        job_refuse(job, &verdict);
-    else if (job->message != NULL)
-        job_lease(job);
-    else
-        job_charge(job);
-}
-
-static struct job *
-job_new(struct flow *f, flow_done_fn *done, void *arg)
-{
-    struct job *job = xcalloc(1, sizeof(*job));
-
-    job->flow = f;
-    job->state = JOB_NEW;
-    job->done = done;
-    job->arg = arg;
-    job->self = slots_add(&f->jobs, job);
-    list_add_tail(&f->all, &job->link);
-    task_init(&job->start, job_start, job);
-    task_defer(f->loop, &job->start);
-    return job;
-}
-
-static void
-job_fail_plan(void *arg)
-{
-    struct job *job = arg;
-    struct settlement s = {.outcome = "deferred", .end = {"Nb"}};
-
-    refuse_too_many_limits(&s.answer);
-    if (job->message != NULL) {
-        job_settle(job, &s, NULL);
-    } else {
-        job_answer(job, &s.answer);
-        job_end(job);
-    }
+    else if (refuse_locally(f, &request, &verdict))
+        refuse_with_verdict(&verdict, &request, refusal_out);
 }
 
 struct handle
@@ -551,51 +124,21 @@ flow_submit(struct flow *f, struct message **m, flow_done_fn *done, void *arg)
     job->message = *m;
     *m = NULL;
     if (plan_message(f, job->message, &job->request) != 0)
-        job->start.fn = job_fail_plan;
+        job_fail_plan(job);
     return job->self;
 }
 
 struct handle
 flow_look(struct flow *f, const struct flow_look *look, flow_done_fn *done, void *arg)
 {
+    const struct envelope *e = look->envelope;
     struct job *job = job_new(f, done, arg);
 
-    sg_assert(look->envelope->n_recipients > 0);
+    sg_assert(e->n_recipients > 0);
     job->config = config_ref(look->config);
-    if (plan_look(f, look, look->envelope->recipients[0].class, (uint32_t)look->envelope->n_recipients, &job->request) != 0)
-        job->start.fn = job_fail_plan;
+    if (plan_look(f, look, e->recipients[0].class, (uint32_t)e->n_recipients, &job->request) != 0)
+        job_fail_plan(job);
     return job->self;
-}
-
-/* Not offered yet: drop it. The charge under way stays counted; nobody will use it. */
-static void
-job_drop(struct job *job)
-{
-    if (job->state == JOB_LEASING)
-        upstream_lease_cancel(job->flow->upstream, job->pending);
-    else if (job->state == JOB_CHARGING) {
-        store_forget(job->flow->store, job->pending);
-        metric_add(job->flow->metrics, M_CHARGES_VOID, 1, "client_left", NULL, NULL);
-    }
-    if (job->message == NULL)
-        job_end(job);
-    else
-        job_refuse_with(job, "Cb", 451, "4.4.2", "the client left before its message was offered upstream");
-}
-
-/* The daemon ends at once: what was offered ends uncertain, and says so. */
-static void
-job_abandon(struct job *job)
-{
-    job->done = NULL;
-    if (job->state != JOB_SENDING) {
-        job_drop(job);
-    } else {
-        struct settlement s = {.outcome = "uncertain", .class = CLASS_TEMPORARY, .end = {"N."}};
-
-        reply_set(&s.answer, 451, "4.3.2", "the relay was stopped before the upstream answered");
-        job_settle(job, &s, NULL);
-    }
 }
 
 void
@@ -603,11 +146,8 @@ flow_forget(struct flow *f, struct handle h)
 {
     struct job *job = slots_get(&f->jobs, h);
 
-    if (job == NULL)
-        return;
-    job->done = NULL;
-    if (job->state != JOB_SENDING)
-        job_drop(job);
+    if (job != NULL)
+        job_forget(job);
 }
 
 void
