@@ -14,6 +14,10 @@
 #include "relay/net/stream_part.h"
 
 #define OUT_MAX ((size_t)4 * STREAM_OUT_HIGH)
+/* A piece at least so large leaves in place instead of through the queue, all but its tail: the tail waits for the end
+ * of the turn, so that what is written next (the final dot) leaves with it. Plain only, TLS copies anyway. */
+#define IN_PLACE_BYTES (16 * 1024)
+#define TAIL_BYTES 4096
 /* How long a closed stream waits for the peer's close, so that unread input does not turn our last reply
  * into a RST. */
 #define LINGER_MS 2000
@@ -238,6 +242,9 @@ stream_write(struct stream *s, struct span bytes)
         stream_end_with(s, STREAM_OVERFLOW, "the peer does not read what it is sent");
         return;
     }
+    if (bytes.n >= IN_PLACE_BYTES && s->state == STREAM_OPEN && s->tls == NULL &&
+        !event_pending(&s->ev_write, EV_WRITE, NULL))
+        bytes = span_from(bytes, stream_send_in_place(s, span_head(bytes, bytes.n - TAIL_BYTES)));
     buf_add_span(&s->out, bytes);
     s->was_full = s->was_full || buf_len(&s->out) >= STREAM_OUT_HIGH;
     if (s->state != STREAM_SECURING && !event_pending(&s->ev_write, EV_WRITE, NULL))

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <event2/event.h>
 
@@ -213,6 +214,20 @@ send_plain(struct stream *s, size_t max)
         return true;
     event_add(&s->ev_write, NULL);
     return false;
+}
+
+size_t
+stream_send_in_place(struct stream *s, struct span bytes)
+{
+    struct span queued = buf_span(&s->out);
+    struct iovec parts[] = {{(char *)queued.p, queued.n}, {(char *)bytes.p, bytes.n}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = sendmsg(s->fd, &message, MSG_NOSIGNAL);
+
+    if (n <= 0) /* the flush meets the same error, and knows what to do with it */
+        return 0;
+    buf_consume(&s->out, (size_t)n < queued.n ? (size_t)n : queued.n);
+    return (size_t)n > queued.n ? (size_t)n - queued.n : 0;
 }
 
 static void

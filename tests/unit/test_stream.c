@@ -130,6 +130,46 @@ test_writes_leave_once_a_turn(void **state)
     assert_true(b->e.stream->out.size <= STREAM_OUT_KEEP);
 }
 
+/* What a large piece sends in place, its queued tail and what is written around it arrive in the order written. */
+static void
+test_large_pieces_keep_their_order(void **state)
+{
+    enum { LARGE = 50 * 1000, BEFORE = 20, ROUNDS = 3, ALL = ROUNDS * (BEFORE + LARGE + 3) };
+    struct bench *b = *state;
+    char *large = malloc(LARGE), *arrived = malloc(ALL);
+    struct buf expected;
+
+    for (size_t i = 0; i < LARGE; i++)
+        large[i] = (char)('a' + i % 23);
+    buf_init(&expected);
+    for (int round = 0; round < ROUNDS; round++) {
+        stream_write(b->e.stream, span_of(large, BEFORE));
+        stream_write(b->e.stream, span_of(large, LARGE));
+        stream_write(b->e.stream, SPAN_LIT(".\r\n"));
+        buf_add(&expected, large, BEFORE);
+        buf_add(&expected, large, LARGE);
+        buf_add_str(&expected, ".\r\n");
+    }
+    assert_true(span_eq(take(b, arrived, ALL), buf_span(&expected)));
+    assert_int_equal(stream_queued(b->e.stream), 0);
+    assert_int_equal(b->e.on_end, 0);
+    buf_fini(&expected);
+    free(arrived);
+    free(large);
+}
+
+/* A large piece needs no place in the queue while the kernel takes it, but for its tail. */
+static void
+test_large_piece_leaves_in_place(void **state)
+{
+    struct bench *b = *state;
+    char *large = calloc(1, 60 * 1000);
+
+    stream_write(b->e.stream, span_of(large, 60 * 1000));
+    assert_in_range(stream_queued(b->e.stream), 1, 8 * 1024);
+    free(large);
+}
+
 static void
 test_data_before_eof(void **state)
 {
@@ -465,6 +505,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         PLAIN(test_pieces),
         PLAIN(test_writes_leave_once_a_turn),
+        PLAIN(test_large_pieces_keep_their_order),
+        SMALL(test_large_pieces_keep_their_order),
+        PLAIN(test_large_piece_leaves_in_place),
         PLAIN(test_data_before_eof),
         PLAIN(test_reset),
         PLAIN(test_reset_while_paused),
