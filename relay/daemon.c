@@ -54,7 +54,8 @@ publish_config(struct daemon *d)
     metric_reset(d->metrics, M_CONFIG_INFO);
     metric_set(d->metrics, M_CONFIG_INFO, 1, d->config->hash, NULL, NULL);
     for (size_t i = 0; i < d->config->n_warnings; i++)
-        log_text(LOG_WARNING, "config", "%s: %s", d->config->warnings[i].position, d->config->warnings[i].text);
+        log_text(LOG_WARNING, "config", "%s: %s", d->config->warnings[i].position,
+            d->config->warnings[i].text);
 }
 
 /* ---- reload: wholly or not at all ---- */
@@ -64,12 +65,16 @@ check_fixed(const struct config *old, const struct config *new, struct err *err)
 {
     const struct {
         const char *key, *was, *is;
-    } fixed[] = {{"state", old->state, new->state}, {"node", old->node, new->node}, {"user", old->user, new->user}};
+    } fixed[] = {
+        {"state", old->state, new->state},
+        {"node", old->node, new->node},
+        {"user", old->user, new->user},
+    };
 
     for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
         if (strcmp(fixed[i].was, fixed[i].is) != 0)
-            return err_set(err, "%s: `%s` changed from %s to %s; that needs a restart", new->file, fixed[i].key,
-                fixed[i].was, fixed[i].is);
+            return err_set(err, "%s: `%s` changed from %s to %s; that needs a restart", new->file,
+                fixed[i].key, fixed[i].was, fixed[i].is);
     return 0;
 }
 
@@ -210,7 +215,8 @@ static int
 make_upstream_and_flow(struct daemon *d, struct err *err)
 {
     struct config *c = d->config;
-    struct upstream_setup upstream = {d->loop, d->dialer, connections_of(d->store), d->metrics, c->front.hostname};
+    struct upstream_setup upstream = {d->loop, d->dialer, connections_of(d->store), d->metrics,
+        c->front.hostname};
     struct flow_setup flow;
 
     d->upstream = upstream_new(&upstream);
@@ -239,7 +245,8 @@ make_front(struct daemon *d, struct err *err)
 static int
 make_admin(struct daemon *d, struct err *err)
 {
-    struct admin_setup setup = {d->loop, d->store, d->upstream, d->flow, d->front, d->metrics, d, reload, drain};
+    struct admin_setup setup = {d->loop, d->store, d->upstream, d->flow, d->front, d->metrics, d, reload,
+        drain};
 
     d->admin = admin_new(&setup, d->config, err);
     return d->admin == NULL ? -1 : 0;
@@ -277,7 +284,9 @@ make_parts(struct daemon *d, struct err *err)
     if (d->resolver == NULL)
         return -1;
     d->dialer = dialer_new(d->loop, d->resolver);
-    if (make_store(d, err) != 0 || make_upstream_and_flow(d, err) != 0 || make_front(d, err) != 0 || make_admin(d, err) != 0)
+    if (make_store(d, err) != 0 || make_upstream_and_flow(d, err) != 0)
+        return -1;
+    if (make_front(d, err) != 0 || make_admin(d, err) != 0)
         return -1;
     return process_drop_root(d->config->user, err);
 }
@@ -301,8 +310,8 @@ daemon_run(struct daemon *d)
 {
     metric_set(d->metrics, M_BUILD_INFO, 1, PACKAGE_VERSION, NULL, NULL);
     publish_config(d);
-    log_text(LOG_NOTICE, "start", "sendgovd " PACKAGE_VERSION ", node %s, configuration %s of %s", d->config->node,
-        d->config->hash, d->config->file);
+    log_text(LOG_NOTICE, "start", "sendgovd " PACKAGE_VERSION ", node %s, configuration %s of %s",
+        d->config->node, d->config->hash, d->config->file);
     process_notify("READY=1");
     if (process_watchdog_ms() > 0)
         on_watchdog(d);

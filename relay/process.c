@@ -54,7 +54,8 @@ process_lock_state(const char *folder, const char *owner, struct err *err)
     return fd;
 }
 
-/* No core file and no debugger of another user: memory holds secrets. The leak checker of a sanitizer build needs to look. */
+/* No core file and no debugger of another user: memory holds secrets. The leak checker of a sanitizer build
+ * needs to look. */
 static void
 forbid_core(void)
 {
@@ -98,7 +99,8 @@ process_raise_descriptors(void)
         return 1024;
     if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit); /* a lower one is bounded by the listener's spare descriptor */
+        /* Should it fail: a lower one is bounded by the listener's spare descriptor. */
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
         (void)getrlimit(RLIMIT_NOFILE, &limit);
     }
     return (long)limit.rlim_cur;

@@ -4,15 +4,16 @@
 
 #include "relay/base/err.h"
 
-/* Creates the state folder (0750) when it is missing and locks it: a second daemon on it is refused. Returns the lock's
- * descriptor, which the process keeps, or -1. owner: NULL, or the user a newly made folder is given to. */
+/* Creates the state folder (0750) when it is missing and locks it: a second daemon on it is refused. Returns
+ * the lock's descriptor, which the process keeps, or -1. owner: NULL, or the user a newly made
+ * folder is given to. */
 int process_lock_state(const char *folder, const char *owner, struct err *err);
 /* As root: becomes user for good, groups included. Otherwise nothing. Staying root is refused. */
 int process_drop_root(const char *user, struct err *err);
 /* Raises the soft limit of open descriptors to the hard one; returns the limit. */
 long process_raise_descriptors(void);
-/* sd_notify(3) protocol, without the library: READY=1, RELOADING=1, STOPPING=1, WATCHDOG=1, STATUS=... Nothing when
- * not started by a service manager. */
+/* sd_notify(3) protocol, without the library: READY=1, RELOADING=1, STOPPING=1, WATCHDOG=1, STATUS=...
+ * Nothing when not started by a service manager. */
 void process_notify(const char *state);
 /* Half of the interval in which systemd wants WATCHDOG=1, in ms; 0: not asked for. */
 long process_watchdog_ms(void);

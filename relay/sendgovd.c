@@ -14,7 +14,8 @@ usage(FILE *to, int status)
         "  -c FILE  configuration, default " SENDGOV_SYSCONFDIR "/sendgov.yaml\n"
         "  -t       check the configuration and exit: 0 good, 1 not\n"
         "  -V       print the version and exit\n"
-        "Runs in the foreground and logs to stderr. SIGHUP reloads, SIGTERM drains and ends, a second SIGTERM ends at once.\n");
+        "Runs in the foreground and logs to stderr. SIGHUP reloads, SIGTERM drains and ends, a second "
+        "SIGTERM ends at once.\n");
     return status;
 }
 

@@ -21,7 +21,8 @@ on_lease(void *arg, bool granted, uint64_t lease, enum store_error error, int64_
 }
 
 static struct handle
-take(void *arg, enum limit_scope scope, const char *instance, uint64_t cap, upstream_slot_fn *done, void *done_arg)
+take(void *arg, enum limit_scope scope, const char *instance, uint64_t cap, upstream_slot_fn *done,
+    void *done_arg)
 {
     struct lease_request request = {scope, instance, CONNECTIONS_LIMIT, cap};
     struct ask *ask = xmalloc(sizeof(*ask));

@@ -1,4 +1,5 @@
-/* connections: lets the upstream pool take its shared connection slots from the store, without either knowing the other. */
+/* connections: lets the upstream pool take its shared connection slots from the store, without either knowing
+ * the other. */
 #ifndef SENDGOV_FLOW_CONNECTIONS_H
 #define SENDGOV_FLOW_CONNECTIONS_H
 

@@ -29,7 +29,8 @@ wanted_of(const struct charge_request *request, const struct charge_line *line)
 }
 
 void
-hints_learn(struct hints *h, const struct charge_request *request, const struct verdict *verdict, int64_t now_mono_ms)
+hints_learn(struct hints *h, const struct charge_request *request, const struct verdict *verdict,
+    int64_t now_mono_ms)
 {
     const struct charge_line *line = NULL;
     struct hint *hint;
@@ -59,7 +60,8 @@ is_valid(const struct hint *hint, int64_t now_mono_ms)
 }
 
 bool
-hints_refuse(const struct hints *h, const struct charge_request *request, int64_t now_mono_ms, struct verdict *verdict_out)
+hints_refuse(const struct hints *h, const struct charge_request *request, int64_t now_mono_ms,
+    struct verdict *verdict_out)
 {
     for (size_t s = 0; s < request->n_scopes; s++) {
         const struct charge_scope *scope = &request->scopes[s];

@@ -29,8 +29,10 @@ struct hints {
 
 void hints_clear(struct hints *h);
 /* Remembers a VERDICT_OVER. */
-void hints_learn(struct hints *h, const struct charge_request *request, const struct verdict *verdict, int64_t now_mono_ms);
+void hints_learn(struct hints *h, const struct charge_request *request, const struct verdict *verdict,
+    int64_t now_mono_ms);
 /* True and *verdict_out (retry_after_ms counted from now) when a hint refuses the request. */
-bool hints_refuse(const struct hints *h, const struct charge_request *request, int64_t now_mono_ms, struct verdict *verdict_out);
+bool hints_refuse(const struct hints *h, const struct charge_request *request, int64_t now_mono_ms,
+    struct verdict *verdict_out);
 
 #endif

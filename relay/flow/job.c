@@ -13,6 +13,9 @@
 /* Fresh starts of one message: a pooled connection died unseen, or a charge outlived its lifetime. */
 #define TRIES_MAX 4
 
+static const char closed_again[] =
+    "the connection to the upstream closed again and again before mail could be offered";
+
 static void job_lease(struct job *job);
 
 static void
@@ -29,7 +32,7 @@ bury_job(void *object)
 static void
 job_set_state(struct job *job, enum job_state state)
 {
-    /* NEW -> LEASING | CHARGING (a look) -> LEASING (again) | SENDING -> LEASING (again) | SETTLED; SETTLED is the end. */
+    /* NEW -> LEASING | CHARGING (a look); CHARGING, SENDING -> LEASING (again); each -> SETTLED, the end. */
     sg_assert(job->state != JOB_SETTLED);
     job->state = state;
 }
@@ -163,7 +166,7 @@ on_sent(void *arg, const struct tx_outcome *outcome)
         /* Proven: not a byte of MAIL left. */
         store_refund(job->flow->store, &job->request, &job->verdict);
         metric_add(job->flow->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
-        job_start_over(job, "the connection to the upstream closed again and again before mail could be offered");
+        job_start_over(job, closed_again);
         return;
     }
     if (outcome->lost_on_reuse) {
@@ -200,8 +203,8 @@ job_send(struct job *job)
 
 /* ---- the charge ---- */
 
-/* A charge is good for its lifetime from when it was asked for: Redis counted it no earlier than that. A fifth
- * is left for the rest of the turn, at whose end MAIL leaves. */
+/* A charge is good for its lifetime from when it was asked for: Redis counted it no earlier than that. A
+ * fifth is left for the rest of the turn, at whose end MAIL leaves. */
 static bool
 is_charge_fresh(const struct job *job)
 {
@@ -221,7 +224,7 @@ on_granted(struct job *job)
     } else if (upstream_conn_is_dead(job->conn)) {
         store_refund(f->store, &job->request, &job->verdict);
         metric_add(f->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
-        job_start_over(job, "the connection to the upstream closed again and again before mail could be offered");
+        job_start_over(job, closed_again);
     } else {
         ledger_decision(f->metrics, &job->verdict);
         job_send(job);
@@ -235,8 +238,8 @@ on_verdict(void *arg, const struct verdict *verdict)
     struct flow *f = job->flow;
 
     job->pending = HANDLE_NONE;
-    metric_add(f->metrics, M_DECISION_SECONDS, (double)(clock_mono_us() - job->asked_mono_us) / 1e6, NULL, NULL,
-        NULL);
+    metric_add(f->metrics, M_DECISION_SECONDS, (double)(clock_mono_us() - job->asked_mono_us) / 1e6, NULL,
+        NULL, NULL);
     if (verdict->kind == VERDICT_OVER)
         hints_learn(&f->hints, &job->request, verdict, loop_now_ms(f->loop));
     job->verdict = *verdict;
@@ -287,7 +290,8 @@ on_lease(void *arg, struct upstream_conn *conn, const struct lease_failure *fail
     else if (job->caps.size_max != 0 && m->content_bytes + span_str(m->trace).n > job->caps.size_max)
         job_refuse_with(job, "Ud", 552, "5.3.4", "message is larger than the upstream takes");
     else if (m->envelope.body == SMTP_BODY_8BITMIME && !job->caps.eightbitmime)
-        job_refuse_with(job, "Ud", 554, "5.6.3", "message has 8-bit content and the upstream takes 7 bits only");
+        job_refuse_with(job, "Ud", 554, "5.6.3",
+            "message has 8-bit content and the upstream takes 7 bits only");
     else
         job_charge(job);
 }

@@ -162,8 +162,9 @@ ledger_lower_cap(const struct charge_request *request, struct store *store)
             continue;
         for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
             const struct limit_conf *limit = request->lines[i].limit;
+            bool counts_people = limit->unit == UNIT_EXTERNAL || limit->unit == UNIT_RECIPIENTS;
 
-            if (limit->period_ms == DAY_MS && (limit->unit == UNIT_EXTERNAL || limit->unit == UNIT_RECIPIENTS))
+            if (limit->period_ms == DAY_MS && counts_people)
                 store_lower_cap(store, limit, scope->instance, 90, DAY_MS);
         }
     }

@@ -1,4 +1,5 @@
-/* ledger: the books of flow: metrics and the one log line of a settled message, and how a settlement reaches the store. */
+/* ledger: the books of flow: metrics and the one log line of a settled message, and how a settlement reaches
+ * the store. */
 #ifndef SENDGOV_FLOW_LEDGER_H
 #define SENDGOV_FLOW_LEDGER_H
 
@@ -26,7 +27,8 @@ struct end_code ledger_end_of_verdict(const struct verdict *verdict);
 
 /* Times the pause and hands it to the store, with an alarm in the log. */
 void ledger_pause(struct pause *pause, int64_t for_ms, struct store *store);
-/* The upstream says that the tenant's or the mailbox's own cap is reached: what it counts over 24 h, we take 0.9 of our count for. */
+/* The upstream says that the tenant's or the mailbox's own cap is reached: for what it counts over 24 h, the
+ * cap in force becomes 0.9 of our own count. */
 void ledger_lower_cap(const struct charge_request *request, struct store *store);
 
 #endif

@@ -12,7 +12,8 @@ refuse_too_many_limits(struct reply *reply_out)
 }
 
 void
-refuse_with_verdict(const struct verdict *verdict, const struct charge_request *request, struct reply *reply_out)
+refuse_with_verdict(const struct verdict *verdict, const struct charge_request *request,
+    struct reply *reply_out)
 {
     char text[REPLY_TEXT_MAX], enhanced[ENHANCED_MAX];
     struct enhanced code_enhanced;
@@ -33,7 +34,8 @@ refuse_locally(struct flow *f, const struct charge_request *request, struct verd
         store_status(f->store, &store);
         if (store.up)
             return hints_refuse(&f->hints, request, loop_now_ms(f->loop), verdict_out);
-        *verdict_out = (struct verdict){.kind = VERDICT_NO_DECISION, .error = store.error, .retry_after_ms = -1};
+        *verdict_out = (struct verdict){.kind = VERDICT_NO_DECISION, .error = store.error,
+            .retry_after_ms = -1};
         return true;
     }
     *verdict_out = (struct verdict){.kind = VERDICT_PAUSED, .scope = pause->scope, .pause = *pause,

@@ -1,8 +1,9 @@
 /* settle: all failure policy of the relay in one place.
  *
- * The upstream's reply decides, in this order: a 2xx to the dot is success, whatever its text says. A lost connection
- * after the dot left is `uncertain`: only the upstream knows, the client is told 451 and may send again, which
- * is the one duplicate SMTP cannot avoid. Any other loss offered nothing that counts as a message: 451.
+ * The upstream's reply decides, in this order: a 2xx to the dot is success, whatever its text says. A lost
+ * connection after the dot left is `uncertain`: only the upstream knows, the client is told 451 and may send
+ * again, which is the one duplicate SMTP cannot avoid. Any other loss offered nothing that counts as a
+ * message: 451.
  * A refusal is classified by the route's reply table, and then
  *
  *   class             the mail that follows                        the client hears
@@ -18,8 +19,9 @@
  *   message           nothing                                      the 5xx itself
  *
  * So a 5xx of Microsoft about the tenant never reaches a client as a 5xx: the message is not at fault
- * and would be lost for nothing. Example: `550 5.7.708 ... traffic not accepted from this IP` to RCPT pauses external mail of
- * the route on all nodes and the client gets `451 4.7.0 external mail of route contoso is paused ...`.
+ * and would be lost for nothing. Example: `550 5.7.708 ... traffic not accepted from this IP` to RCPT pauses
+ * external mail of the route on all nodes and the client gets `451 4.7.0 external mail of route contoso is
+ * paused ...`.
  */
 #include "relay/flow/settle.h"
 
@@ -39,7 +41,8 @@ ended_by_upstream(enum tx_phase phase)
 }
 
 static void
-pause_scope(struct settlement *out, enum limit_scope scope, const char *instance, enum pause_extent extent, const struct reply *cause)
+pause_scope(struct settlement *out, enum limit_scope scope, const char *instance, enum pause_extent extent,
+    const struct reply *cause)
 {
     char enhanced[ENHANCED_MAX];
 
@@ -125,7 +128,8 @@ is_final(enum reply_class class, const struct reply *reply)
     return class == CLASS_MESSAGE && reply->code >= 500;
 }
 
-/* The upstream's reply in our mouth: its class and words, never its 421 (that is about its connection, not the client's). */
+/* The upstream's reply in our mouth: its class and words, never its 421 (that is about its connection, not
+ * the client's). */
 static void
 pass_on(struct reply *answer, const struct reply *reply, const char *about)
 {
@@ -135,30 +139,34 @@ pass_on(struct reply *answer, const struct reply *reply, const char *about)
         enhanced_format(reply->enhanced, enhanced);
     else
         snprintf(enhanced, sizeof(enhanced), "%d.0.0", reply->code / 100);
-    reply_set(answer, reply->code == 421 ? 451 : reply->code, enhanced, "upstream said%s%s: %d %s", about[0] == '\0' ? "" : " to ", about,
-        reply->code, reply->text);
+    reply_set(answer, reply->code == 421 ? 451 : reply->code, enhanced, "upstream said%s%s: %d %s",
+        about[0] == '\0' ? "" : " to ", about, reply->code, reply->text);
 }
 
 static void
 answer_pause(struct settlement *out)
 {
-    reply_set(&out->answer, 451, "4.7.0", "%s %s %s is paused since now because the upstream said: %s; try again later",
-        out->pause.extent == PAUSE_EXTERNAL ? "external mail of" : "mail of", limit_scope_to_str(out->pause.scope),
-        out->pause.instance, out->pause.reason);
+    reply_set(&out->answer, 451, "4.7.0",
+        "%s %s %s is paused since now because the upstream said: %s; try again later",
+        out->pause.extent == PAUSE_EXTERNAL ? "external mail of" : "mail of",
+        limit_scope_to_str(out->pause.scope), out->pause.instance, out->pause.reason);
 }
 
 static void
-settle_refusal(const struct message *m, const struct reply *reply, enum tx_phase phase, const char *about, struct settlement *out)
+settle_refusal(const struct message *m, const struct reply *reply, enum tx_phase phase, const char *about,
+    struct settlement *out)
 {
     out->end = ended_by_upstream(phase);
-    out->class = reply_classify(&m->route->replies, reply->code, reply->enhanced, span_str(reply->text), NULL);
+    out->class = reply_classify(&m->route->replies, reply->code, reply->enhanced, span_str(reply->text),
+        NULL);
     choose_action(m, reply, out);
     out->outcome = is_final(out->class, reply) ? "rejected" : "deferred";
     if (out->action == ACTION_PAUSE)
         answer_pause(out);
     else if (out->class == CLASS_BUDGET)
-        reply_set(&out->answer, 451, "4.7.0", "the upstream's own cap is lower than ours: %d %s; sending less, try again later",
-            reply->code, reply->text);
+        reply_set(&out->answer, 451, "4.7.0",
+            "the upstream's own cap is lower than ours: %d %s; sending less, try again later", reply->code,
+            reply->text);
     else
         pass_on(&out->answer, reply, about);
     if (out->answer.code >= 500 && !is_final(out->class, reply))
@@ -171,9 +179,12 @@ refused_recipient(const struct message *m, const struct tx_outcome *o)
 {
     if (o->phase != TX_RCPT || o->recipients == NULL)
         return "";
-    for (size_t i = 0; i < m->envelope.n_recipients; i++)
-        if (o->recipients[i].reply.code == o->reply.code && strcmp(o->recipients[i].reply.text, o->reply.text) == 0)
+    for (size_t i = 0; i < m->envelope.n_recipients; i++) {
+        const struct reply *theirs = &o->recipients[i].reply;
+
+        if (theirs->code == o->reply.code && strcmp(theirs->text, o->reply.text) == 0)
             return m->envelope.recipients[i].address.text;
+    }
     return "";
 }
 
@@ -182,7 +193,8 @@ settle_outcome(const struct message *m, const struct tx_outcome *o, struct settl
 {
     *out = (struct settlement){.class = CLASS_OK, .outcome = "relayed", .end = {"--"}};
     if (!o->lost && o->phase == TX_DOT && reply_is_positive(&o->reply)) {
-        reply_set(&out->answer, 250, "2.0.0", "relayed as %s; upstream: %d %s", m->id, o->reply.code, o->reply.text);
+        reply_set(&out->answer, 250, "2.0.0", "relayed as %s; upstream: %d %s", m->id, o->reply.code,
+            o->reply.text);
         return;
     }
     if (!o->lost) {
@@ -192,7 +204,8 @@ settle_outcome(const struct message *m, const struct tx_outcome *o, struct settl
     out->end = ended_by_upstream(o->phase);
     out->class = CLASS_TEMPORARY;
     out->outcome = o->phase == TX_DOT ? "uncertain" : "deferred";
-    reply_set(&out->answer, 451, o->phase == TX_DOT ? "4.4.2" : "4.4.1", "connection to the upstream lost %s: %s; try again",
+    reply_set(&out->answer, 451, o->phase == TX_DOT ? "4.4.2" : "4.4.1",
+        "connection to the upstream lost %s: %s; try again",
         o->phase == TX_DOT ? "before it said whether it took the message" : "in the middle", o->detail);
 }
 
@@ -204,12 +217,14 @@ settle_no_connection(const struct message *m, const struct lease_failure *f, str
         settle_refusal(m, &f->reply, f->phase, f->phase == TX_AUTH ? "AUTH" : "our connection", out);
         /* Refused before MAIL: never the message's fault, whatever the code. */
         if (out->answer.code >= 500)
-            reply_set(&out->answer, 451, "4.4.0", "upstream refuses our connection: %d %s", f->reply.code, f->reply.text);
+            reply_set(&out->answer, 451, "4.4.0", "upstream refuses our connection: %d %s", f->reply.code,
+                f->reply.text);
         out->outcome = "deferred";
         return;
     }
     out->end = f->timed_out ? (struct end_code){"Nc"} : ended_by_upstream(f->phase);
-    reply_set(&out->answer, 451, f->timed_out ? "4.3.2" : f->phase == TX_TLS ? "4.7.5" : "4.4.1", "%s: %s; retry after %lld s",
+    reply_set(&out->answer, 451, f->timed_out ? "4.3.2" : f->phase == TX_TLS ? "4.7.5" : "4.4.1",
+        "%s: %s; retry after %lld s",
         f->timed_out ? "all upstream connections are busy" : "no connection to the upstream", f->detail,
         (long long)(f->retry_after_ms + 999) / 1000);
 }

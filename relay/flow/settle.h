@@ -1,5 +1,5 @@
-/* settle: what an upstream outcome means, for the client, for the mail that follows, and for the books. Pure but for
- * settle_act; all failure policy of the relay stands in settle.c.
+/* settle: what an upstream outcome means, for the client, for the mail that follows, and for the books. Pure;
+ * all failure policy of the relay stands in settle.c.
  */
 #ifndef SENDGOV_FLOW_SETTLE_H
 #define SENDGOV_FLOW_SETTLE_H
@@ -13,8 +13,9 @@ struct store;
 struct upstream;
 
 /* How a message ended: who ended it, in which phase. The two letters of the log line.
- * First letter: `-` nobody, it was relayed; C the client left; G the governor; S the store; U the
- * upstream; N this node. Second: b budget, p pause, c connect, t TLS, a AUTH, m MAIL, r RCPT, d DATA, o body, `.` the dot. */
+ * First letter: `-` nobody, it was relayed; C the client left; G the governor; S the store; U the upstream; N
+ * this node. Second: b budget, p pause, c connect, t TLS, a AUTH, m MAIL, r RCPT, d DATA, o body, `.` the
+ * dot. */
 struct end_code {
     char letters[3];
 };
@@ -32,7 +33,7 @@ struct settlement {
     struct end_code end;
     enum reply_class class;
     enum settle_action action;
-    struct pause pause;  /* ACTION_PAUSE; times are filled in by settle_act */
+    struct pause pause;  /* ACTION_PAUSE; ledger_pause fills in the times */
     int64_t pause_for_ms; /* 0: until somebody resumes it */
     bool warmup_hold, warmup_back;
     struct reply answer; /* for the client */
@@ -41,6 +42,7 @@ struct settlement {
 /* The whole transaction was settled by the upstream (or lost). */
 void settle_outcome(const struct message *m, const struct tx_outcome *outcome, struct settlement *out);
 /* There was no connection. */
-void settle_no_connection(const struct message *m, const struct lease_failure *failure, struct settlement *out);
+void settle_no_connection(const struct message *m, const struct lease_failure *failure,
+    struct settlement *out);
 
 #endif
