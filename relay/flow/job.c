@@ -6,6 +6,7 @@
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
 #include "relay/flow/ledger.h"
+#include "relay/flow/overshoot.h"
 #include "relay/flow/refuse.h"
 #include "relay/flow/settle.h"
 
@@ -178,6 +179,14 @@ on_sent(void *arg, const struct tx_outcome *outcome)
 }
 
 static void
+job_watch(const struct job *job)
+{
+    struct offer offer = {job->message->id, job->transaction.n_recipients, &job->request, &job->verdict};
+
+    overshoot_watch(job->flow->loop, job->flow->metrics, &offer);
+}
+
+static void
 job_send(struct job *job)
 {
     const struct message *m = job->message;
@@ -198,6 +207,7 @@ job_send(struct job *job)
         .all_or_nothing = true,
     };
     job_set_state(job, JOB_SENDING);
+    job_watch(job);
     upstream_send(&job->conn, &job->transaction, on_sent, job);
 }
 

@@ -1,6 +1,7 @@
 # the path of one message
 libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/flow_part.h relay/flow/flow.c \
     relay/flow/job.h relay/flow/job.c \
+    relay/flow/overshoot.h relay/flow/overshoot.c \
     relay/flow/refuse.h relay/flow/refuse.c relay/flow/message.h relay/flow/message.c \
     relay/flow/hint.h relay/flow/hint.c relay/flow/settle.h relay/flow/settle.c \
     relay/flow/ledger.h relay/flow/ledger.c relay/flow/connections.h relay/flow/connections.c

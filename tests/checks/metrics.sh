@@ -6,7 +6,7 @@ set -u
 cd "${1:-.}" || exit 2
 table=relay/base/metric_table.h
 # Not counted by anybody yet; a name here is a debt.
-owed="OVERSHOOT"
+owed=""
 failed=0
 not_ok() { printf 'not ok %s\n' "$1"; failed=1; }
 
