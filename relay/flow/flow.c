@@ -68,8 +68,8 @@ subject_of(struct flow *f, const struct client_conf *client, const struct route_
     };
 }
 
-static int
-plan_message(struct flow *f, const struct message *m, struct charge_request *request_out)
+int
+flow_plan_message(struct flow *f, const struct message *m, struct charge_request *request_out)
 {
     struct plan_subject subject = subject_of(f, m->client, m->route, m->mailbox, &m->envelope.sender);
 
@@ -123,7 +123,7 @@ flow_submit(struct flow *f, struct message **m, flow_done_fn *done, void *arg)
 
     job->message = *m;
     *m = NULL;
-    if (plan_message(f, job->message, &job->request) != 0)
+    if (flow_plan_message(f, job->message, &job->request) != 0)
         job_fail_plan(job);
     return job->self;
 }
@@ -135,7 +135,6 @@ flow_look(struct flow *f, const struct flow_look *look, flow_done_fn *done, void
     struct job *job = job_new(f, done, arg);
 
     sg_assert(e->n_recipients > 0);
-    job->config = config_ref(look->config);
     if (plan_look(f, look, e->recipients[0].class, (uint32_t)e->n_recipients, &job->request) != 0)
         job_fail_plan(job);
     return job->self;

@@ -20,4 +20,8 @@ struct flow {
     struct list all; /* the same jobs */
     struct hints hints;
 };
+
+/* What this message is to be charged by the limits of f->config. Not 0: too many limits apply. */
+int flow_plan_message(struct flow *f, const struct message *m, struct charge_request *request_out);
+
 #endif

@@ -266,8 +266,43 @@ on_verdict(void *arg, const struct verdict *verdict)
 }
 
 static void
+refuse_plan(void *arg)
+{
+    struct job *job = arg;
+    struct settlement s = {.outcome = "deferred", .end = {"Nb"}};
+
+    refuse_too_many_limits(&s.answer);
+    if (job->message != NULL) {
+        job_settle(job, &s, NULL);
+    } else {
+        job_answer(job, &s.answer);
+        job_end(job);
+    }
+}
+
+/* A reload since the plan, perhaps while the job waited for its connection: the limits are those in force now. */
+static int
+plan_anew(struct job *job)
+{
+    struct flow *f = job->flow;
+    struct config *before = job->config;
+    int result;
+
+    if (before == f->config || job->message == NULL)
+        return 0;
+    job->config = config_ref(f->config);
+    result = flow_plan_message(f, job->message, &job->request);
+    config_unref(&before);
+    return result;
+}
+
+static void
 job_charge(struct job *job)
 {
+    if (plan_anew(job) != 0) {
+        refuse_plan(job);
+        return;
+    }
     job_set_state(job, JOB_CHARGING);
     job->asked_mono_us = clock_mono_us();
     job->pending = store_charge(job->flow->store, &job->request, on_verdict, job);
@@ -335,6 +370,7 @@ job_new(struct flow *f, flow_done_fn *done, void *arg)
     struct job *job = xcalloc(1, sizeof(*job));
 
     job->flow = f;
+    job->config = config_ref(f->config);
     job->state = JOB_NEW;
     job->done = done;
     job->arg = arg;
@@ -343,21 +379,6 @@ job_new(struct flow *f, flow_done_fn *done, void *arg)
     task_init(&job->start, job_start, job);
     task_defer(f->loop, &job->start);
     return job;
-}
-
-static void
-refuse_plan(void *arg)
-{
-    struct job *job = arg;
-    struct settlement s = {.outcome = "deferred", .end = {"Nb"}};
-
-    refuse_too_many_limits(&s.answer);
-    if (job->message != NULL) {
-        job_settle(job, &s, NULL);
-    } else {
-        job_answer(job, &s.answer);
-        job_end(job);
-    }
 }
 
 void

@@ -28,7 +28,7 @@ struct job {
     struct list link; /* in flow->all */
     enum job_state state;
     struct message *message;
-    struct config *config; /* a look's own reference */
+    struct config *config; /* reference held: `request` points to its limits */
     flow_done_fn *done;    /* NULL: forgotten */
     void *arg;
     struct charge_request request;

@@ -169,6 +169,24 @@ def test_editing_a_limit_keeps_its_usage(site):
         assert [send(node).code for _ in expected] == expected, window
 
 
+def test_a_lowered_limit_holds_for_what_waits_already(site):
+    """Messages that wait for a connection while the cap sinks go by the new cap."""
+    node = site.node("n", limits={"day": {"scope": "route", "unit": "external", "window": "20/d"}},
+                     mailboxes={"relay@contoso.com": {"route": "contoso", "password_file": site.upstream_password,
+                                                      "connections": 1}}).start()
+    slow = site.sim.rule(step="dot", delay_ms=1500, count=1)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(send, node) for _ in range(8)]
+        wait_until(lambda: site.sim.hits(slow), 5, "the first message to be offered")
+        time.sleep(0.3)  # the others queue for the one connection
+        node.config["limits"]["day"]["window"] = "3/d"
+        node.write_config()
+        node.ctl("reload")
+        node.ctl("reload")  # once more: the limits the session began with are gone from memory too
+        codes = sorted(w.result().code for w in waiting)
+    assert codes == [250] * 3 + [451] * 5, codes
+
+
 def test_nodes_that_differ_agree_on_the_lowest(site):
     limits = {"day": {"scope": "route", "unit": "external", "window": "5/d"}}
     strict = site.node("strict", limits=limits).start()
