@@ -98,7 +98,7 @@ def check_duplicates(attempts, messages):
     broken = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
     findings = []
     for message_id, taken in _taken(messages).items():
-        allowed = 1 + broken[message_id] + sum(1 for m in messages if m["message_id"] == message_id and not m["told"])
+        allowed = 1 + broken[message_id] + sum(1 for m in messages if m.get("message_id") == message_id and not m["told"])
         if len(taken) > allowed:
             findings.append(f"4 duplicates: {message_id} was taken {len(taken)} times, {allowed} can be explained")
     return findings
@@ -134,10 +134,26 @@ def _block_time(message):
 
 
 def used_share(messages, cap, begin_ns, end_ns, outages=()):
-    """Offered over what the cap allows in this time, as a fraction; outages [(begin, end)] do not count as time."""
-    lost = sum(max(0, min(e, end_ns) - max(b, begin_ns)) for b, e in outages)
-    used = sum(cap.weight(m) for m in messages if cap.covers(m) and begin_ns <= m["mail_ns"][0] < end_ns)
-    return used * cap.period_ns / (cap.most_within(begin_ns, end_ns) * (end_ns - begin_ns - lost))
+    """How much of what the cap allows was offered, as a fraction; outages [(begin, end)] do not count as time.
+
+    The lower of two figures: over the whole time (which forgives a late start of the last burst, for the first one is free),
+    and over whole caps: k * N offers took no longer than k windows.
+    """
+    events = sorted((m["mail_ns"][0], cap.weight(m)) for m in messages if cap.covers(m) and begin_ns <= m["mail_ns"][0] < end_ns)
+    n = cap.most_within(begin_ns, end_ns)
+
+    def share(used, since, until):
+        lost = sum(max(0, min(e, until) - max(b, since)) for b, e in outages)
+        return used * cap.period_ns / (n * (until - since - lost))
+    whole = share(sum(w for _, w in events), begin_ns, end_ns)
+    seen, at_whole_caps = 0, []
+    for at, weight in events:
+        if seen % n == 0:
+            at_whole_caps.append(at)
+        seen += weight
+    if len(at_whole_caps) < 2:
+        return whole
+    return min(whole, share((len(at_whole_caps) - 1) * n, at_whole_caps[0], at_whole_caps[-1]))
 
 
 # 13: work conserving

@@ -131,7 +131,10 @@ def test_idleness_is_found():
     messages = [upstream(at_s=t / 10) for t in range(100)]
     assert not checker.check_work(messages, cap(10, 1), 0, 10 * S)
     assert checker.check_work(messages[::2], cap(10, 1), 0, 10 * S)
+    assert checker.check_work(messages[:50], cap(10, 1), 0, 10 * S)
     assert not checker.check_work(messages[:50], cap(10, 1), 0, 10 * S, outages=[(5 * S, 10 * S)])
+    slow = [upstream(at_s=k * 1.2 + i / 100) for k in range(9) for i in range(10)]  # each window 20 % late
+    assert checker.check_work(slow, cap(10, 1), 0, int(9.7 * S))
 
 
 @pytest.mark.parametrize("end", [

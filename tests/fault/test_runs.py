@@ -36,7 +36,7 @@ class Run:
         limits = {name: {"scope": "route", "unit": "external", "window": f"{n}/{s}s"} for name, (n, s) in LIMITS.items()}
         mailboxes = {"relay@contoso.com": {"route": "contoso", "password_file": rig.upstream_password, "connections": 100}}
         route = {"contoso": {"upstream": f"localhost:{rig.sim.port}", "tls": "off", "domains": ["contoso.com"],
-                             "profile": "m365-connector"}}
+                             "replies": [{"reply": "5xx 5.7.708", "class": "block-tenant"}]}}  # a profile brings limits of its own
         rig.sim.limits(connections=None)
         self.nodes = [rig.node(f"n{i}", limits=limits, mailboxes=mailboxes, routes=route, log={"level": "info", "format": "json"})
                       for i in range(n_nodes)]
@@ -109,15 +109,18 @@ class Run:
 
     # judgement
     def judge(self):
+        void = 0
         for node in self.nodes:
             if node.process is not None:
+                void += node.metric("sendgov_charges_void_total")
+                assert node.metric("sendgov_overshoot_total") == 0
                 node.stop()
         messages = self.rig.sim.messages()
         attempts = self.load.attempts
         findings = checker.check_all(attempts, messages, caps(), INTERNAL, self.rig.ends(), self.resumed)
         outcomes = {o: sum(a["outcome"] == o for a in attempts) for o in ("2xx", "4xx", "5xx", "lost")}
         share = checker.used_share(messages, caps()[0], self.begin_ns, self.end_ns, self.outages)
-        print(f"seed {SEED}: {len(attempts)} offers {outcomes}, {len(messages)} upstream, {share:.1%} of the cap used, "
+        print(f"seed {SEED}: {len(attempts)} offers {outcomes}, {len(messages)} upstream, {share:.1%} of the cap used, {void:.0f} charges void, "
               f"{sum(e - b for b, e in self.outages) / 1e9:.1f} s of outages left out")
         assert findings == [], f"seed {SEED}:\n" + "\n".join(findings[:20])
         assert outcomes["5xx"] == 0 and outcomes["2xx"] > 0
