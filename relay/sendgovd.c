@@ -55,7 +55,7 @@ main(int argc, char **argv)
         case 'h':
             return usage(stdout, 0);
         case 'V':
-            puts(PACKAGE_STRING);
+            puts("sendgovd " PACKAGE_VERSION);
             return 0;
         default:
             return usage(stderr, 2);
