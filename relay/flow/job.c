@@ -143,13 +143,16 @@ job_refuse_with(struct job *job, const char *end, int code, const char *enhanced
     job_settle(job, &s, NULL);
 }
 
-/* Once more from the start, as long as there are tries; each try is a charge of its own. */
+/* Once more from the start, as long as there are tries; each try is a charge of its own. Not for a client
+ * that left meanwhile: it will send again, and ours would be a second copy. */
 static void
 job_start_over(struct job *job, const char *why)
 {
     if (job->conn != NULL)
         upstream_release(&job->conn);
-    if (++job->tries < TRIES_MAX)
+    if (job->done == NULL)
+        job_refuse_with(job, "Cm", 451, "4.4.2", "the client left before its message could be tried again");
+    else if (++job->tries < TRIES_MAX)
         job_lease(job);
     else
         job_refuse_with(job, "Uc", 451, "4.4.1", why);
@@ -280,7 +283,8 @@ refuse_plan(void *arg)
     }
 }
 
-/* A reload since the plan, perhaps while the job waited for its connection: the limits are those in force now. */
+/* A reload since the plan, perhaps while the job waited for its connection: the limits are those in force
+ * now. */
 static int
 plan_anew(struct job *job)
 {

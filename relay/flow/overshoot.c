@@ -10,8 +10,8 @@
 #include "relay/flow/message.h"
 #include "relay/net/loop.h"
 
-/* Lives from the hand-over to the end of the turn, in the loop's graveyard; refers to nothing but the metrics,
- * which outlive the loop. */
+/* Lives from the hand-over to the end of the turn, in the loop's graveyard; refers to nothing but the
+ * metrics, which outlive the loop. */
 struct departure {
     struct metrics *metrics;
     char id[MESSAGE_ID_MAX];

@@ -1,10 +1,10 @@
 /* overshoot: the watch over one promise, that no MAIL leaves without a charge valid at that moment.
  *
  * It asks nobody who decided, only the verdict and the clock: the charge was granted, for all recipients, no
- * look, and its lifetime had not passed. What was handed to the connection leaves when the streams send, after
- * the tasks of the turn; so it looks at the end of the turn, which is that moment or a little later, never
- * earlier. It cannot call MAIL back: it counts sendgov_overshoot_total and logs an error, for the operator and
- * for tests.
+ * look, and its lifetime had not passed. What was handed to the connection leaves when the streams send,
+ * after the tasks of the turn; so it looks at the end of the turn, which is that moment or a little later,
+ * never earlier. It cannot call MAIL back: it counts sendgov_overshoot_total and logs an error, for the
+ * operator and for tests.
  */
 #ifndef SENDGOV_FLOW_OVERSHOOT_H
 #define SENDGOV_FLOW_OVERSHOOT_H
