@@ -51,6 +51,7 @@ pause_scope(struct settlement *out, enum limit_scope scope, const char *instance
     out->pause.extent = extent;
     out->pause.class = out->class;
     snprintf(out->pause.instance, sizeof(out->pause.instance), "%s", instance);
+    snprintf(out->pause.actor, sizeof(out->pause.actor), "upstream");
     enhanced_format(cause->enhanced, enhanced);
     snprintf(out->pause.reason, sizeof(out->pause.reason), "%d %s%s%.400s", cause->code, enhanced,
         enhanced[0] == '\0' ? "" : " ", cause->text);
@@ -147,7 +148,7 @@ static void
 answer_pause(struct settlement *out)
 {
     reply_set(&out->answer, 451, "4.7.0",
-        "%s %s %s is paused since now because the upstream said: %s; try again later",
+        "%s %s %s is paused from now on, because the upstream said: %s; try again later",
         out->pause.extent == PAUSE_EXTERNAL ? "external mail of" : "mail of",
         limit_scope_to_str(out->pause.scope), out->pause.instance, out->pause.reason);
 }

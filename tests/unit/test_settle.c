@@ -117,6 +117,7 @@ test_block_of_the_tenant_at_every_step(void **state)
         assert_string_equal(s->result.pause.instance, "contoso");
         assert_int_equal(s->result.pause.extent, PAUSE_EXTERNAL);
         assert_int_equal(s->result.pause_for_ms, 0);
+        assert_string_equal(s->result.pause.actor, "upstream");
         assert_true(s->result.warmup_back);
         assert_int_equal(s->result.answer.code, 451);
         assert_string_equal(s->result.outcome, "deferred");
