@@ -9,7 +9,8 @@ libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/flow_part.h relay/flow/flow
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_flow tests/unit/test_hint tests/unit/test_settle
 TESTS += tests/unit/test_flow tests/unit/test_hint tests/unit/test_settle
-tests_unit_test_flow_SOURCES = tests/unit/test_flow.c $(UPSTREAM_WORLD)
+tests_unit_test_flow_SOURCES = tests/unit/test_flow.c tests/lib/flow_scene.h tests/lib/flow_scene.c \
+    $(UPSTREAM_WORLD)
 tests_unit_test_flow_LDADD = $(unit_ldadd)
 tests_unit_test_hint_SOURCES = tests/unit/test_hint.c
 tests_unit_test_hint_LDADD = $(unit_ldadd)

@@ -7,245 +7,13 @@
 
 #include <cmocka.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "relay/base/clock.h"
-#include "relay/base/xmalloc.h"
-#include "relay/flow/flow.h"
 #include "relay/flow/overshoot.h"
-#include "relay/store/store.h"
-/* The SMTP client machine has a struct of the same name as the front's client; nobody else needs both. */
-#define client_conf client_machine_conf
-#include "tests/lib/upstream_world.h"
-#undef client_conf
+#include "tests/lib/flow_scene.h"
 
 #define HOUR_MS 3600000
-#define ROUNDS 30 /* of a meddler per turn; the loop admits 64 */
-#define PATIENCE_MS 10000
-
-static const struct client_conf client = {.name = "erp"};
-static const struct reply_rule reply_rules[] = {
-    {.code = 5, .from = {5, 7, 708}, .to = {5, 7, 708}, .class = CLASS_BLOCK_TENANT},
-};
-
-struct scene;
-
-/* Waits, round by round of a turn, for a connection to be in a state, and then does something once: what no
- * peer can time. Leased: the charge is under way. Busy: MAIL was handed over and has not left. */
-struct meddler {
-    struct task task;
-    enum conn_state when;
-    void (*what)(struct scene *s);
-    bool done;
-    int rounds_left;
-};
-
-struct scene {
-    struct world w;
-    struct store *store;
-    struct flow *flow;
-    struct config *config;
-    struct limit_conf limit;
-    struct meddler meddler;
-    struct handle job;
-    unsigned answers;
-    bool answered;
-    struct reply answer;
-    struct usage usage;
-    bool usage_came;
-};
-
-/* ---- the scene ---- */
-
-static void
-meddle(void *arg)
-{
-    struct scene *s = arg;
-    struct meddler *m = &s->meddler;
-    struct list *pools = &s->w.up->pools;
-    struct pool *pool = list_is_empty(pools) ? NULL : LIST_ITEM(pools->next, struct pool, link);
-
-    if (pool != NULL && pool->count[m->when] > 0) {
-        m->done = true;
-        m->what(s);
-    } else if (m->rounds_left-- > 0) {
-        task_defer(s->w.loop, &m->task);
-    }
-}
-
-static void
-turn(struct scene *s)
-{
-    if (s->meddler.what != NULL && !s->meddler.done) {
-        s->meddler.rounds_left = ROUNDS;
-        task_defer(s->w.loop, &s->meddler.task);
-    }
-    loop_turn(s->w.loop, 5);
-}
-
-static void
-scene_meddle(struct scene *s, enum conn_state when, void (*what)(struct scene *s))
-{
-    s->meddler.when = when;
-    s->meddler.what = what;
-    s->meddler.done = false;
-}
-
-static void
-scene_start(struct scene *s, uint64_t cap, uint64_t period_ms, const struct peer_rule *rules, size_t n_rules)
-{
-    struct flow_setup setup;
-
-    *s = (struct scene){.limit = {.name = "external-hour", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE,
-        .unit = UNIT_EXTERNAL, .value = cap, .period_ms = period_ms}};
-    task_init(&s->meddler.task, meddle, s);
-    world_start(&s->w);
-    s->w.peer.rules = rules;
-    s->w.peer.n_rules = n_rules;
-    s->w.route.pool_max = 1;
-    s->w.route.replies = (struct reply_rules){reply_rules, 1};
-    assert_int_equal(world_configure(&s->w, NULL), 0);
-    s->store = store_memory_new(s->w.loop);
-    s->config = xcalloc(1, sizeof(*s->config));
-    arena_init(&s->config->arena);
-    s->config->references = 1;
-    s->config->limits = &s->limit;
-    s->config->n_limits = 1;
-    setup = (struct flow_setup){s->w.loop, s->store, s->w.up, s->w.metrics};
-    s->flow = flow_new(&setup);
-    flow_configure(s->flow, s->config);
-}
-
-static double
-count(const struct scene *s, enum metric_id id, const char *label)
-{
-    return metric_get(s->w.metrics, id, label, NULL, NULL);
-}
-
-static void
-scene_stop(struct scene *s)
-{
-    task_cancel(&s->meddler.task);
-    flow_free(&s->flow);
-    store_free(&s->store);
-    config_unref(&s->config);
-    world_stop(&s->w);
-}
-
-static void
-on_usage(void *arg, bool ok, enum store_error error, const struct usage *usage, size_t n)
-{
-    struct scene *s = arg;
-
-    assert_true(ok && error == STORE_OK && n == 1);
-    s->usage = *usage;
-    s->usage_came = true;
-}
-
-/* What the store counts now. */
-static uint64_t
-used(struct scene *s)
-{
-    struct usage wanted = {.limit = &s->limit, .instance = "contoso", .cap = s->limit.value};
-
-    s->usage_came = false;
-    store_usage(s->store, &wanted, 1, on_usage, s);
-    world_until(&s->w, &s->usage_came);
-    return s->usage.used;
-}
-
-static void
-on_answer(void *arg, const struct reply *reply)
-{
-    struct scene *s = arg;
-
-    s->answers++;
-    s->answered = true;
-    reply_copy(&s->answer, reply);
-}
-
-static struct address
-address(const char *text)
-{
-    struct address a;
-
-    assert_int_equal(address_parse_plain(span_str(text), &a), ADDRESS_OK);
-    return a;
-}
-
-static void
-fill_envelope(struct envelope *e, unsigned recipients)
-{
-    static const char *const names[] = {"a@x.org", "b@x.org", "c@x.org", "d@x.org"};
-
-    e->sender = address("erp@contoso.com");
-    for (unsigned i = 0; i < recipients; i++) {
-        struct address to = address(names[i]);
-
-        envelope_add(e, &to, RECIPIENT_EXTERNAL);
-    }
-}
-
-static void
-submit(struct scene *s, unsigned recipients)
-{
-    struct message *m = message_new(s->config);
-
-    m->client = &client;
-    m->route = &s->w.route;
-    fill_envelope(&m->envelope, recipients);
-    m->body = blob_new(s->w.blobs);
-    assert_int_equal(blob_append(m->body, SPAN_LIT("Subject: x\r\n\r\ny\r\n")), BLOB_OK);
-    m->content_bytes = blob_size(m->body);
-    m->trace = xstrdup("Received: from test by relay.test\r\n");
-    m->received_mono_ms = clock_mono_ms();
-    s->answered = false;
-    s->job = flow_submit(s->flow, &m, on_answer, s);
-    assert_null(m);
-    assert_false(s->answered); /* never during the call */
-}
-
-static bool
-is_over(struct scene *s)
-{
-    struct flow_status status;
-
-    flow_status(s->flow, &status);
-    return status.in_flight == 0;
-}
-
-static void
-finish(struct scene *s)
-{
-    int64_t end = clock_mono_ms() + PATIENCE_MS;
-
-    while (!is_over(s) && clock_mono_ms() < end)
-        turn(s);
-    assert_true(is_over(s));
-}
-
-/* One message, start to end; the code the client heard. */
-static int
-relay(struct scene *s, unsigned recipients)
-{
-    unsigned before = s->answers;
-
-    submit(s, recipients);
-    finish(s);
-    assert_int_equal(s->answers, before + 1);
-    return s->answer.code;
-}
-
-static void
-turn_until_seen(struct scene *s, const char *step, unsigned n)
-{
-    int64_t end = clock_mono_ms() + PATIENCE_MS;
-
-    while (peer_count(&s->w.peer, step) < n && clock_mono_ms() < end)
-        turn(s);
-    assert_int_equal(peer_count(&s->w.peer, step), n);
-}
 
 /* ---- decisions ---- */
 
@@ -256,12 +24,12 @@ test_granted_is_relayed(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
-    assert_int_equal(relay(&s, 3), 250);
-    assert_int_equal(used(&s), 3);
+    assert_int_equal(scene_relay(&s, 3), 250);
+    assert_int_equal(scene_used(&s), 3);
     assert_int_equal(s.w.peer.messages, 1);
-    assert_true(count(&s, M_MESSAGES, "relayed") == 1);
-    assert_true(count(&s, M_OVERSHOOT, NULL) == 0);
-    assert_true(count(&s, M_REFUNDS, NULL) == 0);
+    assert_true(scene_count(&s, M_MESSAGES, "relayed") == 1);
+    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 0);
+    assert_true(scene_count(&s, M_REFUNDS, NULL) == 0);
     scene_stop(&s);
 }
 
@@ -272,17 +40,17 @@ test_over_names_the_limit(void **state)
 
     (void)state;
     scene_start(&s, 3, HOUR_MS, NULL, 0);
-    assert_int_equal(relay(&s, 2), 250);
+    assert_int_equal(scene_relay(&s, 2), 250);
     for (int i = 0; i < 2; i++) { /* by the store, then by what was learned */
-        assert_int_equal(relay(&s, 2), 451);
+        assert_int_equal(scene_relay(&s, 2), 451);
         assert_non_null(strstr(s.answer.text, "limit external-hour"));
         assert_non_null(strstr(s.answer.text, "used 2 of 3"));
         assert_non_null(strstr(s.answer.text, "retry after"));
     }
-    assert_int_equal(used(&s), 2);
+    assert_int_equal(scene_used(&s), 2);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
-    assert_int_equal(relay(&s, 1), 250); /* less still fits */
-    assert_int_equal(used(&s), 3);
+    assert_int_equal(scene_relay(&s, 1), 250); /* less still fits */
+    assert_int_equal(scene_used(&s), 3);
     scene_stop(&s);
 }
 
@@ -293,9 +61,9 @@ test_impossible_is_for_good(void **state)
 
     (void)state;
     scene_start(&s, 1, HOUR_MS, NULL, 0);
-    assert_int_equal(relay(&s, 2), 452);
+    assert_int_equal(scene_relay(&s, 2), 452);
     assert_non_null(strstr(s.answer.text, "send fewer at a time"));
-    assert_int_equal(used(&s), 0);
+    assert_int_equal(scene_used(&s), 0);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 0);
     scene_stop(&s);
 }
@@ -310,9 +78,9 @@ test_paused_is_not_asked(void **state)
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
     store_pause(s.store, &pause);
-    assert_int_equal(relay(&s, 1), 451);
+    assert_int_equal(scene_relay(&s, 1), 451);
     assert_non_null(strstr(s.answer.text, "by hand"));
-    assert_int_equal(used(&s), 0);
+    assert_int_equal(scene_used(&s), 0);
     assert_int_equal(s.w.peer.accepted, 0);
     scene_stop(&s);
 }
@@ -325,11 +93,11 @@ test_block_pauses_what_follows(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    assert_int_equal(relay(&s, 1), 451);
-    assert_int_equal(used(&s), 1); /* offered is spent */
-    assert_int_equal(relay(&s, 1), 451);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_int_equal(scene_used(&s), 1); /* offered is spent */
+    assert_int_equal(scene_relay(&s, 1), 451);
     assert_non_null(strstr(s.answer.text, "5.7.708"));
-    assert_int_equal(used(&s), 1);
+    assert_int_equal(scene_used(&s), 1);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
     scene_stop(&s);
 }
@@ -344,19 +112,20 @@ test_look_takes_nothing(void **state)
     (void)state;
     scene_start(&s, 1, HOUR_MS, NULL, 0);
     envelope_init(&e);
-    fill_envelope(&e, 1);
-    look = (struct flow_look){.config = s.config, .client = &client, .route = &s.w.route, .envelope = &e};
-    flow_look(s.flow, &look, on_answer, &s);
-    finish(&s);
+    scene_fill_envelope(&e, 1);
+    look = (struct flow_look){.config = s.config, .client = &scene_client, .route = &s.w.route,
+        .envelope = &e};
+    flow_look(s.flow, &look, scene_on_answer, &s);
+    scene_finish(&s);
     assert_int_equal(s.answers, 1);
     assert_int_equal(s.answer.code, 0);
-    assert_int_equal(used(&s), 0);
-    assert_int_equal(relay(&s, 1), 250);
-    flow_look(s.flow, &look, on_answer, &s);
-    finish(&s);
+    assert_int_equal(scene_used(&s), 0);
+    assert_int_equal(scene_relay(&s, 1), 250);
+    flow_look(s.flow, &look, scene_on_answer, &s);
+    scene_finish(&s);
     assert_int_equal(s.answers, 3);
     assert_int_equal(s.answer.code, 451);
-    assert_int_equal(used(&s), 1);
+    assert_int_equal(scene_used(&s), 1);
     envelope_fini(&e);
     scene_stop(&s);
 }
@@ -371,15 +140,15 @@ test_one_refused_recipient_stops_all(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    assert_int_equal(relay(&s, 3), 550);
+    assert_int_equal(scene_relay(&s, 3), 550);
     assert_non_null(strstr(s.answer.text, "b@x.org"));
     assert_int_equal(peer_count(&s.w.peer, "DATA"), 0);
-    assert_int_equal(used(&s), 3);
-    assert_int_equal(relay(&s, 1), 250); /* on the same connection */
+    assert_int_equal(scene_used(&s), 3);
+    assert_int_equal(scene_relay(&s, 1), 250); /* on the same connection */
     assert_int_equal(peer_count(&s.w.peer, "RSET"), 1);
     assert_int_equal(s.w.peer.accepted, 1);
     assert_int_equal(s.w.peer.messages, 1);
-    assert_int_equal(used(&s), 4);
+    assert_int_equal(scene_used(&s), 4);
     scene_stop(&s);
 }
 
@@ -399,10 +168,10 @@ test_dead_before_mail_is_refunded(void **state)
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
     scene_meddle(&s, CONN_LEASED, drop_connections);
-    assert_int_equal(relay(&s, 2), 250);
+    assert_int_equal(scene_relay(&s, 2), 250);
     assert_true(s.meddler.done);
-    assert_true(count(&s, M_REFUNDS, NULL) == 1);
-    assert_int_equal(used(&s), 2);
+    assert_true(scene_count(&s, M_REFUNDS, NULL) == 1);
+    assert_int_equal(scene_used(&s), 2);
     assert_int_equal(s.w.peer.accepted, 2);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
     scene_stop(&s);
@@ -416,13 +185,13 @@ test_lost_on_reuse_is_charged_again(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    assert_int_equal(relay(&s, 1), 250);
-    assert_int_equal(relay(&s, 2), 250);
+    assert_int_equal(scene_relay(&s, 1), 250);
+    assert_int_equal(scene_relay(&s, 2), 250);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 3);
     assert_int_equal(s.w.peer.messages, 2);
-    assert_int_equal(used(&s), 1 + 2 + 2);
-    assert_true(count(&s, M_REFUNDS, NULL) == 0);
-    assert_true(count(&s, M_MESSAGES, "relayed") == 2);
+    assert_int_equal(scene_used(&s), 1 + 2 + 2);
+    assert_true(scene_count(&s, M_REFUNDS, NULL) == 0);
+    assert_true(scene_count(&s, M_MESSAGES, "relayed") == 2);
     scene_stop(&s);
 }
 
@@ -434,10 +203,10 @@ test_lost_on_reuse_without_budget_for_more(void **state)
 
     (void)state;
     scene_start(&s, 2, HOUR_MS, rules, 1);
-    assert_int_equal(relay(&s, 1), 250);
-    assert_int_equal(relay(&s, 1), 451);
+    assert_int_equal(scene_relay(&s, 1), 250);
+    assert_int_equal(scene_relay(&s, 1), 451);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 2);
-    assert_int_equal(used(&s), 2);
+    assert_int_equal(scene_used(&s), 2);
     scene_stop(&s);
 }
 
@@ -449,8 +218,8 @@ test_no_connection_is_not_charged(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    assert_int_equal(relay(&s, 1), 451);
-    assert_int_equal(used(&s), 0);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_int_equal(scene_used(&s), 0);
     scene_stop(&s);
 }
 
@@ -482,11 +251,11 @@ test_late_answer_is_void(void **state)
     (void)state;
     scene_start(&s, 10, 4000, NULL, 0);
     scene_meddle(&s, CONN_LEASED, stall_and_drop);
-    assert_int_equal(relay(&s, 1), 250);
+    assert_int_equal(scene_relay(&s, 1), 250);
     assert_true(s.meddler.done);
-    assert_true(count(&s, M_CHARGES_VOID, "late") == 1);
-    assert_true(count(&s, M_OVERSHOOT, NULL) == 0);
-    assert_int_equal(used(&s), 2);
+    assert_true(scene_count(&s, M_CHARGES_VOID, "late") == 1);
+    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 0);
+    assert_int_equal(scene_used(&s), 2);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
     scene_stop(&s);
 }
@@ -501,11 +270,11 @@ test_overshoot_is_counted(void **state)
     (void)state;
     scene_start(&s, 10, 4000, NULL, 0);
     scene_meddle(&s, CONN_BUSY, stall);
-    assert_int_equal(relay(&s, 1), 250);
+    assert_int_equal(scene_relay(&s, 1), 250);
     assert_true(s.meddler.done);
-    assert_true(count(&s, M_OVERSHOOT, NULL) == 1);
-    assert_int_equal(relay(&s, 1), 250);
-    assert_true(count(&s, M_OVERSHOOT, NULL) == 1);
+    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 1);
+    assert_int_equal(scene_relay(&s, 1), 250);
+    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 1);
     scene_stop(&s);
 }
 
@@ -544,15 +313,15 @@ test_forget_before_the_start(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
-    submit(&s, 1);
+    scene_submit(&s, 1);
     forget(&s);
-    assert_true(is_over(&s));
+    assert_true(scene_is_over(&s));
     forget(&s); /* a handle of nobody */
     world_turn(&s.w, 3);
     assert_int_equal(s.answers, 0);
-    assert_int_equal(used(&s), 0);
+    assert_int_equal(scene_used(&s), 0);
     assert_int_equal(s.w.peer.accepted, 0);
-    assert_true(count(&s, M_MESSAGES, "deferred") == 1);
+    assert_true(scene_count(&s, M_MESSAGES, "deferred") == 1);
     scene_stop(&s);
 }
 
@@ -564,14 +333,14 @@ test_forget_while_leasing(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    submit(&s, 1);
-    turn_until_seen(&s, "EHLO", 1);
+    scene_submit(&s, 1);
+    scene_until_seen(&s, "EHLO", 1);
     forget(&s);
-    assert_true(is_over(&s));
+    assert_true(scene_is_over(&s));
     peer_say_all(&s.w.peer, "250 peer\r\n");
     world_turn(&s.w, 5);
     assert_int_equal(s.answers, 0);
-    assert_int_equal(used(&s), 0);
+    assert_int_equal(scene_used(&s), 0);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 0);
     scene_stop(&s);
 }
@@ -584,14 +353,14 @@ test_forget_while_charging(void **state)
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
     scene_meddle(&s, CONN_LEASED, forget);
-    submit(&s, 1);
-    finish(&s);
+    scene_submit(&s, 1);
+    scene_finish(&s);
     assert_true(s.meddler.done);
     assert_int_equal(s.answers, 0);
-    assert_int_equal(used(&s), 1); /* not proven unused: it stays */
-    assert_true(count(&s, M_CHARGES_VOID, "client_left") == 1);
+    assert_int_equal(scene_used(&s), 1); /* not proven unused: it stays */
+    assert_true(scene_count(&s, M_CHARGES_VOID, "client_left") == 1);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 0);
-    assert_int_equal(relay(&s, 1), 250); /* on the connection it gave back */
+    assert_int_equal(scene_relay(&s, 1), 250); /* on the connection it gave back */
     assert_int_equal(s.w.peer.accepted, 1);
     scene_stop(&s);
 }
@@ -604,15 +373,15 @@ test_forget_while_sending_runs_on(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    submit(&s, 1);
-    turn_until_seen(&s, "dot", 1);
+    scene_submit(&s, 1);
+    scene_until_seen(&s, "dot", 1);
     forget(&s);
-    assert_false(is_over(&s));
+    assert_false(scene_is_over(&s));
     peer_say_all(&s.w.peer, "250 2.0.0 queued\r\n");
-    finish(&s);
+    scene_finish(&s);
     assert_int_equal(s.answers, 0);
-    assert_int_equal(used(&s), 1);
-    assert_true(count(&s, M_MESSAGES, "relayed") == 1);
+    assert_int_equal(scene_used(&s), 1);
+    assert_true(scene_count(&s, M_MESSAGES, "relayed") == 1);
     scene_stop(&s);
 }
 
@@ -626,17 +395,17 @@ test_forgotten_is_not_tried_again(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 3);
-    assert_int_equal(relay(&s, 1), 250);
-    submit(&s, 2);
-    turn_until_seen(&s, "RCPT", 3);
+    assert_int_equal(scene_relay(&s, 1), 250);
+    scene_submit(&s, 2);
+    scene_until_seen(&s, "RCPT", 3);
     forget(&s);
     peer_drop_all(&s.w.peer, true);
-    finish(&s);
+    scene_finish(&s);
     assert_int_equal(s.answers, 1);
     assert_int_equal(s.w.peer.messages, 1);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 2);
-    assert_int_equal(used(&s), 1 + 2);
-    assert_true(count(&s, M_MESSAGES, "deferred") == 1);
+    assert_int_equal(scene_used(&s), 1 + 2);
+    assert_true(scene_count(&s, M_MESSAGES, "deferred") == 1);
     scene_stop(&s);
 }
 
@@ -648,11 +417,11 @@ test_end_of_the_daemon(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, rules, 1);
-    submit(&s, 1);
-    turn_until_seen(&s, "dot", 1);
+    scene_submit(&s, 1);
+    scene_until_seen(&s, "dot", 1);
     flow_free(&s.flow);
     assert_int_equal(s.answers, 0);
-    assert_true(count(&s, M_UNCERTAIN, NULL) == 1);
+    assert_true(scene_count(&s, M_UNCERTAIN, NULL) == 1);
     upstream_free(&s.w.up); /* in the daemon's order */
     scene_stop(&s);
 }
