@@ -1,6 +1,7 @@
 # values and helpers; libc only
 libsendgov_a_SOURCES += \
     relay/base/arena.c relay/base/arena.h \
+    relay/base/ascii.h \
     relay/base/blob.c relay/base/blob.h \
     relay/base/buf.c relay/base/buf.h \
     relay/base/clock.c relay/base/clock.h \

@@ -3,11 +3,7 @@
 
 #include <stdint.h>
 
-static char
-fold(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
+#include "relay/base/ascii.h"
 
 static size_t
 least(size_t a, size_t b)
@@ -29,10 +25,10 @@ nearest_distance(struct span a, struct span b)
 
         row[0] = i;
         for (size_t j = 1; j <= b.n; j++) {
-            char x = fold(a.p[i - 1]), y = fold(b.p[j - 1]);
+            char x = ascii_lower(a.p[i - 1]), y = ascii_lower(b.p[j - 1]);
 
             row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == fold(b.p[j - 2]) && fold(a.p[i - 2]) == y)
+            if (i > 1 && j > 1 && x == ascii_lower(b.p[j - 2]) && ascii_lower(a.p[i - 2]) == y)
                 row[j] = least(row[j], above2[j - 2] + 1);
         }
     }

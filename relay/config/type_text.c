@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#include "relay/base/ascii.h"
 #include "relay/config/type.h"
 #include "relay/config/units.h"
 
@@ -23,18 +24,6 @@ type_scalar(struct draft *d, const struct setting *s, const struct node *v, stru
     return 0;
 }
 
-static bool
-is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static char
-lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static int
 keep(struct draft *d, const struct node *v, void *field)
 {
@@ -49,7 +38,7 @@ keep_lower(struct draft *d, struct span in, size_t offset, void *field)
     char *copy = arena_strdup(&d->conf.arena, in);
 
     for (size_t i = offset; i < in.n; i++)
-        copy[i] = lower(copy[i]);
+        copy[i] = ascii_lower(copy[i]);
     *(const char **)field = copy;
     return 0;
 }
@@ -59,10 +48,10 @@ type_check_name(struct span in, const char *also)
 {
     if (in.n > 64 + (also[0] ? 190u : 0u))
         return "is too long for a name";
-    if (!is_alnum(in.p[0]))
+    if (!ascii_is_alnum(in.p[0]))
         return "is no name; names begin with a letter or digit";
     for (size_t i = 0; i < in.n; i++)
-        if (!is_alnum(in.p[i]) && !strchr("._-", in.p[i]) && !(also[0] && strchr(also, in.p[i])))
+        if (!ascii_is_alnum(in.p[i]) && !strchr("._-", in.p[i]) && !(also[0] && strchr(also, in.p[i])))
             return "is no name; names are made of letters, digits, '.', '_' and '-'";
     return NULL;
 }
@@ -83,7 +72,7 @@ type_check_hostname(struct span in)
             label = 0;
         } else if ((unsigned char)in.p[i] >= 0x80) {
             return "is not ASCII; write the domain in its xn-- form";
-        } else if (!is_alnum(in.p[i]) && in.p[i] != '-') {
+        } else if (!ascii_is_alnum(in.p[i]) && in.p[i] != '-') {
             return "is no host or domain name";
         } else {
             label++;

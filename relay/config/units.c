@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "policy/types.h"
+#include "relay/base/ascii.h"
 
 struct unit {
     const char *name;
@@ -39,12 +40,6 @@ no(const char **why_out, const char *why)
     return false;
 }
 
-static bool
-is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* Digits with single "_" between them at the start of in; *rest_out is what follows. */
 static bool
 take_number(struct span in, uint64_t *out, struct span *rest_out, const char **why_out)
@@ -52,11 +47,11 @@ take_number(struct span in, uint64_t *out, struct span *rest_out, const char **w
     uint64_t value = 0;
     size_t i = 0;
 
-    if (in.n == 0 || !is_digit(in.p[0]))
+    if (in.n == 0 || !ascii_is_digit(in.p[0]))
         return no(why_out, "does not begin with a number");
-    for (; i < in.n && (is_digit(in.p[i]) || in.p[i] == '_'); i++) {
+    for (; i < in.n && (ascii_is_digit(in.p[i]) || in.p[i] == '_'); i++) {
         if (in.p[i] == '_') {
-            if (i + 1 >= in.n || !is_digit(in.p[i + 1]))
+            if (i + 1 >= in.n || !ascii_is_digit(in.p[i + 1]))
                 return no(why_out, "has a '_' that is not between two digits");
             continue;
         }
@@ -131,7 +126,7 @@ parse_period(struct span in, uint64_t *out, const char **why_out)
     struct span name = in;
     uint64_t count = 1;
 
-    if (in.n > 0 && is_digit(in.p[0]) && !take_number(in, &count, &name, why_out))
+    if (in.n > 0 && ascii_is_digit(in.p[0]) && !take_number(in, &count, &name, why_out))
         return false;
     unit = find_unit(durations, COUNT(durations), name);
     if (!unit || unit->factor < 1000)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "relay/base/ascii.h"
 #include "relay/base/xmalloc.h"
 
 /* RFC 5321 section 4.1.2. A local part of ADDRESS_LOCAL_MAX content bytes may double when quoted. */
@@ -27,15 +28,9 @@ at_byte(const struct cursor *c, char byte)
 }
 
 static bool
-is_alnum(unsigned char b)
-{
-    return (b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z');
-}
-
-static bool
 is_atext(unsigned char b)
 {
-    return is_alnum(b) || (b != 0 && strchr("!#$%&'*+-/=?^_`{|}~", b) != NULL);
+    return ascii_is_alnum((char)b) || (b != 0 && strchr("!#$%&'*+-/=?^_`{|}~", b) != NULL);
 }
 
 /* What is wrong with the byte the parser stopped at. */
@@ -159,11 +154,11 @@ parse_domain(struct cursor *c, struct mailbox *m)
     for (; c->p < c->end; c->p++) {
         unsigned char b = (unsigned char)*c->p;
 
-        if (!is_alnum(b) && b != '-' && b != '.' && b != '_')
+        if (!ascii_is_alnum((char)b) && b != '-' && b != '.' && b != '_')
             break;
         if (m->domain_n == ADDRESS_DOMAIN_MAX)
             return ADDRESS_TOO_LONG;
-        m->domain[m->domain_n++] = (char)(b >= 'A' && b <= 'Z' ? b + 32 : b);
+        m->domain[m->domain_n++] = ascii_lower((char)b);
     }
     if (m->domain_n > 1 && m->domain[m->domain_n - 1] == '.')
         m->domain_n--;

@@ -1,5 +1,6 @@
 #include "relay/smtp/command.h"
 
+#include "relay/base/ascii.h"
 #include "relay/smtp/param.h"
 
 static const struct {
@@ -76,8 +77,7 @@ command_is_helo_name(struct span name)
     for (size_t i = 0; i < name.n; i++) {
         char c = name.p[i];
 
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                memchr("._-:[]", c, 6) != NULL))
+        if (!ascii_is_alnum(c) && memchr("._-:[]", c, 6) == NULL)
             return false;
     }
     return true;

@@ -1,5 +1,7 @@
 #include "relay/smtp/param.h"
 
+#include "relay/base/ascii.h"
+
 /* esmtp-param = esmtp-keyword ["=" esmtp-value]; keyword: letters, digits, "-"; value: %d33-60 / %d62-126 */
 
 enum param_id { PARAM_SIZE, PARAM_BODY, PARAM_AUTH, PARAM_COUNT };
@@ -22,7 +24,7 @@ struct param {
 static bool
 is_hex(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
+    return ascii_is_digit(c) || (c >= 'A' && c <= 'F');
 }
 
 /* RFC 3461 section 4, or "<>". */
@@ -46,8 +48,7 @@ is_keyword(struct span s)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
 
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                (c == '-' && i > 0)))
+        if (!ascii_is_alnum(c) && !(c == '-' && i > 0))
             return false;
     }
     return s.n > 0;

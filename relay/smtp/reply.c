@@ -12,13 +12,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define LINE_TEXT_MAX 480 /* of our own replies: leaves room for codes and CRLF in 512 bytes */
+#include "relay/base/ascii.h"
 
-static bool
-is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+#define LINE_TEXT_MAX 480 /* of our own replies: leaves room for codes and CRLF in 512 bytes */
 
 /* One byte of foreign text as it may stand in a log line. */
 static char
@@ -36,7 +32,7 @@ short_number(struct span in, uint16_t *value_out)
     size_t n = 0;
     uint16_t value = 0;
 
-    while (n < in.n && n < 4 && is_digit(in.p[n]))
+    while (n < in.n && n < 4 && ascii_is_digit(in.p[n]))
         value = (uint16_t)(value * 10 + (in.p[n++] - '0'));
     *value_out = value;
     return n <= 3 ? n : 0;
@@ -58,7 +54,7 @@ enhanced_parse(struct span in, struct enhanced *out, size_t *used_out)
     at++;
     n = short_number(span_from(in, at), &e.detail);
     at += n;
-    if (n == 0 || (at + 1 < in.n && in.p[at] == '.' && is_digit(in.p[at + 1])))
+    if (n == 0 || (at + 1 < in.n && in.p[at] == '.' && ascii_is_digit(in.p[at + 1])))
         return false;
     *out = e;
     *used_out = at;
@@ -93,7 +89,8 @@ reply_line_parse(struct span in, struct reply_line *line_out, size_t *used_out, 
         return bad(why_out, "a reply line is too long");
     if (line.n > 0 && line.p[line.n - 1] == '\r')
         line.n--;
-    if (line.n < 3 || line.p[0] < '2' || line.p[0] > '5' || !is_digit(line.p[1]) || !is_digit(line.p[2]))
+    if (line.n < 3 || line.p[0] < '2' || line.p[0] > '5' || !ascii_is_digit(line.p[1])
+        || !ascii_is_digit(line.p[2]))
         return bad(why_out, "a reply line without a reply code");
     if (line.n > 3 && line.p[3] != ' ' && line.p[3] != '-' && line.p[3] != ';')
         return bad(why_out, "a reply line without a reply code");
