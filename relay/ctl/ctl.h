@@ -41,8 +41,6 @@ struct verb {
     const char *help;
 };
 
-const struct verb *verb_table(size_t *n_out);
-
 struct ctl {
     FILE *out, *err;
     const char *socket;      /* NULL: the configuration's, else the default */

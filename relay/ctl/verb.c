@@ -58,13 +58,6 @@ static const struct verb verbs[] = {
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-const struct verb *
-verb_table(size_t *n_out)
-{
-    *n_out = N_VERBS;
-    return verbs;
-}
-
 /* ---- words for people ---- */
 
 enum ctl_exit

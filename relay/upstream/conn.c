@@ -6,7 +6,6 @@
  */
 #include "relay/upstream/conn.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,25 +16,6 @@
 #define LIKELY_GONE_MS 10000
 #define SILENT_GONE_MS 330000 /* Microsoft 365 cuts an idle connection after 5 minutes */
 #define FINISH_MS 2000
-
-static const char *const state_names[] = {
-    [CONN_DIALING] = "dialing",
-    [CONN_LOGIN] = "login",
-    [CONN_IDLE] = "idle",
-    [CONN_LEASED] = "leased",
-    [CONN_DEAD] = "dead",
-    [CONN_BUSY] = "busy",
-    [CONN_TIDYING] = "tidying",
-    [CONN_QUITTING] = "quitting",
-    [CONN_CLOSED] = "closed",
-};
-static_assert(sizeof(state_names) / sizeof(*state_names) == CONN_STATE_COUNT, "a name for each state");
-
-const char *
-conn_state_to_str(enum conn_state s)
-{
-    return state_names[s];
-}
 
 #define TO(s) (1u << CONN_##s)
 static const unsigned transitions[CONN_STATE_COUNT] = {

@@ -25,7 +25,6 @@ enum conn_state {
     CONN_CLOSED,   /* to be freed when the turn ends */
     CONN_STATE_COUNT,
 };
-const char *conn_state_to_str(enum conn_state s);
 
 /* What we know of the other side when we close: when may another node have the slot? */
 enum conn_end {
