@@ -1,3 +1,5 @@
+/* front_conf: listeners, clients and limits towards them, as configuration hands them to the front. Plain values that
+ * live in the configuration's arena; who holds a reference to it may keep them. */
 #ifndef SENDGOV_FRONT_FRONT_CONF_H
 #define SENDGOV_FRONT_FRONT_CONF_H
 
@@ -52,7 +54,7 @@ struct client_conf {
     const char *class;            /* priority class; "default" */
 };
 
-/* Limits and deadlines of the front; defaults in reference to "Default limits and timeouts". */
+/* Limits and deadlines of the front; the defaults of sendgov.yaml(5). */
 struct front_conf {
     const char *hostname;         /* banner, EHLO, Received */
     const char *users_file;       /* login:crypt(3) hash a line; NULL: no logins */

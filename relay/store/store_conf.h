@@ -1,3 +1,5 @@
+/* store_conf: how to reach Redis, as configuration hands it to the store. Plain values that live in the configuration's
+ * arena. */
 #ifndef SENDGOV_STORE_STORE_CONF_H
 #define SENDGOV_STORE_STORE_CONF_H
 
