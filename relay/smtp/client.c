@@ -88,7 +88,7 @@ client_phase(enum client_state s)
 }
 
 void
-client_init(struct client *c, const struct client_conf *conf)
+client_init(struct client *c, const struct client_setup *conf)
 {
     memset(c, 0, sizeof(*c));
     c->conf = conf;

@@ -25,7 +25,7 @@ enum client_tls { CLIENT_TLS_STARTTLS, CLIENT_TLS_IMPLICIT, CLIENT_TLS_OFF };
 enum client_auth { CLIENT_AUTH_NONE, CLIENT_AUTH_LOGIN, CLIENT_AUTH_PLAIN };
 
 /* What a session must do. Belongs to the owner and outlives the client. */
-struct client_conf {
+struct client_setup {
     const char *hostname;
     enum client_tls tls;
     enum client_auth auth; /* preferred; the other one is used when only that is offered */
@@ -82,7 +82,7 @@ struct client_progress {
 };
 
 struct client {
-    const struct client_conf *conf;
+    const struct client_setup *conf;
     enum client_state state;
     bool secure;            /* TLS is up */
     struct ehlo ehlo;       /* of the last EHLO */
@@ -92,7 +92,7 @@ struct client {
     struct tx_outcome outcome;
 };
 
-void client_init(struct client *c, const struct client_conf *conf);
+void client_init(struct client *c, const struct client_setup *conf);
 enum client_do client_on_connected(struct client *c);
 enum client_do client_on_secure(struct client *c, struct buf *out);
 /* Takes at most one whole reply from the start of in. CLIENT_GO_ON with *used_out = 0: more bytes are

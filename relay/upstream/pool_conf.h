@@ -18,7 +18,7 @@ struct pool_conf {
     char *password;
     char *tls_ca_file, *tls_cert_file, *tls_key_file;
     bool tls_verify;
-    struct client_conf client; /* points into the strings above */
+    struct client_setup client; /* points into the strings above */
     enum limit_scope scope;    /* of the slots shared by all nodes */
     const char *instance;
     uint64_t connections;      /* over all nodes */

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define RECIPIENTS 5
 
 struct peer {
-    struct client_conf conf;
+    struct client_setup conf;
     struct client client;
     struct transaction tx;
     struct tx_recipient results[RECIPIENTS];
@@ -162,7 +162,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || (p = calloc(1, sizeof(*p))) == NULL)
         return 0;
     kind = data[0];
-    p->conf = (struct client_conf){"relay.example", kind & 3 ? (enum client_tls)((kind & 3) - 1) : CLIENT_TLS_OFF,
+    p->conf = (struct client_setup){"relay.example", kind & 3 ? (enum client_tls)((kind & 3) - 1) : CLIENT_TLS_OFF,
         (enum client_auth)(kind >> 2 & 3 ? (kind >> 2 & 3) - 1 : 0), "user", "password", 60000, 120000, 600000};
     p->tx = (struct transaction){.sender = &sender, .recipients = to_list, .n_recipients = 1 + (kind >> 4 & 3),
         .content_bytes = 99, .body_type = SMTP_BODY_8BITMIME, .all_or_nothing = (kind & 64) != 0};

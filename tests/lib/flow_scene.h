@@ -5,10 +5,7 @@
 
 #include "relay/flow/flow.h"
 #include "relay/store/store.h"
-/* The SMTP client machine has a struct of the same name as the front's client; nobody else needs both. */
-#define client_conf client_machine_conf
 #include "tests/lib/upstream_world.h"
-#undef client_conf
 
 struct scene;
 

@@ -22,7 +22,7 @@ struct turn {
 };
 
 struct play {
-    struct client_conf conf;
+    struct client_setup conf;
     struct client client;
     struct transaction tx;
     struct tx_recipient results[RECIPIENTS];
