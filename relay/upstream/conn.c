@@ -73,6 +73,8 @@ give_slot(struct upstream_conn *c)
 
     if (c->has_slot)
         slot_give(&c->pool->up->slots, conf->scope, conf->instance, c->slot, wait_ms[c->end]);
+    if (c->has_slot && wait_ms[c->end] == 0)
+        pool_on_slot_back(c->pool);
     c->has_slot = false;
 }
 

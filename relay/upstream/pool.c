@@ -202,6 +202,13 @@ pool_on_failure(struct pool *pool, const struct upstream_conn *c, const struct l
 }
 
 void
+pool_on_slot_back(struct pool *pool)
+{
+    pool->n_outdated = pool->n_asking;
+    pool->slot_retry_mono_ms = INT64_MIN;
+}
+
+void
 pool_slow_down(struct pool *pool)
 {
     pace_slow_down(&pool->pace, pool_open_count(pool), now_mono_ms(pool), random_u32());
@@ -220,10 +227,21 @@ on_no_slot_decision(struct pool *pool)
     fail_leases(pool, now_mono_ms(pool));
 }
 
+/* True when the slot just given back came after the question was asked. Answers come in the order of questions. */
+static bool
+was_outdated(struct pool *pool)
+{
+    bool outdated = pool->n_outdated > 0;
+
+    pool->n_outdated -= outdated;
+    return outdated;
+}
+
 static void
 on_slot(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms)
 {
     struct pool *pool = arg;
+    bool outdated = was_outdated(pool);
 
     pool->n_asking--;
     if (!granted && retry_after_ms < 0)
@@ -232,7 +250,7 @@ on_slot(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms)
         conn_open(pool, &slot);
     } else if (granted) {
         slot_give(&pool->up->slots, pool->conf->scope, pool->conf->instance, slot, 0);
-    } else {
+    } else if (retry_after_ms < 0 || !outdated) {
         if (retry_after_ms < SLOT_RETRY_LEAST_MS)
             retry_after_ms = SLOT_RETRY_LEAST_MS;
         pool->slot_retry_mono_ms = now_mono_ms(pool) + retry_after_ms + (int64_t)(random_u32() % 100);
@@ -387,7 +405,7 @@ pool_drain(struct pool *pool, struct pool *successor)
     pool->state = POOL_DRAINING;
     pool->seen = NULL;
     slot_cancel(&pool->up->slots, pool);
-    pool->n_asking = 0;
+    pool->n_asking = pool->n_outdated = 0;
     LIST_EACH_SAFE(it, &pool->others) {
         struct upstream_conn *c = LIST_ITEM(it, struct upstream_conn, link);
 

@@ -80,6 +80,7 @@ struct pool {
     struct list waiting;                /* leases, oldest first */
     unsigned n_waiting;
     unsigned n_asking;                  /* slots asked for */
+    unsigned n_outdated;                /* of these, asked before we gave one back: a denial means nothing */
     int64_t slot_retry_mono_ms;         /* a slot was denied: not before */
     struct list idle;                   /* connections, used last first */
     struct list others;                 /* all other connections */
@@ -101,6 +102,8 @@ void pool_destroy(struct pool *pool);
 
 /* Told by connections. */
 void pool_on_login(struct pool *pool);
+/* A slot is free again by our own doing: whoever waits for one need not wait for the next try. */
+void pool_on_slot_back(struct pool *pool);
 void pool_on_failure(struct pool *pool, const struct upstream_conn *c, const struct lease_failure *failure);
 /* May this connection carry one more message? */
 bool pool_wants(const struct pool *pool, const struct upstream_conn *c);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "relay/base/clock.h"
 #include "tests/lib/upstream_world.h"
 
 #define RULES(w, ...) \
@@ -343,6 +344,37 @@ test_slots_of_other_nodes(void **state)
     check_accepted(&first);
     sending_fini(&first);
     sending_fini(&second);
+    world_stop(&w);
+}
+
+/* Our own connection is retired while another message was just told that no slot is free: it goes on as soon as the
+ * slot is back, not at the next try. */
+static void
+test_a_slot_given_back_is_taken_up_at_once(void **state)
+{
+    struct sending s[4];
+    struct world w;
+    int64_t begun;
+
+    (void)state;
+    world_start(&w);
+    w.uses_mailbox = true;
+    w.slots_free = 1;
+    w.route.messages_per_connection = 1;
+    assert_int_equal(world_configure(&w, NULL), 0);
+    begun = clock_mono_ms();
+    for (int i = 0; i < 4; i++) {
+        sending_init(&s[i], &w, 1000, 1);
+        sending_start(&s[i], 5000);
+    }
+    for (int i = 0; i < 4; i++) {
+        world_until(&w, &s[i].done);
+        check_accepted(&s[i]);
+        sending_fini(&s[i]);
+    }
+    assert_int_equal(w.peer.accepted, 4);
+    assert_true(w.slots_denied > 0);
+    assert_in_range(clock_mono_ms() - begun, 0, 199); /* a denial says 200 ms */
     world_stop(&w);
 }
 
@@ -841,6 +873,7 @@ main(void)
         cmocka_unit_test(test_many_at_once_in_order),
         cmocka_unit_test(test_lease_deadline),
         cmocka_unit_test(test_slots_of_other_nodes),
+        cmocka_unit_test(test_a_slot_given_back_is_taken_up_at_once),
         cmocka_unit_test(test_refused_connect_backs_off),
         cmocka_unit_test(test_recovers_after_backoff),
         cmocka_unit_test(test_auth),
