@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "policy/refusal.h"
+#include "relay/base/clock.h"
 #include "relay/flow/flow_part.h"
 
 void
@@ -39,7 +40,7 @@ refuse_locally(struct flow *f, const struct charge_request *request, struct verd
         return true;
     }
     *verdict_out = (struct verdict){.kind = VERDICT_PAUSED, .scope = pause->scope, .pause = *pause,
-        .retry_after_ms = -1};
+        .retry_after_ms = -1, .time_us = (uint64_t)clock_utc_ms() * 1000};
     memcpy(verdict_out->instance, pause->instance, sizeof(verdict_out->instance));
     return true;
 }

@@ -28,6 +28,7 @@
 #include <stdio.h>
 
 #define AUTH_PAUSE_MS (15 * 60 * 1000)
+#define SAID_MAX (400 + ENHANCED_MAX + 16)
 
 static const char phase_letter[] = {
     [TX_CONNECT] = 'c', [TX_TLS] = 't', [TX_AUTH] = 'a', [TX_MAIL] = 'm',
@@ -40,21 +41,27 @@ ended_by_upstream(enum tx_phase phase)
     return (struct end_code){{'U', phase_letter[phase], '\0'}};
 }
 
+/* "535 5.7.139 words" */
+static void
+format_said(const struct reply *reply, char *out, size_t size)
+{
+    char enhanced[ENHANCED_MAX];
+
+    enhanced_format(reply->enhanced, enhanced);
+    snprintf(out, size, "%d %s%s%.400s", reply->code, enhanced, enhanced[0] == '\0' ? "" : " ", reply->text);
+}
+
 static void
 pause_scope(struct settlement *out, enum limit_scope scope, const char *instance, enum pause_extent extent,
     const struct reply *cause)
 {
-    char enhanced[ENHANCED_MAX];
-
     out->action = ACTION_PAUSE;
     out->pause.scope = scope;
     out->pause.extent = extent;
     out->pause.class = out->class;
     snprintf(out->pause.instance, sizeof(out->pause.instance), "%s", instance);
     snprintf(out->pause.actor, sizeof(out->pause.actor), "upstream");
-    enhanced_format(cause->enhanced, enhanced);
-    snprintf(out->pause.reason, sizeof(out->pause.reason), "%d %s%s%.400s", cause->code, enhanced,
-        enhanced[0] == '\0' ? "" : " ", cause->text);
+    format_said(cause, out->pause.reason, sizeof(out->pause.reason));
 }
 
 /* A bounce has no sender to pause: the client that sends it is. */
@@ -210,16 +217,36 @@ settle_outcome(const struct message *m, const struct tx_outcome *o, struct settl
         o->phase == TX_DOT ? "before it said whether it took the message" : "in the middle", o->detail);
 }
 
+/* The pool still knows why it failed and has not tried again: nothing new was said, so nothing follows from it. Else an
+ * operator who resumes a mailbox too early would find it paused anew by an old refusal. */
+static void
+settle_repeated(const struct message *m, const struct lease_failure *f, struct settlement *out)
+{
+    char words[SAID_MAX];
+
+    out->end = ended_by_upstream(f->phase);
+    out->class = reply_classify(&m->route->replies, f->reply.code, f->reply.enhanced, span_str(f->reply.text), NULL);
+    format_said(&f->reply, words, sizeof(words));
+    reply_set(&out->answer, 451, "4.4.1", "no connection to the upstream since it said: %s; retry after %lld s", words,
+        (long long)(f->retry_after_ms + 999) / 1000);
+}
+
 void
 settle_no_connection(const struct message *m, const struct lease_failure *f, struct settlement *out)
 {
+    char words[SAID_MAX];
+
     *out = (struct settlement){.class = CLASS_TEMPORARY, .outcome = "deferred"};
+    if (f->reply.code >= 400 && f->repeated) {
+        settle_repeated(m, f, out);
+        return;
+    }
     if (f->reply.code >= 400) {
         settle_refusal(m, &f->reply, f->phase, f->phase == TX_AUTH ? "AUTH" : "our connection", out);
+        format_said(&f->reply, words, sizeof(words));
         /* Refused before MAIL: never the message's fault, whatever the code. */
         if (out->answer.code >= 500)
-            reply_set(&out->answer, 451, "4.4.0", "upstream refuses our connection: %d %s", f->reply.code,
-                f->reply.text);
+            reply_set(&out->answer, 451, "4.4.0", "upstream refuses our connection: %s", words);
         out->outcome = "deferred";
         return;
     }

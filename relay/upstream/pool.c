@@ -153,6 +153,7 @@ fail_leases(struct pool *pool, int64_t now)
         list_add_tail(&failing, &l->link);
     }
     f.retry_after_ms = pace_backoff_ms(&pool->pace, now);
+    pool->failure.repeated = true;
     while (!list_is_empty(&failing))
         lease_end(LIST_ITEM(failing.next, struct lease, link), NULL, &f);
 }

@@ -52,6 +52,7 @@ struct lease_failure {
     struct reply reply;   /* the upstream's (code 0: none) */
     char detail[256];     /* for log and client: "connect to 192.0.2.1:587: refused" */
     int64_t retry_after_ms; /* when the pool will try again; 0: at once */
+    bool repeated;        /* told before: the pool has not tried again since */
 };
 
 /* What the connection can do; the caller checks size and 8-bit before it charges. */

@@ -221,10 +221,17 @@ test_no_connection_is_never_a_permanent_answer(void **state)
     assert_int_equal(s->result.pause.scope, SCOPE_MAILBOX);
     assert_true(s->result.pause_for_ms > 0);
     assert_int_equal(s->result.answer.code, 451);
+    f.repeated = true; /* an old refusal pauses nothing: somebody may just have resumed the mailbox */
+    settle_no_connection(&s->message, &f, &s->result);
+    assert_int_equal(s->result.action, ACTION_NONE);
+    assert_int_equal(s->result.answer.code, 451);
+    assert_non_null(strstr(s->result.answer.text, "535 5.7.139 basic"));
+    f.repeated = false;
     reply_set(&f.reply, 554, "5.0.0", "go away");
     f.phase = TX_CONNECT;
     settle_no_connection(&s->message, &f, &s->result);
     assert_int_equal(s->result.answer.code, 451);
+    assert_non_null(strstr(s->result.answer.text, "554 5.0.0 go away"));
     assert_string_equal(s->result.outcome, "deferred");
     f = (struct lease_failure){.phase = TX_CONNECT, .timed_out = true};
     settle_no_connection(&s->message, &f, &s->result);

@@ -1,4 +1,5 @@
 """5.7.708: external mail of the route stops on every node within a second, and stays stopped until somebody resumes it."""
+import re
 import time
 
 import pytest
@@ -200,3 +201,16 @@ def test_redis_gone_and_paused(nodes):
         node.start()
         reply = send(node)
         assert reply.code == 451 and reply.enhanced == "4.7.0", reply
+
+
+# a mailbox that may not log in
+def test_a_mailbox_resumed_is_not_paused_by_an_old_refusal(rig, nodes):
+    rig.sim.drop_all()
+    rule = rig.sim.rule(step="auth", reply="535 5.7.139 Authentication unsuccessful, the user credentials were incorrect.", count=1)
+    wait_until(lambda: send(nodes[0]).code == 451, 5, "the refused log-in")
+    assert rig.sim.hits(rule) == 1
+    told = str(send(nodes[0]))
+    assert "535 5.7.139" in told and 800 < int(re.search(r"retry after (\d+) s", told).group(1)) <= 900, told
+    nodes[0].ctl("resume", "--scope", "mailbox", "--instance", "relay@contoso.com", "--reason", "password corrected")
+    wait_until(lambda: send(nodes[0]).code == 250, 5, "mail after the resume")
+    assert nodes[0].metric("sendgov_paused") == 0
