@@ -1,14 +1,19 @@
 #include "relay/admin/http_conns.h"
 
+#include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "relay/base/clock.h"
+#include "relay/base/log.h"
 #include "relay/base/xmalloc.h"
 
 #define SWEEP_MS 100
+/* With nobody there: only to listen again after the process was out of descriptors. */
+#define IDLE_SWEEP_MS 1000
 
 struct seat {
     struct bufferevent *bev; /* our reference; NULL: the seat is free */
@@ -61,8 +66,16 @@ sweep(void *arg)
     }
     if (c->taken < HTTP_CONNECTIONS_MAX)
         evconnlistener_enable(c->listener);
-    if (c->taken > 0)
-        timer_start(&c->sweep, SWEEP_MS);
+    timer_start(&c->sweep, c->taken > 0 ? SWEEP_MS : IDLE_SWEEP_MS);
+}
+
+/* accept failed, and would again at once: the next sweep listens anew. arg is evhttp's. */
+static void
+on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    (void)arg;
+    log_text(LOG_WARNING, "accept", "admin.http: %s, resting", strerror(errno));
+    evconnlistener_disable(listener);
 }
 
 /* evhttp asks for the bufferevent of a connection it has just accepted. */
@@ -97,6 +110,8 @@ http_conns_new(struct loop *loop, struct evhttp *server, struct evconnlistener *
     c->life_ms = life_ms;
     timer_init(&c->sweep, loop, sweep, c);
     evhttp_set_bevcb(server, on_connection, c);
+    evconnlistener_set_error_cb(listener, on_accept_error);
+    timer_start(&c->sweep, IDLE_SWEEP_MS);
     return c;
 }
 

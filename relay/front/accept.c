@@ -1,11 +1,14 @@
 /* The door: who may connect at all. What is refused here costs one write and no session. */
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "relay/base/log.h"
 #include "relay/front/front_part.h"
 #include "relay/front/identity.h"
 #include "relay/front/session.h"
+
+#define RESERVED_DESCRIPTORS 32
 
 bool
 front_address_of(const struct net_addr *peer, struct in6_addr *out)
@@ -27,6 +30,21 @@ front_address_of(const struct net_addr *peer, struct in6_addr *out)
     return true;
 }
 
+/* The last descriptors are not for clients: the upstream, Redis, bodies on disk and the operator need them. The kernel
+ * gives the lowest free number, so the number says how many are in use. */
+static bool
+is_reserved(int fd)
+{
+    struct rlimit limit;
+    rlim_t reserve = RESERVED_DESCRIPTORS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return false;
+    if (reserve > limit.rlim_cur / 4)
+        reserve = limit.rlim_cur / 4;
+    return (rlim_t)fd >= limit.rlim_cur - reserve;
+}
+
 /* Why this connection may not come in; NULL: it may. Each reason is also a label of the metric. */
 static const char *
 refusal(struct front *f, const struct front_listener *l, struct peer *peer, const struct in6_addr *address,
@@ -38,6 +56,8 @@ refusal(struct front *f, const struct front_listener *l, struct peer *peer, cons
 
     if (f->n_sessions >= c->connections_max)
         return "connections";
+    if (is_reserved(fd))
+        return "descriptors";
     if (peer->connections >= c->connections_per_ip)
         return "connections-per-ip";
     if (!peer_take_rate(peer, c->connection_rate_per_minute, c->connection_rate_burst, loop_now_ms(f->loop)))

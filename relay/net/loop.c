@@ -41,6 +41,21 @@ on_patience(evutil_socket_t fd, short what, void *arg)
     loop_enter(arg);
 }
 
+/* What libevent has to say belongs into the log, in its form. */
+static void
+on_libevent_log(int severity, const char *text)
+{
+    static const enum log_level levels[] = {
+        [EVENT_LOG_DEBUG] = LOG_DEBUG,
+        [EVENT_LOG_MSG] = LOG_NOTICE,
+        [EVENT_LOG_WARN] = LOG_WARNING,
+        [EVENT_LOG_ERR] = LOG_ERROR,
+    };
+
+    log_text(severity >= EVENT_LOG_DEBUG && severity <= EVENT_LOG_ERR ? levels[severity] : LOG_ERROR, "libevent",
+        "%s", text);
+}
+
 static struct event_base *
 base_new(void)
 {
@@ -61,6 +76,7 @@ loop_new(struct metrics *metrics, struct err *err)
 {
     struct loop *l = xcalloc(1, sizeof(*l));
 
+    event_set_log_callback(on_libevent_log);
     list_init(&l->tasks);
     list_init(&l->flushes);
     list_init(&l->next);

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -120,6 +121,32 @@ def test_a_reload_moves_a_listener(rig, node):
     assert send(node).code == 250
     with pytest.raises(OSError):
         Client(old)
+
+
+# descriptors
+def test_clients_leave_descriptors_for_the_rest(rig):
+    """Out of descriptors for clients: mail under way, bodies on disk, new upstream connections, HTTP and control go on."""
+    node = rig.node("descriptors", alone=True).start(descriptors=64)
+    with Client(node.port("plain")) as honest:
+        honest.ehlo()
+        crowd = [Client(node.port("plain"), banner=False) for _ in range(120)]
+        assert {c.reply().code for c in crowd} == {220, 421}
+        assert honest.mail("app@contoso.com", "u@fabrikam.com", message(text=(b"x" * 76 + b"\r\n") * 8000)).code == 250
+        assert node.get("/live")[0] == 200 and node.ctl("--json", "status")
+        assert node.metric("sendgov_clients_refused_total", reason="descriptors") > 0
+        # what is left goes to those who come by HTTP and are slow: the rest of them wait, and nobody spins
+        slow = [socket.create_connection(("127.0.0.1", node.http)) for _ in range(60)]
+        wait_until(lambda: "admin.http: Too many open files" in node.log(), 5, "HTTP to rest")
+        for s in slow:
+            s.close()
+        for c in crowd:
+            c.close()
+        wait_until(lambda: node.get("/live")[0] == 200, 5, "HTTP to be back")
+        assert honest.mail("app@contoso.com", "u@fabrikam.com", message()).code == 250
+    assert send(node).code == 250
+    lines = node.log().splitlines()
+    assert [line for line in lines if not line.startswith("{")] == []
+    assert sum("admin.http" in line for line in lines) < 10
 
 
 # the end
