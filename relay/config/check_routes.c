@@ -64,9 +64,11 @@ settle_default_mailbox(struct draft *d, struct route_entry *r)
         only = find_entry(&d->mailboxes, SECTION_MAILBOX, r->conf.default_mailbox);
         if (!only)
             return dangling(d, &r->head, "mailbox", r->conf.default_mailbox, &d->mailboxes, SECTION_MAILBOX);
+        if (!find_entry(&d->routes, SECTION_ROUTE, only->conf.route))
+            return dangling(d, &only->head, "route", only->conf.route, &d->routes, SECTION_ROUTE);
         if (strcmp(only->conf.route, r->head.name) != 0)
-            return draft_fail(d, entry_key(&r->head, "mailbox"), "mailbox %s belongs to route %s",
-                only->head.name, only->conf.route);
+            return draft_fail(d, entry_key(&r->head, "mailbox"), "mailbox %s belongs to route %s, not %s",
+                only->head.name, only->conf.route, r->head.name);
         return 0;
     }
     for (size_t i = 0; i < d->mailboxes.n; i++) {
