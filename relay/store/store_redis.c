@@ -71,8 +71,9 @@ void
 redis_store_note(struct redis_store *r, enum store_error error, const char *detail)
 {
     struct log_line l;
-    bool changed = error != r->error;
+    bool changed = !r->noted || error != r->error;
 
+    r->noted = true;
     r->error = error;
     snprintf(r->detail, sizeof(r->detail), "%s", detail);
     if (r->metrics)

@@ -82,6 +82,7 @@ struct redis_store {
     bool differ;
 
     enum store_error error;
+    bool noted; /* the state was logged once: from then on, only what changes it is */
     char detail[256];
 
     struct pause_list pauses;
