@@ -118,9 +118,14 @@ static int
 reload(void *arg, struct err *err)
 {
     struct daemon *d = arg;
-    struct config *new = config_load(d->config->file, err);
+    struct config *new = NULL;
     int rc;
 
+    /* It would open again the listeners that were just closed. */
+    if (d->state == DAEMON_DRAINING)
+        (void)err_set(err, "the daemon is about to end");
+    else
+        new = config_load(d->config->file, err);
     if (new == NULL) {
         log_text(LOG_ERROR, "reload-refused", "%s", err->text);
         return -1;
