@@ -116,7 +116,7 @@ on_drain_deadline(void *arg)
     struct front *f = arg;
 
     LIST_EACH_SAFE(it, &f->sessions)
-        session_close(LIST_ITEM(it, struct session, link), "drain-deadline");
+        session_drain_now(LIST_ITEM(it, struct session, link));
     task_defer(f->loop, &f->drained);
 }
 

@@ -221,6 +221,16 @@ session_drain(struct session *s)
         say_goodbye(s, 421, "4.3.2", "The relay is shutting down; try again later", "drain");
 }
 
+/* Who waits for the upstream's answer is cut off: nobody knows it. */
+void
+session_drain_now(struct session *s)
+{
+    if (s->state == SESSION_TALKING)
+        say_goodbye(s, 421, "4.3.2", "The relay is shutting down; try again later", "drain-deadline");
+    else
+        session_close(s, "drain-deadline");
+}
+
 void
 session_leave_socket(struct front *f, struct front_socket *socket)
 {

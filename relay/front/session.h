@@ -69,6 +69,8 @@ void session_open(struct front_socket *socket, int fd, const struct net_addr *pe
 void session_close(struct session *s, const char *why);
 /* Says 421 as soon as no message is under way. */
 void session_drain(struct session *s);
+/* The drain has lasted too long. */
+void session_drain_now(struct session *s);
 /* The socket goes: sessions that came by it stay. */
 void session_leave_socket(struct front *f, struct front_socket *socket);
 /* The answer of somebody else arrived and the machine said what is next. */

@@ -187,6 +187,37 @@ def test_a_second_sigterm_ends_at_once(rig):
     node.process = None
 
 
+def test_a_reload_does_not_open_what_the_end_has_closed(rig):
+    node = rig.node("drain3", alone=True).start()
+    rule = rig.sim.rule(step="dot", delay_ms=1500)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(send, node)
+        wait_until(lambda: rig.sim.hits(rule) == 1, 5, "the message to be upstream")
+        node.signal(signal.SIGTERM)
+        node.process.wait_log('"drain"')
+        node.signal(signal.SIGHUP)
+        refused = node.ctl("reload", check=False)
+        assert refused.returncode == 1 and "about to end" in refused.stderr, refused
+        with pytest.raises(OSError):
+            Client(node.port("plain"))
+        assert under_way.result(10).code == 250
+    assert node.process.wait(10) == 0
+    node.process = None
+
+
+def test_who_is_too_slow_for_the_end_is_told(rig):
+    node = rig.node("drain4", alone=True, drain_timeout="1s").start()
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        for command in ("MAIL FROM:<app@contoso.com>", "RCPT TO:<u@fabrikam.com>", "DATA"):
+            c.cmd(command)
+        c.send(b"half a message")
+        node.signal(signal.SIGTERM)
+        assert c.reply().code == 421
+    assert node.process.wait(10) == 0
+    node.process = None
+
+
 # metrics and health
 def test_metrics_equal_the_ledgers(rig, node):
     mark = rig.sim.mark()
