@@ -98,6 +98,8 @@ class Control:
 
     async def _post_say(self, _query, body):
         for session in list(self.server.sessions):
+            if session.wire.transport.is_closing():
+                continue
             session.wire.transport.write(body["raw"].encode("latin-1"))
             if body.get("drop"):
                 session.wire.drop(body["drop"])

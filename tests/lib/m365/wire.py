@@ -175,7 +175,9 @@ class Wire(asyncio.Protocol):
         self.tls = f"{ssl_object.version()}:{ssl_object.cipher()[0]}"
 
     def drop(self, how):
-        """fin: an orderly close; rst: the connection is torn."""
+        """fin: an orderly close; rst: the connection is torn. One that closes already is left to it."""
+        if self.transport.is_closing():
+            return
         if how == "rst":
             sock = self.transport.get_extra_info("socket")
             if sock is not None and sock.fileno() >= 0:
