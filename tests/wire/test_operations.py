@@ -180,7 +180,7 @@ def test_a_second_sigterm_ends_at_once(rig):
         c.send(message() + b".\r\n")
         wait_until(lambda: rig.sim.status()["mails"] > mails, what="the MAIL upstream")
         node.signal(signal.SIGTERM)
-        node.process.wait_log("drain")
+        node.process.wait_log('"drain"')
         begun = time.monotonic()
         node.signal(signal.SIGTERM)
         assert node.process.wait(3) == 0 and time.monotonic() - begun < 2
