@@ -47,6 +47,7 @@ def test_redis_down_at_start(site):
     site.redis.kill()
     node = site.node("n", limits=LIMITS).start(ready=False)
     node.wait_live()
+    node.process.wait_log('"event":"store","state":"down"')
     assert node.get("/ready")[0] == 503
     reply = assert_closed(site, node)
     assert reply.enhanced == "4.3.2" and reply.took_s < 0.5, (reply, reply.took_s)
