@@ -1,9 +1,11 @@
 -- lease: slots of a concurrency limit. A sorted set: member "node's uuid:run:number", score = when it expires (us).
 -- op 1 takes one, op 2 renews (adds it again if Redis forgot it: the connection is there), op 3 gives it back.
+-- None is given while a holder may not have said again that it holds one: under an epoch the node has not met, and right after a new
+-- one began.
 -- A slot of a former run of the asking node is free: that process is dead, and its connections with it.
--- KEYS: g, o, the leases. ARGV[1]: msgpack of {op, uuid, run, number, ttl us, cap, limit name}
+-- KEYS: g, o, the leases. ARGV[1]: msgpack of {op, uuid, run, number, ttl us, cap, limit name, epoch}
 -- -> {1 granted | 0, time, us until the first slot expires by itself}
-local op, uuid, run, number, ttl, cap, name = list_unpack(cmsgpack.unpack(ARGV[1]))
+local op, uuid, run, number, ttl, cap, name, epoch = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local key, member = KEYS[3], uuid .. ':' .. run .. ':' .. string.format('%.0f', number)
 
@@ -18,6 +20,11 @@ if op == 3 then
 elseif op == 2 then
     return hold()
 end
+local general = call('HMGET', KEYS[1], 'epoch', 'slots_at', 'mixed')
+local wait = (tonumber(general[2]) or 0) * 1000 - now
+if general[1] ~= epoch or wait > 0 then
+    return {0, now, general[1] ~= epoch and 1000000 or wait}
+end
 call('ZREMRANGEBYSCORE', key, '-inf', now)
 local held = call('ZRANGE', key, 0, -1)
 local count = 0
@@ -28,7 +35,7 @@ for _, other in ipairs(held) do
         count = count + 1
     end
 end
-local mixed = call('HGET', KEYS[1], 'mixed')
+local mixed = general[3]
 if mixed and mixed ~= '' then
     local common = call('HGET', KEYS[2], 'c:' .. name)
 

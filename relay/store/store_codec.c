@@ -296,7 +296,7 @@ codec_lease(struct command *c, const struct codec_node *node, const struct codec
     add_key(c, node, "g");
     add_key(c, node, "o");
     add_lease_key(c, node, lease->scope, lease->instance, lease->limit_name);
-    msgpack_array(&c->arg, 7);
+    msgpack_array(&c->arg, 8);
     add_uint(c, (uint64_t)lease->op);
     add_str(c, node->uuid);
     add_str(c, node->run);
@@ -304,6 +304,7 @@ codec_lease(struct command *c, const struct codec_node *node, const struct codec
     add_uint(c, lease->ttl_us);
     add_uint(c, capped(lease->cap));
     add_str(c, lease->limit_name);
+    add_str(c, node->epoch);
 }
 
 /* CLASS ACTOR REASON: no blank within the first two, no control byte anywhere. */
@@ -370,7 +371,7 @@ codec_heartbeat(struct command *c, const struct codec_node *node, const struct c
     add_key(c, node, "h");
     add_key(c, node, "o");
     add_node_key(c, node);
-    msgpack_array(&c->arg, 13);
+    msgpack_array(&c->arg, 14);
     msgpack_str(&c->arg, buf_span(&c->name));
     add_str(c, node->uuid);
     add_str(c, node->run);
@@ -384,6 +385,7 @@ codec_heartbeat(struct command *c, const struct codec_node *node, const struct c
     add_uint(c, h->pauses_known);
     add_str(c, h->caps_hash);
     msgpack_str(&c->arg, h->caps);
+    add_uint(c, h->heard_ms);
 }
 
 void

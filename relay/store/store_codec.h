@@ -86,6 +86,7 @@ struct codec_heartbeat {
     uint64_t pauses_known;
     const char *caps_hash;
     struct span caps; /* codec_caps, or empty: as before */
+    uint64_t heard_ms; /* charged_ms of the last reply under this epoch; 0: none */
 };
 void codec_heartbeat(struct command *c, const struct codec_node *node, const struct codec_heartbeat *h);
 /* The own caps, for other nodes to compare: msgpack. step_of gives the step of a warm-up limit. */
@@ -132,6 +133,7 @@ struct heartbeat_reply {
     unsigned nodes;
     bool differ, send_caps, lost;
     uint64_t pauses_version;
+    uint64_t charged_ms;            /* Redis time of the last charge of any node, as far as they told; 0: none */
     size_t n_pause_texts;           /* pairs from element `first_pause` on */
     size_t first_pause;
 };

@@ -289,12 +289,12 @@ codec_pause_parse(struct span scope_name, struct span text, struct pause *out, b
     return true;
 }
 
-#define HEARTBEAT_FIELDS 10
+#define HEARTBEAT_FIELDS 11
 
 static bool
 read_heartbeat(const struct redisReply *reply, struct heartbeat_reply *out)
 {
-    int64_t head[2], f[7];
+    int64_t head[2], f[8];
     struct span epoch;
 
     if (!codec_integers(reply, head, 2) || head[1] < 0)
@@ -306,7 +306,7 @@ read_heartbeat(const struct redisReply *reply, struct heartbeat_reply *out)
     if (head[0] != GRANTED || reply->elements < HEARTBEAT_FIELDS || !element_text(reply, 2, &epoch)
         || epoch.n == 0 || epoch.n >= sizeof(out->epoch))
         return false;
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < 8; i++) {
         if (reply->element[i + 3]->type != REDIS_REPLY_INTEGER || reply->element[i + 3]->integer < 0)
             return false;
         f[i] = reply->element[i + 3]->integer;
@@ -319,6 +319,7 @@ read_heartbeat(const struct redisReply *reply, struct heartbeat_reply *out)
     out->pauses_version = (uint64_t)f[4];
     out->send_caps = f[5] != 0;
     out->lost = f[6] != 0;
+    out->charged_ms = (uint64_t)f[7];
     out->first_pause = HEARTBEAT_FIELDS;
     out->n_pause_texts = (reply->elements - HEARTBEAT_FIELDS) / 2;
     return true;

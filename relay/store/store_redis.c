@@ -145,7 +145,7 @@ redis_store_beat(struct redis_store *r)
     struct codec_heartbeat h = {.node = r->node, .first = !r->met, .acked = journal_acked(r->journal),
         .last_charge_ms = journal_last_charge_ms(r->journal), .longest_ms = longest_window_ms(r),
         .settle_ms = (uint64_t)(r->conf.settle_ms > 0 ? r->conf.settle_ms : 0), .new_epoch = new_epoch,
-        .pauses_known = r->pauses_version, .caps_hash = r->caps_hash};
+        .pauses_known = r->pauses_version, .caps_hash = r->caps_hash, .heard_ms = r->heard_ms};
 
     if (r->beating || !redis_link_is_up(r->link))
         return;
@@ -160,7 +160,8 @@ redis_store_beat(struct redis_store *r)
     r->beating = redis_store_send(r, on_beat, r);
 }
 
-static void
+/* True when the counters are not those this node knew: what it holds in Redis must be said again. */
+static bool
 take_epoch(struct redis_store *r, const struct heartbeat_reply *h)
 {
     bool changed = strcmp(journal_epoch(r->journal), h->epoch) != 0;
@@ -172,10 +173,12 @@ take_epoch(struct redis_store *r, const struct heartbeat_reply *h)
     if (changed || h->lost)
         r->pauses_version = PAUSES_UNKNOWN;
     journal_set_epoch(r->journal, h->epoch);
-    journal_ack(r->journal, h->seq, 0);
+    journal_ack(r->journal, h->seq, h->charged_ms);
+    r->heard_ms = h->charged_ms;
     if (h->seq > r->seq)
         r->seq = h->seq;
     r->open_at_ms = h->open_at_ms;
+    return changed || h->lost;
 }
 
 static const char *
@@ -213,7 +216,7 @@ static void
 on_beat(void *arg, const struct redisReply *reply, enum store_error error)
 {
     struct redis_store *r = arg;
-    bool first_on_connection = !r->accepted;
+    bool first_on_connection = !r->accepted, renew;
     struct heartbeat_reply h;
 
     r->beating = false;
@@ -234,7 +237,7 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
     } else {
         redis_store_note(r, STORE_OK, "");
     }
-    take_epoch(r, &h);
+    renew = take_epoch(r, &h) || first_on_connection;
     r->met = r->accepted = true;
     r->accepted_mono_ms = clock_mono_ms();
     r->nodes = h.nodes;
@@ -245,7 +248,7 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
         r->pauses_version = h.lost ? PAUSES_UNKNOWN : h.pauses_version;
     }
     redis_store_tend_pauses(r);
-    redis_store_tend_leases(r, first_on_connection);
+    redis_store_tend_leases(r, renew);
     if (h.send_caps || h.lost)
         redis_store_beat(r);
 }
@@ -290,6 +293,7 @@ set_limits(struct store *s, const struct limit_conf *limits, size_t n)
 
     r->limits = limits;
     r->n_limits = n;
+    r->beating = false; /* one under way has the old caps: the new ones go after it, and before the next charge */
     redis_store_beat(r);
 }
 

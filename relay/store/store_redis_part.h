@@ -80,6 +80,7 @@ struct redis_store {
     int64_t open_at_ms;
     unsigned nodes;
     bool differ;
+    uint64_t heard_ms; /* charged_ms of the last heartbeat */
 
     enum store_error error;
     bool noted; /* the state was logged once: from then on, only what changes it is */

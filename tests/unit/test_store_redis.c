@@ -508,6 +508,55 @@ old_snapshot_is_lost_memory(void **state)
 }
 
 static void
+turn_for(struct rig *r, int64_t ms)
+{
+    for (int64_t until = clock_mono_ms() + ms; clock_mono_ms() < until;)
+        loop_turn(r->loop, 20);
+}
+
+/* Node 0 alone charged, and dies before Redis forgets: node 1 heard of its charges and objects in its place. */
+static void
+lost_charges_of_a_dead_node_are_missed(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 10, 3600000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 0, 10), VERDICT_GRANTED);
+    turn_for(r, 2200); /* a heartbeat of each */
+    store_free(&r->nodes[0].store);
+    cli(r, "FLUSHALL");
+    do {
+        assert_int_not_equal(charge(r, 1, 10), VERDICT_GRANTED);
+        store_status(r->nodes[1].store, &s);
+    } while (!s.up || s.closed_for_ms == 0);
+    assert_true(s.closed_for_ms > 3500000);
+    assert_int_equal(charge(r, 1, 1), VERDICT_CLOSED);
+}
+
+/* The same with a Redis that comes back with what it knew before the charges. */
+static void
+a_snapshot_older_than_a_dead_nodes_charges_is_missed(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 10, 3600000);
+    begin(r, 2);
+    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('COPY', k, 'x' .. k) end");
+    assert_int_equal(charge(r, 0, 10), VERDICT_GRANTED);
+    turn_for(r, 2200);
+    store_free(&r->nodes[0].store);
+    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('DEL', k) end"
+        " for _, k in ipairs(redis.call('KEYS', 'xsendgov*')) do redis.call('RENAME', k, string.sub(k, 2)) end");
+    turn_for(r, 1200);
+    assert_int_not_equal(charge(r, 1, 10), VERDICT_GRANTED);
+    store_status(r->nodes[1].store, &s);
+    assert_true(s.closed_for_ms > 3500000);
+}
+
+static void
 a_restarted_node_remembers(void **state)
 {
     struct rig *r = *state;
@@ -645,6 +694,23 @@ the_lowest_cap_among_nodes_holds(void **state)
     assert_int_equal(use(r, 0, 0)->used, 3);
 }
 
+/* A reload that raises a cap while a heartbeat is under way: the node may not use it before the others were asked. */
+static void
+a_raised_cap_does_not_overtake_the_heartbeat(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    store_set_limits(r->nodes[1].store, lower, 1);
+    store_set_limits(r->nodes[0].store, r->limits, 1); /* a heartbeat of it is under way now */
+    r->limits[0].value = 50;
+    store_set_limits(r->nodes[0].store, r->limits, 1);
+    assert_int_equal(charge(r, 0, 20), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 5);
+}
+
 static void
 the_upstreams_word_lowers_a_cap(void **state)
 {
@@ -684,6 +750,26 @@ slots_are_shared_and_freed(void **state)
     assert_true(take_lease(r, 1, 2));
     assert_true(take_lease(r, 0, 2));
     assert_false(take_lease(r, 0, 2));
+}
+
+/* Redis forgets the slots while their connections live: nobody gets one before all holders said so again. */
+static void
+slots_outlive_flushall(void **state)
+{
+    struct rig *r = *state;
+    int64_t until;
+
+    r->conf.settle_ms = 2000;
+    begin(r, 2);
+    assert_true(take_lease(r, 0, 2));
+    assert_true(take_lease(r, 0, 2));
+    cli(r, "FLUSHALL");
+    for (until = clock_mono_ms() + 3500; clock_mono_ms() < until;) {
+        assert_false(take_lease(r, 1, 2));
+        loop_turn(r->loop, 20);
+    }
+    assert_int_equal(r->error, STORE_OK);
+    assert_true(take_lease(r, 1, 3)); /* and work goes on */
 }
 
 static void
@@ -873,12 +959,16 @@ main(void)
         CASE(redis_killed_and_back_with_its_data),
         CASE(lost_memory_closes_until_the_operator_opens),
         CASE(old_snapshot_is_lost_memory),
+        CASE(lost_charges_of_a_dead_node_are_missed),
+        CASE(a_snapshot_older_than_a_dead_nodes_charges_is_missed),
         CASE(a_restarted_node_remembers),
         CASE(a_pause_reaches_all_and_outlives_flushall),
         CASE(timed_pauses_end),
         CASE(the_lowest_cap_among_nodes_holds),
+        CASE(a_raised_cap_does_not_overtake_the_heartbeat),
         CASE(the_upstreams_word_lowers_a_cap),
         CASE(slots_are_shared_and_freed),
+        CASE(slots_outlive_flushall),
         CASE(a_deleted_counter_counts_as_full),
         CASE(refunds_once),
         CASE(errors_are_no_decision),
