@@ -39,8 +39,17 @@ give(void *arg, enum limit_scope scope, const char *instance, uint64_t slot)
     store_lease_give(arg, &request, slot);
 }
 
+static bool
+contested(void *arg)
+{
+    struct store_status status;
+
+    store_status(arg, &status);
+    return status.nodes > 1;
+}
+
 struct upstream_slots
 connections_of(struct store *store)
 {
-    return (struct upstream_slots){store, take, give};
+    return (struct upstream_slots){store, take, give, contested};
 }

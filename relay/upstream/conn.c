@@ -169,7 +169,7 @@ rest(struct upstream_conn *c)
         return;
     }
     set_state(c, CONN_IDLE);
-    timer_start(&c->deadline, c->pool->conf->idle_ms);
+    timer_start(&c->deadline, pool_idle_ms(c->pool));
     pool_wake(c->pool);
 }
 

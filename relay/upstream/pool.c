@@ -7,6 +7,7 @@
 #include "relay/base/xmalloc.h"
 
 #define SLOT_RETRY_LEAST_MS 200
+#define IDLE_CONTESTED_MS 500
 
 static void service(void *arg);
 
@@ -263,6 +264,17 @@ static bool
 needs_slot(const struct pool *pool)
 {
     return pool->up->setup.slots.take != NULL && pool->conf->connections != LIMIT_UNLIMITED;
+}
+
+int
+pool_idle_ms(const struct pool *pool)
+{
+    const struct upstream_slots *slots = &pool->up->setup.slots;
+
+    if (needs_slot(pool) && slots->contested != NULL && slots->contested(slots->arg)
+        && pool->conf->idle_ms > IDLE_CONTESTED_MS)
+        return IDLE_CONTESTED_MS;
+    return pool->conf->idle_ms;
 }
 
 static void

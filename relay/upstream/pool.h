@@ -105,6 +105,8 @@ void pool_on_login(struct pool *pool);
 /* A slot is free again by our own doing: whoever waits for one need not wait for the next try. */
 void pool_on_slot_back(struct pool *pool);
 void pool_on_failure(struct pool *pool, const struct upstream_conn *c, const struct lease_failure *failure);
+/* How long a connection may idle: a slot that other nodes may wait for is not kept for long. */
+int pool_idle_ms(const struct pool *pool);
 /* May this connection carry one more message? */
 bool pool_wants(const struct pool *pool, const struct upstream_conn *c);
 unsigned pool_open_count(const struct pool *pool);

@@ -27,6 +27,8 @@ struct upstream_slots {
     struct handle (*take)(void *arg, enum limit_scope scope, const char *instance, uint64_t cap,
         upstream_slot_fn *done, void *done_arg);
     void (*give)(void *arg, enum limit_scope scope, const char *instance, uint64_t slot);
+    /* Do other nodes live, which may wait for a slot that we keep idle? NULL: never. */
+    bool (*contested)(void *arg);
 };
 
 struct upstream_setup {

@@ -82,6 +82,12 @@ give_slot(void *arg, enum limit_scope scope, const char *instance, uint64_t slot
     w->slots_given++;
 }
 
+static bool
+others_live(void *arg)
+{
+    return ((const struct world *)arg)->other_nodes;
+}
+
 /* ---- the world ---- */
 
 void
@@ -104,7 +110,7 @@ world_start(struct world *w)
     setup.loop = w->loop;
     setup.dialer = w->dialer;
     setup.metrics = w->metrics;
-    setup.slots = (struct upstream_slots){w, take_slot, give_slot};
+    setup.slots = (struct upstream_slots){w, take_slot, give_slot, others_live};
     w->up = upstream_new(&setup);
     peer_start(&w->peer, w->loop);
     w->route = (struct route_conf){.name = "contoso", .upstream = w->peer.target, .tls = UPSTREAM_TLS_OFF,

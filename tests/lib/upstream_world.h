@@ -44,6 +44,7 @@ struct world {
     unsigned leases; /* given so far */
     /* the slots of all nodes */
     uint64_t slots_free;
+    bool other_nodes; /* that may wait for a slot */
     unsigned slots_taken, slots_given, slots_denied;
     struct list answers;
 };

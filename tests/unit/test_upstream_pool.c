@@ -141,6 +141,32 @@ test_idle_quits_and_gives_its_slot_back(void **state)
     world_stop(&w);
 }
 
+/* With the default of 30 s between messages: a second message finds the connection alone on this node, and gone when others
+ * may wait for its slot. */
+static void
+test_idle_leaves_soon_when_other_nodes_live(void **state)
+{
+    struct world w;
+    struct sending s;
+
+    (void)state;
+    world_start(&w);
+    w.uses_mailbox = true;
+    assert_int_equal(world_configure(&w, NULL), 0);
+    send_one(&w, &s);
+    check_accepted(&s);
+    world_pass(&w, 700);
+    assert_int_equal(w.slots_given, 0);
+    w.other_nodes = true;
+    send_one(&w, &s);
+    check_accepted(&s);
+    assert_int_equal(w.peer.accepted, 1);
+    world_pass(&w, 700);
+    assert_int_equal(w.slots_given, 1);
+    assert_int_equal(peer_count(&w.peer, "QUIT"), 1);
+    world_stop(&w);
+}
+
 /* QUIT unanswered: we hang up after 5 s at most, but the slot stays ours, since the peer may still count
  * us. */
 static void
@@ -866,6 +892,7 @@ main(void)
         cmocka_unit_test(test_messages_per_connection),
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_idle_quits_and_gives_its_slot_back),
+        cmocka_unit_test(test_idle_leaves_soon_when_other_nodes_live),
         cmocka_unit_test(test_silent_quit_keeps_the_slot),
         cmocka_unit_test(test_closed_while_idle),
         cmocka_unit_test(test_dead_on_reuse),
