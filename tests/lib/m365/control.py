@@ -31,8 +31,6 @@ class Control:
             status, answer = await self._do(method, urllib.parse.urlsplit(target), body)
         except (ValueError, KeyError, TypeError) as e:
             status, answer = 400, {"error": str(e)}
-        except AttributeError as e:
-            status, answer = 500, {"error": repr(e)}
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
             return
@@ -100,7 +98,7 @@ class Control:
         for session in list(self.server.sessions):
             if session.wire.transport.is_closing():
                 continue
-            session.wire.transport.write(body["raw"].encode("latin-1"))
+            session.wire.say(body["raw"].encode("latin-1"))
             if body.get("drop"):
                 session.wire.drop(body["drop"])
         return {}

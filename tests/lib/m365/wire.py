@@ -54,6 +54,7 @@ class Wire(asyncio.Protocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self.tls = ""
+        self.lost = False                   # there is no connection any more
 
     # asyncio.Protocol
     def connection_made(self, transport):
@@ -76,7 +77,7 @@ class Wire(asyncio.Protocol):
         return not self.tls  # half-closed: the answer to what came may still be read
 
     def connection_lost(self, exc):
-        self.eof = True
+        self.eof = self.lost = True
         self.writable.set()
         self._wake()
 
@@ -154,7 +155,7 @@ class Wire(asyncio.Protocol):
 
     # writing
     async def send(self, data):
-        if self.eof and self.transport.is_closing():
+        if self.lost or (self.eof and self.transport.is_closing()):
             raise Gone("closed by peer")
         self.transport.write(data)
         if not self.writable.is_set():
@@ -173,6 +174,11 @@ class Wire(asyncio.Protocol):
             raise Gone("closed in handshake")
         ssl_object = self.transport.get_extra_info("ssl_object")
         self.tls = f"{ssl_object.version()}:{ssl_object.cipher()[0]}"
+
+    def say(self, data):
+        """Unasked, without waiting for room."""
+        if not self.lost and not self.transport.is_closing():
+            self.transport.write(data)
 
     def drop(self, how):
         """fin: an orderly close; rst: the connection is torn. One that closes already is left to it."""
