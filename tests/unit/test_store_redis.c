@@ -752,6 +752,12 @@ slots_are_shared_and_freed(void **state)
     assert_false(take_lease(r, 0, 2));
 }
 
+static bool
+slot_taken(struct rig *r)
+{
+    return take_lease(r, 0, 2);
+}
+
 /* Redis forgets the slots while their connections live: nobody gets one before all holders said so again. */
 static void
 slots_outlive_flushall(void **state)
@@ -761,7 +767,7 @@ slots_outlive_flushall(void **state)
 
     r->conf.settle_ms = 2000;
     begin(r, 2);
-    assert_true(take_lease(r, 0, 2));
+    assert_true(turn_until(r, slot_taken)); /* a node's own estimate of Redis' time may run a moment ahead */
     assert_true(take_lease(r, 0, 2));
     cli(r, "FLUSHALL");
     for (until = clock_mono_ms() + 3500; clock_mono_ms() < until;) {
