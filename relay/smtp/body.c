@@ -1,5 +1,7 @@
 #include "relay/smtp/body.h"
 
+#include "relay/smtp/body_lines.h"
+
 struct scan {
     struct body *b;
     body_sink_fn *sink;
@@ -8,6 +10,7 @@ struct scan {
     const char *p;
     const char *end;
     const char *lf; /* the next LF at or after p, or end; not known when NULL or before p */
+    const char *measured; /* whether bytes before it have eight bits is known */
 };
 
 void
@@ -39,6 +42,17 @@ has_eightbit(const char *p, size_t n)
     return (seen & UINT64_C(0x8080808080808080)) != 0;
 }
 
+/* Has what passed since the last look eight bits? */
+static void
+measure(struct scan *s)
+{
+    const char *from = s->measured > s->run ? s->measured : s->run;
+
+    if (!s->b->eightbit && s->p > from)
+        s->b->eightbit = has_eightbit(from, (size_t)(s->p - from));
+    s->measured = s->p;
+}
+
 /* Content bytes leave, unless the message is lost already or becomes too big with them. */
 static void
 emit(struct scan *s, const char *p, size_t n, size_t stuffing)
@@ -52,8 +66,6 @@ emit(struct scan *s, const char *p, size_t n, size_t stuffing)
         spoil(b, BODY_TOO_BIG);
         return;
     }
-    if (!b->eightbit)
-        b->eightbit = has_eightbit(p, n);
     s->sink(s->arg, span_of(p, n));
 }
 
@@ -61,6 +73,7 @@ emit(struct scan *s, const char *p, size_t n, size_t stuffing)
 static void
 flush(struct scan *s, size_t skip)
 {
+    measure(s);
     emit(s, s->run, (size_t)(s->p - s->run), 0);
     s->p += skip;
     s->run = s->p;
@@ -94,9 +107,32 @@ stray_newline(struct scan *s)
     end_line(s->b, BODY_STRAY_START);
 }
 
+/* Ordinary lines pass in one go. */
+static void
+pass_lines(struct scan *s)
+{
+    struct body *b = s->b;
+    struct body_lines l = body_lines_measure(span_of(s->p, (size_t)(s->end - s->p)));
+
+    if (l.bytes == 0)
+        return;
+    b->lines += l.lines;
+    if (l.longest > b->longest_line)
+        b->longest_line = l.longest;
+    if (l.longest > b->limits.line_max)
+        spoil(b, BODY_LONG_LINE);
+    measure(s);
+    b->eightbit = b->eightbit || l.eightbit;
+    s->measured += l.measured;
+    s->p += l.bytes;
+}
+
 static void
 at_line_start(struct scan *s)
 {
+    pass_lines(s);
+    if (s->p == s->end)
+        return;
     if (*s->p == '.') {
         flush(s, 1);
         s->b->state = BODY_DOT;
@@ -186,7 +222,7 @@ in_line(struct scan *s)
 size_t
 body_scan(struct body *b, struct span in, body_sink_fn *sink, void *arg)
 {
-    struct scan s = {b, sink, arg, in.p, in.p, in.p + in.n, NULL};
+    struct scan s = {b, sink, arg, in.p, in.p, in.p + in.n, NULL, in.p};
 
     while (s.p < s.end && b->state != BODY_END) {
         switch (b->state) {

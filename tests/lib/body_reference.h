@@ -10,6 +10,8 @@ struct body_reference {
     size_t used;      /* bytes of input up to and with the end */
     size_t wire_n;
     bool stray;
+    size_t lines, longest; /* of the wire form, without stuffing */
+    bool eightbit;
 };
 
 static inline bool
@@ -18,11 +20,28 @@ body_reference_is_start(const char *in, size_t i)
     return i == 0 || (i >= 2 && in[i - 2] == '\r' && in[i - 1] == '\n');
 }
 
+static inline void
+body_reference_count(struct body_reference *r, const char *wire)
+{
+    size_t begin = 0;
+
+    for (size_t i = 0; i < r->wire_n; i++) {
+        r->eightbit = r->eightbit || (wire[i] & 0x80) != 0;
+        if (wire[i] == '\n') {
+            size_t line = i - 1 - begin - (wire[begin] == '.');
+
+            r->longest = line > r->longest ? line : r->longest;
+            r->lines++;
+            begin = i + 1;
+        }
+    }
+}
+
 /* in must contain an end. wire needs 2 * n bytes. */
 static inline struct body_reference
 body_reference_run(const char *in, size_t n, char *wire)
 {
-    struct body_reference r = {0, 0, false};
+    struct body_reference r = {0};
     size_t end = 0;
     bool start = true;
 
@@ -48,6 +67,7 @@ body_reference_run(const char *in, size_t n, char *wire)
         wire[r.wire_n++] = in[i];
         start = false;
     }
+    body_reference_count(&r, wire);
     return r;
 }
 

@@ -207,6 +207,28 @@ test_limits(void **state)
         }
 }
 
+static void
+check_random(const char *in, size_t n, char *want, size_t most)
+{
+    struct body_reference r = body_reference_run(in, n, want);
+    struct buf out;
+    struct body b;
+    size_t used = 0;
+
+    buf_init(&out);
+    body_init(&b, &normalize);
+    while (b.state != BODY_END)
+        used += body_scan(
+            &b, span_head(span_of(in + used, n - used), 1 + (size_t)rand() % most), sink, &out);
+    assert_int_equal(used, r.used);
+    assert_int_equal(buf_len(&out), r.wire_n);
+    assert_memory_equal(buf_span(&out).p, want, r.wire_n);
+    assert_int_equal(b.lines, r.lines);
+    assert_int_equal(b.longest_line, r.longest);
+    assert_int_equal(b.eightbit, r.eightbit);
+    buf_fini(&out);
+}
+
 /* Random text of the dangerous bytes, in random pieces, against the reference. */
 static void
 test_model(void **state)
@@ -217,26 +239,70 @@ test_model(void **state)
     srand(11);
     for (int round = 0; round < 20000; round++) {
         char in[80], want[160];
-        size_t n = (size_t)rand() % 60, used = 0;
-        struct body_reference r;
-        struct buf out;
-        struct body b;
+        size_t n = (size_t)rand() % 60;
 
         for (size_t i = 0; i < n; i++)
             in[i] = bytes[(size_t)rand() % (sizeof bytes - 1)];
         memcpy(in + n, "\r\n.\r\n", 5);
-        n += 5;
-        r = body_reference_run(in, n, want);
-        buf_init(&out);
-        body_init(&b, &normalize);
-        while (b.state != BODY_END)
-            used += body_scan(
-                &b, span_head(span_of(in + used, n - used), 1 + (size_t)rand() % 9), sink, &out);
-        assert_int_equal(used, r.used);
-        assert_int_equal(buf_len(&out), r.wire_n);
-        assert_memory_equal(buf_span(&out).p, want, r.wire_n);
-        buf_fini(&out);
+        check_random(in, n + 5, want, 9);
     }
+}
+
+/* Lines as mail has them, with something odd here and there: the scanner passes what it can in blocks. */
+static void
+test_lines_model(void **state)
+{
+    static const char *const odd[] = {"\r", "\n", ".", "\r\n.", "\r\n..", "\r\r\n", "\n.\r\n",
+        "\x80", "\r\n\r\n", "\r\n.\r"};
+
+    (void)state;
+    srand(12);
+    for (int round = 0; round < 3000; round++) {
+        static char in[4096], want[8192];
+        size_t n = 0, wanted = (size_t)rand() % 3000, width = 1 + (size_t)rand() % 130;
+        int rarity = 1 + rand() % 40;
+
+        while (n < wanted) {
+            size_t text = (size_t)rand() % width;
+            const char *end = rand() % rarity == 0 ? odd[(size_t)rand() % (sizeof odd / sizeof odd[0])] : "\r\n";
+
+            memset(in + n, 'a' + rand() % 26, text);
+            memcpy(in + n + text, end, strlen(end));
+            n += text + strlen(end);
+        }
+        memcpy(in + n, "\r\n.\r\n", 5);
+        check_random(in, n + 5, want, round % 2 ? n + 5 : 700);
+    }
+}
+
+/* A line that is too long among those that pass in blocks; no byte behind the input is looked at. */
+static void
+test_long_line_among_others(void **state)
+{
+    const struct body_limits limits = {1 << 20, 100, BODY_REJECT};
+    char in[512];
+
+    (void)state;
+    for (size_t long_one = 98; long_one <= 102; long_one++)
+        for (size_t before = 0; before < 130; before++) {
+            struct buf out;
+            struct body b;
+            size_t n = 0;
+
+            memset(in, 'x', sizeof in);
+            n += before;
+            memcpy(in + n, "\r\n", 2);
+            n += 2 + long_one;
+            memcpy(in + n, "\r\n", 2);
+            n += 2 + 70;
+            memcpy(in + n, "\r\n.\r\n", 5);
+            n += 5;
+            buf_init(&out);
+            body_init(&b, &limits);
+            assert_int_equal(feed(&b, span_of(in, n), 0, &out), n);
+            assert_int_equal(b.status, long_one > 100 || before > 100 ? BODY_LONG_LINE : BODY_OK);
+            buf_fini(&out);
+        }
 }
 
 int
@@ -249,6 +315,8 @@ main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_model),
+        cmocka_unit_test(test_lines_model),
+        cmocka_unit_test(test_long_line_among_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
