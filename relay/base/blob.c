@@ -1,6 +1,8 @@
-/* A blob starts in memory that doubles as it grows. Past the spill size, or when the pool's bound is
- * reached, all of it goes to an unlinked file and later bytes follow through a small write-behind buffer,
- * so that a body appended line by line does not cost a system call per line. */
+/* A blob starts in memory that doubles as it grows. One that is large already gets at once all that a blob
+ * may have, while the pool has plenty, so that it is not copied again and again; blob_seal gives back what
+ * was too much. Past the spill size, or when the pool's bound is reached, all of it goes to an unlinked file
+ * and later bytes follow through a small write-behind buffer, so that a body appended line by line does not
+ * cost a system call per line. */
 #include "relay/base/blob.h"
 
 #include <errno.h>
@@ -14,6 +16,7 @@
 
 #define FIRST_BYTES ((size_t)2048)
 #define TAIL_BYTES ((size_t)16384)
+#define LARGE_BYTES ((size_t)32768)
 
 struct blob_pool {
     char *folder;
@@ -194,20 +197,31 @@ append_to_file(struct blob *b, struct span bytes)
     return BLOB_OK;
 }
 
+/* How much memory to have for `need` bytes. */
+static size_t
+choose_size(const struct blob *b, size_t need)
+{
+    const struct blob_pool *pool = b->pool;
+    size_t size = b->mem_size > 0 ? b->mem_size : FIRST_BYTES;
+
+    if (need > LARGE_BYTES && pool->used_bytes + pool->spill_bytes <= pool->memory_bytes / 2)
+        return pool->spill_bytes;
+    while (size < need)
+        size *= 2;
+    return size < pool->spill_bytes ? size : pool->spill_bytes;
+}
+
 /* Room for `need` bytes in all within both bounds. */
 static bool
 grow_memory(struct blob *b, size_t need)
 {
-    size_t size = b->mem_size > 0 ? b->mem_size : FIRST_BYTES;
+    size_t size;
 
     if (need <= b->mem_size)
         return true;
     if (need > b->pool->spill_bytes)
         return false;
-    while (size < need)
-        size *= 2;
-    if (size > b->pool->spill_bytes)
-        size = b->pool->spill_bytes;
+    size = choose_size(b, need);
     if (b->pool->used_bytes - b->mem_size + size > b->pool->memory_bytes)
         return false;
     set_memory(b, size);
@@ -227,6 +241,13 @@ blob_append(struct blob *b, struct span bytes)
     if (b->fd < 0 && spill(b) != BLOB_OK)
         return b->status;
     return append_to_file(b, bytes);
+}
+
+void
+blob_seal(struct blob *b)
+{
+    if (b->fd < 0 && b->mem_bytes > 0)
+        set_memory(b, b->mem_bytes);
 }
 
 enum blob_status

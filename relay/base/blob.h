@@ -28,6 +28,8 @@ size_t blob_pool_memory(const struct blob_pool *pool);
 struct blob *blob_new(struct blob_pool *pool);
 void blob_free(struct blob **b);
 enum blob_status blob_append(struct blob *b, struct span bytes);
+/* Nothing more comes: memory kept for more is given back. */
+void blob_seal(struct blob *b);
 uint64_t blob_size(const struct blob *b);
 /* Bytes from offset on: a span of up to max bytes that is valid until the next call on this blob
  * (contiguous in memory, or read into scratch, which has max bytes). Empty at the end. */

@@ -248,6 +248,7 @@ make_message(struct session *s)
     envelope_init(&tx->envelope);
     m->body = s->mail->body;
     s->mail->body = NULL;
+    blob_seal(m->body);
     m->content_bytes = tx->body.content_bytes;
     m->trace = make_trace(s, m->id);
     snprintf(m->peer, sizeof m->peer, "%s", s->peer_text);

@@ -131,6 +131,34 @@ test_pool_bound(void **state)
     blob_pool_free(&pool);
 }
 
+/* A large blob gets all at once while there is plenty, and what it did not need goes back. */
+static void
+test_seal(void **state)
+{
+    struct blob_pool *pool = blob_pool_new(folder, 200000, 1000000);
+    struct blob *b = blob_new(pool), *small = blob_new(pool);
+
+    (void)state;
+    fill(b, 60000, 5000);
+    assert_int_equal(blob_pool_memory(pool), 200000);
+    fill(small, 100, 100);
+    assert_int_equal(blob_pool_memory(pool), 202048);
+    blob_seal(b);
+    blob_seal(small);
+    assert_int_equal(blob_pool_memory(pool), 60100);
+    check(b, 60000, 4096);
+    blob_free(&b);
+    blob_free(&small);
+    b = blob_new(pool);
+    blob_seal(b); /* empty */
+    fill(b, 300000, 5000);
+    blob_seal(b); /* in a file */
+    check(b, 300000, 4096);
+    blob_free(&b);
+    assert_int_equal(blob_pool_memory(pool), 0);
+    blob_pool_free(&pool);
+}
+
 static void
 test_no_folder(void **state)
 {
@@ -191,6 +219,7 @@ main(void)
         cmocka_unit_test(test_pool_left),
         cmocka_unit_test(test_spill),
         cmocka_unit_test(test_pool_bound),
+        cmocka_unit_test(test_seal),
         cmocka_unit_test(test_no_folder),
         cmocka_unit_test(test_full_disk),
     };
