@@ -14,8 +14,9 @@
 #include "relay/net/stream_part.h"
 
 #define OUT_MAX ((size_t)4 * STREAM_OUT_HIGH)
-/* A piece at least so large leaves in place instead of through the queue, all but its tail: the tail waits for the end
- * of the turn, so that what is written next (the final dot) leaves with it. Plain only, TLS copies anyway. */
+/* A piece at least so large leaves in place instead of through the queue: with its end, or all but its tail,
+ * which waits for the end of the turn so that what is written next leaves with it. Plain only, TLS copies
+ * anyway. */
 #define IN_PLACE_BYTES (16 * 1024)
 #define TAIL_BYTES 4096
 /* How long a closed stream waits for the peer's close, so that unread input does not turn our last reply
@@ -101,10 +102,8 @@ stream_end_with(struct stream *s, enum stream_end end, const char *detail)
     s->peer_ended = true;
     buf_release(&s->in);
     stream_listen(s, false);
-    if (s->state == STREAM_BROKEN) {
+    if (s->state == STREAM_BROKEN)
         stop_io(s);
-        buf_release(&s->out);
-    }
 }
 
 static void
@@ -204,7 +203,7 @@ stream_finish(struct stream **stream, int64_t deadline_ms)
     *stream = NULL;
     if (!s)
         return;
-    if (s->state != STREAM_OPEN && s->state != STREAM_PEER_ENDED) {
+    if ((s->state != STREAM_OPEN && s->state != STREAM_PEER_ENDED) || s->write_errno != 0) {
         shut(s);
         return;
     }
@@ -233,22 +232,40 @@ stream_finished_sending(struct stream *s)
         timer_start(&s->deadline, LINGER_MS);
 }
 
-void
-stream_write(struct stream *s, struct span bytes)
+/* What the kernel took of a large piece that follows what is queued. Without an end, the last bytes wait
+ * for what else is written in this turn. */
+static size_t
+send_large(struct stream *s, struct span bytes, struct span end)
 {
-    if (s->state > STREAM_PEER_ENDED || s->write_errno != 0 || bytes.n == 0)
+    if (bytes.n < IN_PLACE_BYTES || s->state != STREAM_OPEN || s->tls != NULL ||
+        event_pending(&s->ev_write, EV_WRITE, NULL))
+        return 0;
+    return stream_send_in_place(s, end.n > 0 ? bytes : span_head(bytes, bytes.n - TAIL_BYTES), end);
+}
+
+void
+stream_write_ended(struct stream *s, struct span bytes, struct span end)
+{
+    size_t gone;
+
+    if (s->state > STREAM_PEER_ENDED || s->write_errno != 0 || bytes.n + end.n == 0)
         return;
-    if (buf_len(&s->out) + bytes.n > OUT_MAX) {
+    if (buf_len(&s->out) + bytes.n + end.n > OUT_MAX) {
         stream_end_with(s, STREAM_OVERFLOW, "the peer does not read what it is sent");
         return;
     }
-    if (bytes.n >= IN_PLACE_BYTES && s->state == STREAM_OPEN && s->tls == NULL &&
-        !event_pending(&s->ev_write, EV_WRITE, NULL))
-        bytes = span_from(bytes, stream_send_in_place(s, span_head(bytes, bytes.n - TAIL_BYTES)));
-    buf_add_span(&s->out, bytes);
+    gone = send_large(s, bytes, end);
+    buf_add_span(&s->out, span_from(bytes, gone));
+    buf_add_span(&s->out, span_from(end, gone > bytes.n ? gone - bytes.n : 0));
     s->was_full = s->was_full || buf_len(&s->out) >= STREAM_OUT_HIGH;
-    if (s->state != STREAM_SECURING && !event_pending(&s->ev_write, EV_WRITE, NULL))
+    if (buf_len(&s->out) > 0 && s->state != STREAM_SECURING && !event_pending(&s->ev_write, EV_WRITE, NULL))
         loop_defer_flush(s->loop, &s->flush);
+}
+
+void
+stream_write(struct stream *s, struct span bytes)
+{
+    stream_write_ended(s, bytes, SPAN_LIT(""));
 }
 
 bool

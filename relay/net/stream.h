@@ -60,8 +60,11 @@ void stream_close(struct stream **s);
 void stream_finish(struct stream **s, int64_t deadline_ms);
 
 void stream_write(struct stream *s, struct span bytes);
+/* As one piece: what ends a large piece leaves with its last bytes. */
+void stream_write_ended(struct stream *s, struct span bytes, struct span end);
 /* True when the queue is above its high mark. */
 bool stream_is_full(const struct stream *s);
+/* What the kernel has not taken; after on_end, what it never took. */
 size_t stream_queued(const struct stream *s);
 /* Stops and resumes reading: back-pressure. A paused stream still notices a reset, and ends, unless input
  * came before it: then the input is delivered first, after stream_resume. Pausing a silent stream costs no

@@ -187,7 +187,6 @@ static void
 sending_failed(struct stream *s, int write_errno)
 {
     s->write_errno = write_errno;
-    buf_release(&s->out);
     if (s->state == STREAM_FINISHING || s->state == STREAM_PEER_ENDED || s->paused || s->tls)
         stream_end_with(s, STREAM_RESET, strerror(write_errno));
     else
@@ -217,11 +216,11 @@ send_plain(struct stream *s, size_t max)
 }
 
 size_t
-stream_send_in_place(struct stream *s, struct span bytes)
+stream_send_in_place(struct stream *s, struct span bytes, struct span end)
 {
     struct span queued = buf_span(&s->out);
-    struct iovec parts[] = {{(char *)queued.p, queued.n}, {(char *)bytes.p, bytes.n}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    struct iovec parts[] = {{(char *)queued.p, queued.n}, {(char *)bytes.p, bytes.n}, {(char *)end.p, end.n}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
     ssize_t n = sendmsg(s->fd, &message, MSG_NOSIGNAL);
 
     if (n <= 0) /* the flush meets the same error, and knows what to do with it */
@@ -271,7 +270,7 @@ stream_write_some(struct stream *s, bool tell)
 {
     if (s->state != STREAM_OPEN && s->state != STREAM_PEER_ENDED && s->state != STREAM_FINISHING)
         return;
-    if (buf_len(&s->out) > 0)
+    if (buf_len(&s->out) > 0 && s->write_errno == 0)
         send_some(s);
     if (s->state == STREAM_BROKEN || s->state == STREAM_CLOSED)
         return;

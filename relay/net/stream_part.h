@@ -62,8 +62,8 @@ struct stream {
 void stream_listen(struct stream *s, bool on);
 /* Something can be read, or `later` says so. */
 void stream_read_some(struct stream *s);
-/* Sends the queue and then bytes, as far as the kernel takes them now; how many of bytes. */
-size_t stream_send_in_place(struct stream *s, struct span bytes);
+/* Sends the queue, then bytes, then end, as far as the kernel takes them now; how many of the latter two. */
+size_t stream_send_in_place(struct stream *s, struct span bytes, struct span end);
 /* Sends what the kernel takes. tell: on_drained may be called. */
 void stream_write_some(struct stream *s, bool tell);
 void stream_secure_step(struct stream *s);

@@ -9,10 +9,10 @@
 #include "relay/upstream/pool.h"
 
 static void
-pump_write(struct upstream_conn *c, struct span bytes)
+pump_write(struct upstream_conn *c, struct span bytes, struct span end)
 {
-    stream_write(c->stream, bytes);
-    c->pump.written += bytes.n;
+    stream_write_ended(c->stream, bytes, end);
+    c->pump.written += bytes.n + end.n;
 }
 
 void
@@ -27,20 +27,20 @@ pump_run(struct upstream_conn *c)
     struct pump *p = &c->pump;
 
     if (p->state == PUMP_PREFIX) {
-        pump_write(c, c->tx->prefix);
+        pump_write(c, c->tx->prefix, SPAN_LIT(""));
         p->state = PUMP_BODY;
     }
     while (p->state == PUMP_BODY && !stream_is_full(c->stream)) {
         struct span bytes;
+        bool is_last;
 
         if (blob_read(c->tx->body, p->at, c->pool->up->chunk, BODY_CHUNK, &bytes) != BLOB_OK)
             return false;
-        pump_write(c, bytes);
         p->at += bytes.n;
-        if (bytes.n == 0 || p->at == blob_size(c->tx->body)) {
-            pump_write(c, SPAN_LIT(".\r\n"));
+        is_last = bytes.n == 0 || p->at == blob_size(c->tx->body);
+        pump_write(c, bytes, is_last ? SPAN_LIT(".\r\n") : SPAN_LIT(""));
+        if (is_last)
             p->state = PUMP_WRITTEN;
-        }
     }
     return true;
 }

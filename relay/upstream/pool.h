@@ -18,7 +18,7 @@
 #include "relay/upstream/trouble.h"
 #include "tls/tls.h"
 
-#define BODY_CHUNK 65536
+#define BODY_CHUNK (128 * 1024)
 
 /* What is known of a route beyond its pools. */
 struct route_seen {

@@ -444,36 +444,48 @@ test_peer_reads_slowly(void **state)
     end_world(&w, &s);
 }
 
-/* What waits in our own queue has not left: when the peer never reads the end of a body, nothing is
- * uncertain. */
+/* A message whose dot waits in our own queue, because the peer does not read and the kernel keeps little. */
 static void
-test_queued_dot_is_not_uncertain(void **state)
+send_until_dot_is_queued(struct world *w, struct sending *s)
 {
     static const struct peer_rule rules[] = {{"DATA", 1, PEER_STOP, NULL}};
     int small = 4096;
-    struct sending s;
-    struct world w;
 
+    world_start(w);
+    w->peer.rules = rules;
+    w->peer.n_rules = 1;
+    w->route.block_ms = 200;
+    setsockopt(listener_fd(w->peer.listener), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    assert_int_equal(world_configure(w, NULL), 0);
+    sending_init(s, w, 60000, 1);
+    sending_start(s, 5000);
+    while (peer_count(&w->peer, "DATA") == 0)
+        world_turn(w, 1);
+    setsockopt(stream_fd(busy_conn(w)->stream), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    peer_say_all(&w->peer, "354 go\r\n");
+    while (busy_conn(w)->pump.state != PUMP_WRITTEN)
+        world_turn(w, 1);
+}
+
+/* What waits in our own queue has not left: when the peer never reads the end of a body, or resets the
+ * connection before it came, nothing is uncertain. */
+static void
+test_queued_dot_is_not_uncertain(void **state)
+{
     (void)state;
-    world_start(&w);
-    w.peer.rules = rules;
-    w.peer.n_rules = 1;
-    w.route.block_ms = 200;
-    setsockopt(listener_fd(w.peer.listener), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-    assert_int_equal(world_configure(&w, NULL), 0);
-    sending_init(&s, &w, 60000, 1);
-    sending_start(&s, 5000);
-    while (peer_count(&w.peer, "DATA") == 0)
-        world_turn(&w, 1);
-    setsockopt(stream_fd(busy_conn(&w)->stream), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-    peer_say_all(&w.peer, "354 go\r\n");
-    while (busy_conn(&w)->pump.state != PUMP_WRITTEN)
-        world_turn(&w, 1);
-    world_until(&w, &s.done);
-    assert_true(s.outcome.lost);
-    assert_int_equal(s.outcome.phase, TX_BODY);
-    assert_int_equal(s.results[0].fate, TX_REFUSED_FOR_NOW);
-    end_world(&w, &s);
+    for (int reset = 0; reset < 2; reset++) {
+        struct sending s;
+        struct world w;
+
+        send_until_dot_is_queued(&w, &s);
+        if (reset)
+            peer_drop_all(&w.peer, true);
+        world_until(&w, &s.done);
+        assert_true(s.outcome.lost);
+        assert_int_equal(s.outcome.phase, TX_BODY);
+        assert_int_equal(s.results[0].fate, TX_REFUSED_FOR_NOW);
+        end_world(&w, &s);
+    }
 }
 
 /* The reply to the dot may take its time; a later one is too late, and the connection is not used again. */
