@@ -8,6 +8,7 @@
 #define SENDGOV_POLICY_CHARGE_H
 
 #include "policy/types.h"
+#include "relay/base/owner.h"
 
 #define CHARGE_SCOPES_MAX SCOPE_COUNT
 #define CHARGE_LINES_MAX 24 /* limits over all scopes of one request */
@@ -38,6 +39,7 @@ struct charge_request {
     size_t n_scopes;
     struct charge_line lines[CHARGE_LINES_MAX];
     size_t n_lines;
+    struct owner owner; /* of the limits; a store keeps a reference until it has the answer */
 };
 
 enum verdict_kind {

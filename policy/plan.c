@@ -122,6 +122,7 @@ plan_charge(const struct limit_conf *limits, size_t n_limits, const struct plan_
     r->look = false;
     r->lifetime_ms = CHARGE_LIFETIME_MS;
     r->n_scopes = r->n_lines = 0;
+    r->owner = subject->owner;
     for (int scope = 0; scope < SCOPE_COUNT; scope++)
         if (add_scope(limits, n_limits, subject, (enum limit_scope)scope, r) < 0)
             return -1;

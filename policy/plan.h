@@ -19,6 +19,7 @@ struct plan_subject {
     uint32_t least;
     uint64_t bytes;
     uint32_t warmup_step; /* the step of the route as this node knows it, 1 when it knows none */
+    struct owner owner;   /* of the limits; the request hands it on */
 };
 
 /* The sender instance of mail with the null sender: bounces have limits and pauses of their own. */

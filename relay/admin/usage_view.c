@@ -20,6 +20,7 @@
 struct rows {
     const struct store *store;
     const struct usage_filter *filter;
+    struct owner owner; /* of the limits */
     struct usage *items;
     size_t n;
     bool cut;
@@ -56,6 +57,7 @@ add_row(struct rows *rows, const struct limit_conf *l, const char *instance)
     u = &rows->items[rows->n++];
     memset(u, 0, sizeof(*u));
     u->limit = l;
+    u->owner = rows->owner;
     snprintf(u->instance, sizeof(u->instance), "%s", instance);
     u->cap = configured_cap(l, rows->store, instance);
 }
@@ -141,10 +143,11 @@ add_limit(struct rows *rows, const struct limit_conf *l, const struct config *c)
 }
 
 size_t
-usage_list(const struct config *c, const struct store *s, const struct usage_filter *filter,
+usage_list(struct config *c, const struct store *s, const struct usage_filter *filter,
     struct usage **rows_out, bool *cut_out)
 {
-    struct rows rows = {.store = s, .filter = filter, .items = xcalloc(USAGE_MAX, sizeof(*rows.items))};
+    struct rows rows = {.store = s, .filter = filter, .owner = config_owner(c),
+        .items = xcalloc(USAGE_MAX, sizeof(*rows.items))};
 
     for (size_t i = 0; i < c->n_limits; i++) {
         const struct limit_conf *l = &c->limits[i];

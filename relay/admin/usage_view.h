@@ -18,9 +18,9 @@ struct usage_filter {
     bool warmup_only;
 };
 
-/* Fills in limit, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out: there were
+/* Fills in limit, its owner, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out: there were
  * more. */
-size_t usage_list(const struct config *c, const struct store *s, const struct usage_filter *filter,
+size_t usage_list(struct config *c, const struct store *s, const struct usage_filter *filter,
     struct usage **rows_out, bool *cut_out);
 
 /* The answer of the last question, for metrics and the status page. While there is an HTTP server it is asked

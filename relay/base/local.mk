@@ -10,6 +10,7 @@ libsendgov_a_SOURCES += \
     relay/base/list.h \
     relay/base/log.c relay/base/log.h relay/base/log_sink.c relay/base/log_sink.h \
     relay/base/metric.c relay/base/metric.h relay/base/metric_table.h \
+    relay/base/owner.h \
     relay/base/siphash.c relay/base/siphash.h \
     relay/base/slots.c relay/base/slots.h \
     relay/base/span.c relay/base/span.h \

@@ -182,6 +182,26 @@ config_unref(struct config **c)
     free(gone);
 }
 
+static void
+owner_ref_config(void *object)
+{
+    config_ref(object);
+}
+
+static void
+owner_unref_config(void *object)
+{
+    struct config *c = object;
+
+    config_unref(&c);
+}
+
+struct owner
+config_owner(struct config *c)
+{
+    return (struct owner){c, owner_ref_config, owner_unref_config};
+}
+
 #define FIND(array, count) \
     for (size_t i = 0; name && i < c->count; i++) \
         if (strcmp(c->array[i].name, name) == 0) \

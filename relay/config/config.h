@@ -12,6 +12,7 @@
 #include "relay/base/buf.h"
 #include "relay/base/err.h"
 #include "relay/base/log.h"
+#include "relay/base/owner.h"
 #include "relay/front/front_conf.h"
 #include "relay/store/store_conf.h"
 #include "relay/upstream/upstream_conf.h"
@@ -65,6 +66,8 @@ struct config {
 struct config *config_load(const char *file, struct err *err);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);
+/* For those who keep pointers into it without knowing what it is. */
+struct owner config_owner(struct config *c);
 
 const struct client_conf *config_client(const struct config *c, const char *name);
 const struct route_conf *config_route(const struct config *c, const char *name);

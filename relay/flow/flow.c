@@ -37,11 +37,12 @@ flow_free(struct flow **f)
 void
 flow_configure(struct flow *f, struct config *config)
 {
-    config_ref(config);
-    config_unref(&f->config);
-    f->config = config;
+    struct config *before = f->config;
+
+    f->config = config_ref(config);
     hints_clear(&f->hints);
     store_set_limits(f->store, config->limits, config->n_limits);
+    config_unref(&before); /* only now: the store pointed to its limits */
 }
 
 /* ---- plan ---- */
@@ -65,6 +66,7 @@ subject_of(struct flow *f, const struct client_conf *client, const struct route_
         .sender = span_str(sender->text),
         .sender_domain = address_domain(sender),
         .warmup_step = store_warmup_step(f->store, route->name),
+        .owner = config_owner(f->config),
     };
 }
 

@@ -19,6 +19,9 @@ ask_free(struct ask *ask)
     list_del(&ask->link);
     task_cancel(&ask->task);
     slots_del(&ask->asks->slots, ask->handle);
+    owner_unref(&ask->request.owner);
+    for (size_t i = 0; i < ask->n_usage; i++)
+        owner_unref(&ask->usage[i].owner);
     free(ask->usage);
     free(ask);
 }
@@ -59,6 +62,24 @@ ask_new(struct asks *a, struct store *s, enum ask_kind kind, void *arg)
     list_init(&ask->peers);
     list_add_tail(&a->live, &ask->link);
     return ask;
+}
+
+void
+ask_keep_request(struct ask *ask, const struct charge_request *request)
+{
+    ask->request = *request;
+    owner_ref(&ask->request.owner);
+}
+
+void
+ask_keep_usage(struct ask *ask, const struct usage *wanted, size_t n)
+{
+    ask->n_usage = n;
+    ask->usage = xcalloc(n + 1, sizeof(*ask->usage));
+    for (size_t i = 0; i < n; i++) {
+        ask->usage[i] = wanted[i];
+        owner_ref(&wanted[i].owner);
+    }
 }
 
 void

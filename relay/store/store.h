@@ -5,6 +5,10 @@
  * that Redis cannot decide is answered VERDICT_NO_DECISION; there is no local allowance. A late reply is never mis-paired: the connection
  * is dropped with everything that was under way.
  *
+ * A question's limits need not be kept alive by the asker: the store does that through their owner (base/owner.h), until Redis
+ * has answered or the connection is gone, also when nobody wants the answer any more. A reload may come between and take the
+ * configuration away from everybody else.
+ *
  * The store also keeps what the node must not forget, in `state/store.journal`: its node id, the epoch it last saw,
  * the last acknowledged sequence number, and the pauses in force. So a pause survives a restart and the loss of Redis, and
  * lost memory is recognised.
@@ -88,6 +92,7 @@ uint32_t store_warmup_step(const struct store *s, const char *route);
 /* Current use, for status pages: fills used/cap/retry of `n` (limit, instance) pairs. */
 struct usage {
     const struct limit_conf *limit;
+    struct owner owner;   /* in: of the limit */
     char instance[INSTANCE_MAX];
     uint64_t cap;         /* in: as configured; out: in force */
     uint64_t used;        /* out; of a rate: what is in use of its burst, and cap is the burst */

@@ -87,7 +87,7 @@ memory_charge(struct store *s, const struct charge_request *request, store_charg
     const struct pause *pause;
 
     ask->fn.charge = done;
-    ask->request = *request;
+    ask_keep_request(ask, request);
     pause_list_expire(&m->pauses, m->now_ms);
     pause = pause_list_for(&m->pauses, request);
     if (pause) {
@@ -250,13 +250,11 @@ memory_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_
 
     ask->fn.usage = done;
     ask->ok = true;
-    ask->n_usage = n;
-    ask->usage = xcalloc(n + 1, sizeof(*ask->usage));
+    ask_keep_usage(ask, wanted, n);
     for (size_t i = 0; i < n; i++) {
         struct usage *u = &ask->usage[i];
         struct book_usage b;
 
-        *u = wanted[i];
         if (u->limit->kind == LIMIT_CONCURRENCY)
             continue;
         book_usage(m->book, u->limit, u->instance, u->cap, now_us(m), &b);

@@ -34,7 +34,8 @@ struct store {
 
 enum ask_kind { ASK_CHARGE, ASK_LEASE, ASK_USAGE, ASK_DONE };
 
-/* One question under way. Its owner is the table below; it is freed by ask_answer. */
+/* One question under way. Its owner is the table below; it is freed by ask_answer. The limits that ask_keep_request and
+ * ask_keep_usage were given stay good until then. */
 struct ask {
     struct asks *asks;
     struct store *store;
@@ -84,6 +85,9 @@ void asks_forget(struct asks *a);
 /* Drops what is under way without an answer. */
 void asks_fini(struct asks *a);
 struct ask *ask_new(struct asks *a, struct store *s, enum ask_kind kind, void *arg);
+/* The question, and a reference to the owner of its limits. */
+void ask_keep_request(struct ask *ask, const struct charge_request *request);
+void ask_keep_usage(struct ask *ask, const struct usage *wanted, size_t n);
 /* Calls back (unless forgotten) and frees. Only from the loop. */
 void ask_answer(struct ask *ask);
 /* The same at the end of the turn. */

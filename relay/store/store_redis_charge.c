@@ -208,7 +208,7 @@ redis_store_charge(struct store *base, const struct charge_request *request, sto
     enum store_error error;
 
     ask->fn.charge = done;
-    ask->request = *request;
+    ask_keep_request(ask, request);
     ask->deadline_mono_ms = clock_mono_ms() + s->conf.command_ms;
     if (pause) {
         answer_paused(ask, pause, redis_store_now_ms(s));
@@ -423,10 +423,7 @@ redis_store_usage(struct store *base, const struct usage *wanted, size_t n, stor
 
     ask->fn.usage = done;
     ask->ok = true;
-    ask->n_usage = n;
-    ask->usage = xcalloc(n + 1, sizeof(*ask->usage));
-    if (n > 0)
-        memcpy(ask->usage, wanted, n * sizeof(*wanted));
+    ask_keep_usage(ask, wanted, n);
     ask->n_open = n + 1;
     for (size_t i = 0; i < n; i++) {
         struct usage_part *part = xcalloc(1, sizeof(*part));

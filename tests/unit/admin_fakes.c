@@ -29,6 +29,16 @@ struct question {
 };
 static struct question *open_question;
 
+/* As the stores do it: the limits live until the answer, also when it is not wanted any more. */
+static void
+question_free(struct question *q)
+{
+    for (size_t i = 0; i < q->n; i++)
+        owner_unref(&q->rows[i].owner);
+    free(q->rows);
+    free(q);
+}
+
 static void
 answer(void *arg)
 {
@@ -40,8 +50,7 @@ answer(void *arg)
         q->usage_done(q->arg, ok, ok ? STORE_OK : STORE_TIMEOUT, q->rows, q->n);
     else
         q->done(q->arg, ok, ok ? STORE_OK : STORE_TIMEOUT);
-    free(q->rows);
-    free(q);
+    question_free(q);
 }
 
 static void
@@ -88,6 +97,7 @@ store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_f
     (void)s;
     memcpy(rows, wanted, n * sizeof(*rows));
     for (size_t i = 0; i < n; i++) {
+        owner_ref(&rows[i].owner);
         rows[i].used = fake.used;
         rows[i].frees_after_ms = fake.used >= rows[i].cap ? 90000 : 0;
         rows[i].warmup_step = fake.warmup_step;
@@ -105,8 +115,7 @@ store_forget(struct store *s, struct handle h)
     fake.forgotten++;
     if (open_question) {
         task_cancel(&open_question->task);
-        free(open_question->rows);
-        free(open_question);
+        question_free(open_question);
         open_question = NULL;
     }
 }

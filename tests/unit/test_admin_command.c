@@ -323,6 +323,30 @@ test_gone_before_the_answer(void **state)
     fixture_close(&f);
 }
 
+/* A reload on another connection, while Redis still owes the counters of the configuration before. */
+static void
+test_reload_before_the_answer(void **state)
+{
+    struct fixture f;
+    struct config other;
+    json_t *answer = NULL;
+    struct err err;
+
+    (void)state;
+    fixture_open(&f, NULL);
+    loop_turn(f.loop, 0);
+    other = f.config;
+    command_start(f.admin, &root, SPAN_LIT("{\"command\":\"limits\"}"), keep, &answer);
+    assert_int_equal(admin_configure(f.admin, &other, &err), 0);
+    assert_true(f.config.references > 1); /* its limits are named in the answer */
+    while (answer == NULL)
+        loop_turn(f.loop, 5);
+    assert_true(json_is_true(json_object_get(answer, "ok")));
+    assert_int_equal(f.config.references, 1);
+    json_decref(answer);
+    fixture_close(&f);
+}
+
 static void
 test_gone_before_resume_is_answered(void **state)
 {
@@ -355,6 +379,7 @@ main(void)
         cmocka_unit_test(test_open_reload_drain),
         cmocka_unit_test(test_gone_before_the_answer),
         cmocka_unit_test(test_gone_before_resume_is_answered),
+        cmocka_unit_test(test_reload_before_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -953,6 +953,112 @@ all_keys_are_ours_and_mortal(void **state)
     assert_int_equal(cli(r, "EVAL %s 0", check), 0);
 }
 
+/* ---- limits that a reload takes away ---- */
+
+/* A configuration as its owner sees it: freed with the last reference. */
+struct mortal {
+    struct limit_conf *limits;
+    unsigned references;
+};
+
+static void
+mortal_ref(void *object)
+{
+    ((struct mortal *)object)->references++;
+}
+
+static void
+mortal_unref(void *object)
+{
+    struct mortal *m = object;
+
+    if (--m->references > 0)
+        return;
+    memset(m->limits, 0xa5, sizeof(*m->limits));
+    free(m->limits);
+    m->limits = NULL;
+}
+
+static struct owner
+mortal_new(struct mortal *m, const struct limit_conf *limit)
+{
+    m->references = 1;
+    m->limits = xmalloc(sizeof(*m->limits));
+    *m->limits = *limit;
+    return (struct owner){m, mortal_ref, mortal_unref};
+}
+
+static struct mortal mortal;
+
+static bool
+is_mortal_gone(struct rig *r)
+{
+    (void)r;
+    return mortal.references == 0;
+}
+
+static struct handle
+charge_mortal(struct rig *r, struct store *s)
+{
+    struct plan_subject subject = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .sender = SPAN_LIT("a@x"),
+        .sender_domain = SPAN_LIT("x"), .external = true, .recipients = 1, .least = 1, .bytes = 100, .warmup_step = 1,
+        .owner = mortal_new(&mortal, &r->limits[0])};
+    struct charge_request request;
+
+    assert_int_equal(plan_charge(mortal.limits, 1, &subject, &request), 0);
+    return store_charge(s, &request, on_charge, r);
+}
+
+static struct handle
+use_mortal(struct rig *r, struct store *s)
+{
+    struct owner owner = mortal_new(&mortal, &r->limits[0]);
+    struct usage wanted = {.limit = mortal.limits, .owner = owner, .instance = "contoso"};
+
+    return store_usage(s, &wanted, 1, on_usage, r);
+}
+
+static void
+lose_before_the_answer(struct rig *r, struct store *s, struct handle (*ask_mortal)(struct rig *r, struct store *s))
+{
+    struct handle h;
+
+    r->answers = 0;
+    kill(r->server.pid, SIGSTOP);
+    h = ask_mortal(r, s);
+    loop_turn(r->loop, 0); /* it is sent; the store in memory has answered */
+    store_forget(s, h);
+    mortal_unref(&mortal);
+    assert_int_equal(mortal.references, r->answers == 0 ? 1 : 0);
+    kill(r->server.pid, SIGCONT);
+    assert_true(turn_until(r, is_mortal_gone));
+}
+
+static void
+a_question_keeps_its_limits_until_the_answer(void **state)
+{
+    static const struct schedule_conf curve = {.name = "c", .first = 50, .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED,
+        .use_percent = 50};
+    struct rig *r = *state;
+    struct store *memory = store_memory_new(r->loop);
+
+    add_limit(r, "warmup", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 86400000);
+    r->limits[0].schedule = &curve;
+    r->limits[0].only = "contoso";
+    begin(r, 1);
+    lose_before_the_answer(r, r->nodes[0].store, charge_mortal);
+    lose_before_the_answer(r, r->nodes[0].store, use_mortal);
+    lose_before_the_answer(r, memory, charge_mortal);
+    lose_before_the_answer(r, memory, use_mortal);
+    r->answers = 0;
+    use_mortal(r, memory); /* wanted, and asked by one who holds nothing */
+    mortal_unref(&mortal);
+    assert_int_equal(mortal.references, 1);
+    assert_true(turn_until(r, answered));
+    assert_true(turn_until(r, is_mortal_gone));
+    store_free(&memory);
+}
+
 int
 main(void)
 {
@@ -983,6 +1089,7 @@ main(void)
         CASE(two_daemons_on_one_folder_are_refused),
         CASE(a_redis_that_may_forget_is_refused),
         CASE(all_keys_are_ours_and_mortal),
+        CASE(a_question_keeps_its_limits_until_the_answer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
