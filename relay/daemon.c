@@ -78,38 +78,66 @@ check_fixed(const struct config *old, const struct config *new, struct err *err)
     return 0;
 }
 
-/* Each part takes the configuration or leaves everything as it was. */
+/* What each part prepared for a new configuration, beside what is in force. */
+struct plans {
+    struct front_plan *front;
+    struct upstream_plan *upstream;
+    struct store_plan *store;
+    struct admin_plan *admin;
+};
+
+/* Everything that may fail, and changes nothing: a file, a certificate, an address in use. */
 static int
-configure_parts(struct daemon *d, struct config *c, struct err *err)
+prepare(struct daemon *d, struct config *c, struct plans *p, struct err *err)
 {
-    if (upstream_configure(d->upstream, c->routes, c->n_routes, c->mailboxes, c->n_mailboxes, err) != 0)
+    p->front = front_prepare(d->front, c, err);
+    if (p->front == NULL)
         return -1;
-    if (store_reconfigure(d->store, &c->store, err) != 0)
+    p->upstream = upstream_prepare(c->routes, c->n_routes, c->mailboxes, c->n_mailboxes, err);
+    if (p->upstream == NULL)
         return -1;
-    return d->admin == NULL ? 0 : admin_configure(d->admin, c, err);
+    p->store = store_prepare(d->store, &c->store, err);
+    if (p->store == NULL)
+        return -1;
+    p->admin = admin_prepare(d->admin, c, err);
+    return p->admin != NULL ? 0 : -1;
+}
+
+static void
+discard(struct daemon *d, struct plans *p)
+{
+    admin_discard(d->admin, &p->admin);
+    store_discard(d->store, &p->store);
+    upstream_discard(&p->upstream);
+    front_discard(d->front, &p->front);
+}
+
+/* Nothing of this can fail, so nothing is ever taken back. */
+static void
+commit(struct daemon *d, struct config *c, struct plans *p)
+{
+    upstream_commit(d->upstream, &p->upstream);
+    store_commit(d->store, &p->store);
+    admin_commit(d->admin, &p->admin);
+    flow_configure(d->flow, c);
+    front_commit(d->front, &p->front);
+    config_unref(&d->config);
+    d->config = config_ref(c);
+    log_setup(c->log_level, c->log_format);
 }
 
 static int
 apply(struct daemon *d, struct config *new, struct err *err)
 {
-    struct front_plan *plan;
-    struct err ignored;
+    struct plans plans = {0};
 
     if (check_fixed(d->config, new, err) != 0)
         return -1;
-    plan = front_prepare(d->front, new, err);
-    if (plan == NULL)
-        return -1;
-    if (configure_parts(d, new, err) != 0) {
-        front_discard(d->front, &plan);
-        (void)configure_parts(d, d->config, &ignored); /* it was taken before */
+    if (prepare(d, new, &plans, err) != 0) {
+        discard(d, &plans);
         return -1;
     }
-    flow_configure(d->flow, new);
-    front_commit(d->front, &plan);
-    config_unref(&d->config);
-    d->config = config_ref(new);
-    log_setup(new->log_level, new->log_format);
+    commit(d, new, &plans);
     publish_config(d);
     return 0;
 }

@@ -52,41 +52,76 @@ admin_set_draining(struct admin *a)
     a->phase = ADMIN_DRAINING;
 }
 
-/* -1: nothing changed. *http_out: what to use from now on. */
+struct admin_plan {
+    struct config *config; /* reference held */
+    struct http *http;     /* to use from now on, perhaps the one in use; NULL: none */
+    struct control_plan *control;
+};
+
 static int
-open_http(struct admin *a, const char *address, struct http **http_out, struct err *err)
+open_http(struct admin *a, struct admin_plan *plan, struct err *err)
 {
-    *http_out = a->http;
-    if (!address) {
-        *http_out = NULL;
+    const char *address = plan->config->admin.http;
+
+    if (!address)
         return 0;
-    }
     if (a->http && strcmp(http_address(a->http), address) == 0)
-        return 0;
-    *http_out = http_open(a, address, err);
-    return *http_out ? 0 : -1;
+        plan->http = a->http;
+    else
+        plan->http = http_open(a, address, err);
+    return plan->http ? 0 : -1;
+}
+
+struct admin_plan *
+admin_prepare(struct admin *a, struct config *config, struct err *err)
+{
+    struct admin_plan *plan = xcalloc(1, sizeof(*plan));
+
+    plan->config = config_ref(config);
+    if (open_http(a, plan, err) == 0)
+        plan->control = control_prepare(a->control, config, err);
+    if (!plan->control)
+        admin_discard(a, &plan);
+    return plan;
+}
+
+void
+admin_discard(struct admin *a, struct admin_plan **plan)
+{
+    if (!*plan)
+        return;
+    if ((*plan)->http != a->http)
+        http_close(&(*plan)->http);
+    control_discard(&(*plan)->control);
+    config_unref(&(*plan)->config);
+    free(*plan);
+    *plan = NULL;
+}
+
+void
+admin_commit(struct admin *a, struct admin_plan **plan)
+{
+    struct admin_plan *p = *plan;
+
+    control_commit(a->control, &p->control);
+    if (p->http != a->http)
+        http_close(&a->http);
+    a->http = p->http;
+    config_unref(&a->config);
+    a->config = p->config;
+    usage_cache_reset(a->usage);
+    free(p);
+    *plan = NULL;
 }
 
 int
 admin_configure(struct admin *a, struct config *config, struct err *err)
 {
-    struct http *http;
+    struct admin_plan *plan = admin_prepare(a, config, err);
 
-    if (open_http(a, config->admin.http, &http, err) != 0)
+    if (!plan)
         return -1;
-    if (control_configure(a->control, config, err) != 0) {
-        if (http != a->http)
-            http_close(&http);
-        return -1;
-    }
-    if (http != a->http)
-        http_close(&a->http);
-    a->http = http;
-    if (config != a->config) {
-        config_unref(&a->config);
-        a->config = config_ref(config);
-    }
-    usage_cache_reset(a->usage);
+    admin_commit(a, &plan);
     return 0;
 }
 

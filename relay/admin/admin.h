@@ -6,6 +6,7 @@
 #include "relay/config/config.h"
 
 struct admin;
+struct admin_plan;
 struct loop;
 struct store;
 struct upstream;
@@ -29,8 +30,12 @@ struct admin_setup {
 /* Opens both doors. Free it before the modules it was given. */
 struct admin *admin_new(const struct admin_setup *setup, struct config *config, struct err *err);
 void admin_free(struct admin **a);
-/* After a reload: the new configuration; sockets move when their settings changed. -1: nothing changed. Its
- * checks are its own sockets only, so call it last among what may refuse. */
+/* A new configuration in two steps. prepare opens the sockets whose settings changed, beside those in force,
+ * and changes nothing; NULL when one cannot be opened. commit cannot fail. */
+struct admin_plan *admin_prepare(struct admin *a, struct config *config, struct err *err);
+void admin_commit(struct admin *a, struct admin_plan **plan);
+void admin_discard(struct admin *a, struct admin_plan **plan);
+/* Both steps at once; -1 and nothing changed when the first fails. */
 int admin_configure(struct admin *a, struct config *config, struct err *err);
 /* The process has begun to stop, whoever said so: /ready says it from now on. */
 void admin_set_draining(struct admin *a);

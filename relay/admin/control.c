@@ -178,45 +178,75 @@ control_new(struct admin *a)
     return c;
 }
 
+struct control_plan {
+    const struct config *config;
+    struct listener *listener; /* NULL: the socket stays where it is */
+    struct socket_file file;   /* of the listener */
+    gid_t *readers;
+    size_t n_readers;
+};
+
 static int
-listen_at(struct control *c, const struct config *config, struct err *err)
+listen_at(struct control *c, struct control_plan *plan, struct err *err)
 {
-    struct socket_file file = {0};
-    struct listener *listener;
-    int fd = control_socket_open(config->admin.socket, &file, err);
+    const char *path = plan->config->admin.socket;
+    int fd = control_socket_open(path, &plan->file, err);
 
     if (fd < 0)
         return -1;
-    listener = listener_adopt(c->admin->setup.loop, fd, config->admin.socket, on_accept, c, err);
-    if (!listener) {
-        control_socket_remove(&file);
-        return -1;
-    }
-    if (c->listener)
-        listener_close(&c->listener);
-    control_socket_remove(&c->file);
-    c->listener = listener;
-    c->file = file;
-    return 0;
+    plan->listener = listener_adopt(c->admin->setup.loop, fd, path, on_accept, c, err);
+    return plan->listener ? 0 : -1;
 }
 
-int
-control_configure(struct control *c, const struct config *config, struct err *err)
+struct control_plan *
+control_prepare(struct control *c, const struct config *config, struct err *err)
 {
-    gid_t *readers;
+    struct control_plan *plan = xcalloc(1, sizeof(*plan));
+    bool moves = !c->file.path || strcmp(c->file.path, config->admin.socket) != 0;
 
-    if (peer_resolve_groups(config->admin.groups, config->admin.n_groups, &readers, err) != 0)
-        return -1;
-    if ((!c->file.path || strcmp(c->file.path, config->admin.socket) != 0) &&
-        listen_at(c, config, err) != 0) {
-        free(readers);
-        return -1;
+    plan->config = config;
+    plan->n_readers = config->admin.n_groups;
+    if (peer_resolve_groups(config->admin.groups, plan->n_readers, &plan->readers, err) != 0 ||
+        (moves && listen_at(c, plan, err) != 0))
+        control_discard(&plan);
+    return plan;
+}
+
+static void
+close_socket(struct listener **listener, struct socket_file *file)
+{
+    if (*listener)
+        listener_close(listener);
+    control_socket_remove(file);
+}
+
+void
+control_discard(struct control_plan **plan)
+{
+    if (!*plan)
+        return;
+    close_socket(&(*plan)->listener, &(*plan)->file);
+    free((*plan)->readers);
+    free(*plan);
+    *plan = NULL;
+}
+
+void
+control_commit(struct control *c, struct control_plan **plan)
+{
+    struct control_plan *p = *plan;
+
+    if (p->listener) {
+        close_socket(&c->listener, &c->file);
+        c->listener = p->listener;
+        c->file = p->file;
     }
-    control_socket_give(&c->file, config->user, config->admin.n_groups ? readers[0] : (gid_t)-1);
     free(c->readers);
-    c->readers = readers;
-    c->n_readers = config->admin.n_groups;
-    return 0;
+    c->readers = p->readers;
+    c->n_readers = p->n_readers;
+    control_socket_give(&c->file, p->config->user, c->n_readers ? c->readers[0] : (gid_t)-1);
+    free(p);
+    *plan = NULL;
 }
 
 void
@@ -228,9 +258,7 @@ control_free(struct control **cp)
         return;
     LIST_EACH_SAFE(it, &c->conns)
         conn_close(LIST_ITEM(it, struct conn, link), true);
-    if (c->listener)
-        listener_close(&c->listener);
-    control_socket_remove(&c->file);
+    close_socket(&c->listener, &c->file);
     free(c->readers);
     free(c);
     *cp = NULL;

@@ -12,10 +12,14 @@
 #define CONTROL_LINE_MS 30000
 
 struct control;
+struct control_plan;
 
 struct control *control_new(struct admin *a);
-/* Listens where conf says; -1 and nothing changed when that is not possible. Open connections stay. */
-int control_configure(struct control *c, const struct config *config, struct err *err);
+/* prepare listens where config says and looks its groups up, beside what is in force; NULL when that is not
+ * possible. commit cannot fail; open connections stay. config must live until then. */
+struct control_plan *control_prepare(struct control *c, const struct config *config, struct err *err);
+void control_commit(struct control *c, struct control_plan **plan);
+void control_discard(struct control_plan **plan);
 /* Closes all connections and removes the socket. */
 void control_free(struct control **c);
 

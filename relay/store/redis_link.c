@@ -508,22 +508,26 @@ dial(struct redis_link *l)
     l->dial = dial_start(l->setup.dialer, l->conf->target, l->conf->connect_ms, 2 * l->conf->connect_ms, on_dialed, l);
 }
 
-struct redis_link *
-redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf, const struct redis_link_ops *ops, void *arg,
-    struct err *err)
+int
+redis_link_load_tls(const struct store_conf *conf, struct tls_ctx **tls_out, struct err *err)
 {
     struct tls_client_conf tls = {.ca_file = conf->tls_ca_file, .verify = true};
-    struct tls_ctx *ctx = conf->tls ? tls_client_ctx_new(&tls, err) : NULL;
-    struct redis_link *l;
 
-    if (conf->tls && !ctx)
-        return NULL;
-    l = xcalloc(1, sizeof(*l));
+    *tls_out = conf->tls ? tls_client_ctx_new(&tls, err) : NULL;
+    return conf->tls && !*tls_out ? -1 : 0;
+}
+
+struct redis_link *
+redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf, struct tls_ctx *tls,
+    const struct redis_link_ops *ops, void *arg)
+{
+    struct redis_link *l = xcalloc(1, sizeof(*l));
+
     l->setup = *setup;
     l->conf = conf;
     l->ops = ops;
     l->arg = arg;
-    l->tls = ctx;
+    l->tls = tls;
     l->back_off_ms = BACK_OFF_MIN_MS;
     list_init(&l->pending);
     timer_init(&l->timer, setup->loop, on_timer, l);

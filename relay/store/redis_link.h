@@ -20,6 +20,7 @@ struct redisReply;
 struct loop;
 struct dialer;
 struct metrics;
+struct tls_ctx;
 
 /* reply: NULL unless error is STORE_OK. */
 typedef void link_reply_fn(void *arg, const struct redisReply *reply, enum store_error error);
@@ -36,9 +37,11 @@ struct redis_link_setup {
     struct metrics *metrics; /* may be NULL */
 };
 
-/* Starts to connect. conf and what it points to must live as long as the link. */
-struct redis_link *redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf,
-    const struct redis_link_ops *ops, void *arg, struct err *err);
+/* All that can fail: loads what conf says about TLS. -1: it is bad; *tls_out NULL: without TLS. */
+int redis_link_load_tls(const struct store_conf *conf, struct tls_ctx **tls_out, struct err *err);
+/* Starts to connect. conf and what it points to must live as long as the link; tls is the link's from now on. */
+struct redis_link *redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf, struct tls_ctx *tls,
+    const struct redis_link_ops *ops, void *arg);
 /* The one exception to "never during a call": what is under way is answered STORE_DOWN now, so that its owners can free it. */
 void redis_link_free(struct redis_link **link);
 /* Closes it; what is under way is answered STORE_DOWN at the end of the turn, then it is freed. on_down is not called. */

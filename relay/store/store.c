@@ -138,10 +138,23 @@ store_free(struct store **s)
     *s = NULL;
 }
 
-int
-store_reconfigure(struct store *s, const struct store_conf *conf, struct err *err)
+struct store_plan *
+store_prepare(struct store *s, const struct store_conf *conf, struct err *err)
 {
-    return s->ops->reconfigure(s, conf, err);
+    return s->ops->prepare(s, conf, err);
+}
+
+void
+store_commit(struct store *s, struct store_plan **plan)
+{
+    s->ops->commit(s, plan);
+}
+
+void
+store_discard(struct store *s, struct store_plan **plan)
+{
+    if (*plan)
+        s->ops->discard(s, plan);
 }
 
 void

@@ -22,6 +22,7 @@
 #include "relay/store/store_conf.h"
 
 struct store;
+struct store_plan;
 struct loop;
 struct dialer;
 struct metrics;
@@ -44,8 +45,11 @@ struct store *store_redis_new(const struct store_setup *setup, const struct stor
 struct store *store_memory_new(struct loop *loop);
 void store_memory_advance(struct store *s, int64_t ms);
 void store_free(struct store **s);
-/* A reload: reconnects when the connection settings changed. */
-int store_reconfigure(struct store *s, const struct store_conf *conf, struct err *err);
+/* A reload in two steps. prepare loads what may be missing and changes nothing; NULL and err when it is. commit cannot fail: it
+ * reconnects when the connection settings changed. conf is copied. */
+struct store_plan *store_prepare(struct store *s, const struct store_conf *conf, struct err *err);
+void store_commit(struct store *s, struct store_plan **plan);
+void store_discard(struct store *s, struct store_plan **plan);
 
 /* The limits in force on this node now, for the heartbeat: nodes with different configuration
  * agree on the lowest. Call at start and after every reload; the array must live until the next call. */

@@ -63,13 +63,26 @@ memory_free(struct store *s)
     free(m);
 }
 
-static int
-memory_reconfigure(struct store *s, const struct store_conf *conf, struct err *err)
+/* There is nothing to connect to. */
+struct store_plan {
+    char nothing;
+};
+
+static struct store_plan *
+memory_prepare(struct store *s, const struct store_conf *conf, struct err *err)
 {
     (void)s;
     (void)conf;
     (void)err;
-    return 0;
+    return xcalloc(1, sizeof(struct store_plan));
+}
+
+static void
+memory_end_plan(struct store *s, struct store_plan **plan)
+{
+    (void)s;
+    free(*plan);
+    *plan = NULL;
 }
 
 static void
@@ -289,7 +302,9 @@ memory_status(const struct store *s, struct store_status *out)
 
 static const struct store_ops memory_ops = {
     .free = memory_free,
-    .reconfigure = memory_reconfigure,
+    .prepare = memory_prepare,
+    .commit = memory_end_plan,
+    .discard = memory_end_plan,
     .set_limits = memory_set_limits,
     .charge = memory_charge,
     .forget = memory_forget,

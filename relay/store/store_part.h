@@ -8,7 +8,9 @@
 
 struct store_ops {
     void (*free)(struct store *s);
-    int (*reconfigure)(struct store *s, const struct store_conf *conf, struct err *err);
+    struct store_plan *(*prepare)(struct store *s, const struct store_conf *conf, struct err *err);
+    void (*commit)(struct store *s, struct store_plan **plan);
+    void (*discard)(struct store *s, struct store_plan **plan);
     void (*set_limits)(struct store *s, const struct limit_conf *limits, size_t n);
     struct handle (*charge)(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
     void (*forget)(struct store *s, struct handle h);

@@ -10,6 +10,7 @@
 #include "relay/base/xmalloc.h"
 #include "relay/store/store_keys.h"
 #include "relay/store/store_redis_part.h"
+#include "tls/tls.h"
 
 #define PAUSES_UNKNOWN ((uint64_t)1 << 40) /* no version of the pauses is this one: send them all */
 
@@ -415,38 +416,63 @@ same_conf(const struct store_conf *a, const struct store_conf *b)
         && a->connect_ms == b->connect_ms && a->command_ms == b->command_ms && a->settle_ms == b->settle_ms;
 }
 
-static struct redis_link *
-make_link(struct redis_store *r, const struct store_conf *conf, struct err *err)
+static void
+make_link(struct redis_store *r, struct tls_ctx *tls)
 {
     struct redis_link_setup setup = {r->loop, r->dialer, r->metrics};
 
-    return redis_link_new(&setup, conf, &link_ops, r, err);
+    r->link = redis_link_new(&setup, &r->conf, tls, &link_ops, r);
 }
 
-static int
-reconfigure(struct store *s, const struct store_conf *conf, struct err *err)
+struct store_plan {
+    struct store_conf conf; /* own copies of its strings */
+    struct tls_ctx *tls;
+    bool reconnects; /* false: nothing changes, and nothing else here is set */
+};
+
+static void
+discard(struct store *s, struct store_plan **plan)
+{
+    (void)s;
+    tls_ctx_unref(&(*plan)->tls);
+    conf_free(&(*plan)->conf);
+    free(*plan);
+    *plan = NULL;
+}
+
+static struct store_plan *
+prepare(struct store *s, const struct store_conf *conf, struct err *err)
+{
+    struct store_plan *plan = xcalloc(1, sizeof(*plan));
+
+    plan->reconnects = !same_conf(&redis_store_of(s)->conf, conf);
+    if (!plan->reconnects)
+        return plan;
+    conf_copy(&plan->conf, conf);
+    if (redis_link_load_tls(&plan->conf, &plan->tls, err) != 0)
+        discard(s, &plan);
+    return plan;
+}
+
+static void
+commit(struct store *s, struct store_plan **plan)
 {
     struct redis_store *r = redis_store_of(s);
+    struct store_plan *p = *plan;
     struct store_conf old = r->conf;
-    struct redis_link *link;
 
-    if (same_conf(&r->conf, conf))
-        return 0;
-    conf_copy(&r->conf, conf);
-    link = make_link(r, &r->conf, err);
-    if (!link) {
-        conf_free(&r->conf);
-        r->conf = old;
-        return -1;
+    if (p->reconnects) {
+        redis_link_retire(&r->link);
+        r->conf = p->conf;
+        p->conf = old; /* goes with the plan */
+        make_link(r, p->tls);
+        p->tls = NULL;
+        r->accepted = r->beating = false;
+        redis_clock_trust(&r->clock); /* it may be another Redis */
+        buf_clear(&r->prefix);
+        store_key_prefix(&r->prefix, r->conf.group);
     }
-    redis_link_retire(&r->link);
-    r->link = link;
-    r->accepted = r->beating = false;
-    redis_clock_trust(&r->clock); /* it may be another Redis */
-    buf_clear(&r->prefix);
-    store_key_prefix(&r->prefix, r->conf.group);
-    conf_free(&old);
-    return 0;
+    discard(s, plan);
 }
 
 static void
@@ -472,7 +498,9 @@ store_redis_free(struct store *s)
 
 static const struct store_ops redis_ops = {
     .free = store_redis_free,
-    .reconfigure = reconfigure,
+    .prepare = prepare,
+    .commit = commit,
+    .discard = discard,
     .set_limits = set_limits,
     .charge = redis_store_charge,
     .forget = forget,
@@ -495,6 +523,7 @@ struct store *
 store_redis_new(const struct store_setup *setup, const struct store_conf *conf, struct err *err)
 {
     struct redis_store *r = xcalloc(1, sizeof(*r));
+    struct tls_ctx *tls;
 
     r->base.ops = &redis_ops;
     r->loop = setup->loop;
@@ -526,10 +555,10 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     redis_store_load_pauses(r);
     timer_init(&r->heart, r->loop, on_heart, r);
     timer_start(&r->heart, HEARTBEAT_MS);
-    r->link = make_link(r, &r->conf, err);
-    if (!r->link) {
+    if (redis_link_load_tls(&r->conf, &tls, err) != 0) {
         store_redis_free(&r->base);
         return NULL;
     }
+    make_link(r, tls);
     return &r->base;
 }

@@ -118,31 +118,41 @@ find_seen(const struct list *list, const char *name)
     return NULL;
 }
 
-/* What is known of the route so far is kept as long as it goes to the same place. */
+struct upstream_plan {
+    const struct route_conf *routes;
+    size_t n_routes;
+    const struct mailbox_conf *mailboxes;
+    size_t n_mailboxes;
+    struct list seen; /* of these routes: nothing yet, but with their TLS contexts */
+};
+
 static int
-seen_new(const struct route_conf *route, const struct list *old_list, struct list *list, struct err *err)
+seen_new(const struct route_conf *route, struct list *list, struct err *err)
 {
     struct tls_client_conf tls = {.ca_file = route->tls_ca_file, .cert_file = route->tls_cert_file,
         .key_file = route->tls_key_file, .verify = route->tls_verify};
-    const struct route_seen *old = find_seen(old_list, route->name);
     struct route_seen *seen = xcalloc(1, sizeof(*seen));
 
-    list_init(&seen->link);
+    list_add_tail(list, &seen->link);
     seen->name = xstrdup(route->name);
     seen->target = xstrdup(route->upstream);
     seen->eightbitmime = true; /* until it is seen: the connection itself is asked before the charge */
-    if (old != NULL && strcmp(old->target, seen->target) == 0) {
-        seen->size_max = old->size_max;
-        seen->eightbitmime = old->eightbitmime;
-    }
-    if (route->tls != UPSTREAM_TLS_OFF)
-        seen->tls = tls_client_ctx_new(&tls, err);
-    if (route->tls != UPSTREAM_TLS_OFF && seen->tls == NULL) {
-        seen_free(seen);
-        return -1;
-    }
-    list_add_tail(list, &seen->link);
-    return 0;
+    if (route->tls == UPSTREAM_TLS_OFF)
+        return 0;
+    seen->tls = tls_client_ctx_new(&tls, err);
+    return seen->tls != NULL ? 0 : -1;
+}
+
+/* What is known of the route so far is kept as long as it goes to the same place. */
+static void
+seen_inherit(struct route_seen *seen, const struct list *old_list)
+{
+    const struct route_seen *old = find_seen(old_list, seen->name);
+
+    if (old == NULL || strcmp(old->target, seen->target) != 0)
+        return;
+    seen->size_max = old->size_max;
+    seen->eightbitmime = old->eightbitmime;
 }
 
 static struct pool *
@@ -196,31 +206,66 @@ move_list(struct list *from, struct list *to)
         list_add_tail(to, list_pop(from));
 }
 
+struct upstream_plan *
+upstream_prepare(const struct route_conf *routes, size_t n_routes, const struct mailbox_conf *mailboxes,
+    size_t n_mailboxes, struct err *err)
+{
+    struct upstream_plan *plan = xcalloc(1, sizeof(*plan));
+
+    plan->routes = routes;
+    plan->n_routes = n_routes;
+    plan->mailboxes = mailboxes;
+    plan->n_mailboxes = n_mailboxes;
+    list_init(&plan->seen);
+    for (size_t i = 0; i < n_routes && plan != NULL; i++)
+        if (seen_new(&routes[i], &plan->seen, err) != 0)
+            upstream_discard(&plan);
+    return plan;
+}
+
+void
+upstream_discard(struct upstream_plan **plan)
+{
+    if (*plan == NULL)
+        return;
+    LIST_EACH_SAFE(it, &(*plan)->seen)
+        seen_free(LIST_ITEM(it, struct route_seen, link));
+    free(*plan);
+    *plan = NULL;
+}
+
+void
+upstream_commit(struct upstream *up, struct upstream_plan **plan)
+{
+    struct upstream_plan *p = *plan;
+    struct list old;
+
+    list_init(&old);
+    LIST_EACH(it, &p->seen)
+        seen_inherit(LIST_ITEM(it, struct route_seen, link), &up->seen);
+    move_list(&up->seen, &old);
+    move_list(&p->seen, &up->seen);
+    up->routes = p->routes;
+    up->n_routes = p->n_routes;
+    up->mailboxes = p->mailboxes;
+    up->n_mailboxes = p->n_mailboxes;
+    LIST_EACH_SAFE(it, &up->pools)
+        if (LIST_ITEM(it, struct pool, link)->state == POOL_OPEN)
+            reconfigure_pool(up, LIST_ITEM(it, struct pool, link));
+    move_list(&old, &p->seen); /* goes with the plan */
+    upstream_discard(plan);
+}
+
 int
 upstream_configure(struct upstream *up, const struct route_conf *routes, size_t n_routes,
     const struct mailbox_conf *mailboxes, size_t n_mailboxes, struct err *err)
 {
-    struct list fresh, old;
-    int status = 0;
+    struct upstream_plan *plan = upstream_prepare(routes, n_routes, mailboxes, n_mailboxes, err);
 
-    list_init(&fresh);
-    list_init(&old);
-    for (size_t i = 0; i < n_routes && status == 0; i++)
-        status = seen_new(&routes[i], &up->seen, &fresh, err);
-    move_list(status == 0 ? &up->seen : &fresh, &old);
-    move_list(&fresh, &up->seen);
-    if (status == 0) {
-        up->routes = routes;
-        up->n_routes = n_routes;
-        up->mailboxes = mailboxes;
-        up->n_mailboxes = n_mailboxes;
-        LIST_EACH_SAFE(it, &up->pools)
-            if (LIST_ITEM(it, struct pool, link)->state == POOL_OPEN)
-                reconfigure_pool(up, LIST_ITEM(it, struct pool, link));
-    }
-    LIST_EACH_SAFE(it, &old)
-        seen_free(LIST_ITEM(it, struct route_seen, link));
-    return status;
+    if (plan == NULL)
+        return -1;
+    upstream_commit(up, &plan);
+    return 0;
 }
 
 /* ---- leases ---- */

@@ -14,6 +14,7 @@
 #include "relay/upstream/upstream_conf.h"
 
 struct upstream;
+struct upstream_plan;
 struct upstream_conn;
 struct loop;
 struct dialer;
@@ -41,9 +42,15 @@ struct upstream_setup {
 
 struct upstream *upstream_new(const struct upstream_setup *setup);
 void upstream_free(struct upstream **u);
-/* Takes routes and mailboxes of a new configuration: pools whose settings changed drain (busy connections
- * finish, idle ones QUIT). The arrays must live until the next call. TLS files are loaded here: -1 and
- * nothing changed when one is bad. */
+/* Routes and mailboxes of a new configuration, in two steps, so that a reload applies wholly or not at all.
+ * prepare loads the TLS files and changes nothing; NULL when one is bad. commit cannot fail: pools whose
+ * settings changed drain (busy connections finish, idle ones QUIT). The arrays must live until the commit of
+ * the next ones. */
+struct upstream_plan *upstream_prepare(const struct route_conf *routes, size_t n_routes,
+    const struct mailbox_conf *mailboxes, size_t n_mailboxes, struct err *err);
+void upstream_commit(struct upstream *u, struct upstream_plan **plan);
+void upstream_discard(struct upstream_plan **plan);
+/* Both steps at once; -1 and nothing changed when the first fails. */
 int upstream_configure(struct upstream *u, const struct route_conf *routes, size_t n_routes,
     const struct mailbox_conf *mailboxes, size_t n_mailboxes, struct err *err);
 

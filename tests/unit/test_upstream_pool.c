@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "relay/base/clock.h"
+#include "relay/base/xmalloc.h"
 #include "tests/lib/upstream_world.h"
 
 #define RULES(w, ...) \
@@ -641,6 +642,33 @@ test_reload_refused(void **state)
     world_stop(&w);
 }
 
+/* Another part refused the configuration: what was prepared goes, and nobody noticed. */
+static void
+test_reload_discarded(void **state)
+{
+    struct route_conf *other = xmalloc(sizeof(*other));
+    struct upstream_plan *plan;
+    struct sending s;
+    struct world w;
+
+    (void)state;
+    world_start(&w);
+    assert_int_equal(world_configure(&w, NULL), 0);
+    send_one(&w, &s);
+    *other = w.route;
+    other->upstream = "127.0.0.1:1";
+    plan = upstream_prepare(other, 1, NULL, 0, NULL);
+    assert_non_null(plan);
+    upstream_discard(&plan);
+    assert_null(plan);
+    memset(other, 0xa5, sizeof(*other));
+    free(other);
+    send_one(&w, &s);
+    check_accepted(&s);
+    assert_int_equal(s.caps.uses, 1);
+    world_stop(&w);
+}
+
 static void
 test_mailbox_that_is_gone_is_not_none(void **state)
 {
@@ -908,6 +936,7 @@ main(void)
         cmocka_unit_test(test_slow_down),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_refused),
+        cmocka_unit_test(test_reload_discarded),
         cmocka_unit_test(test_mailbox_that_is_gone_is_not_none),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_drain_of_nothing),

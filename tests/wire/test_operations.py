@@ -1,9 +1,11 @@
 """What an operator relies on: reload, drain, metrics, health, logs, secrets, sendgovctl."""
 import base64
 import concurrent.futures
+import copy
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -12,7 +14,8 @@ import time
 import pytest
 
 from foreign import stamp
-from node import check_config
+from node import check_config, give
+from ports import free_port
 from process import wait_until
 from rig import CLIENT_PASSWORD, UPSTREAM_PASSWORD
 from smtp_client import Client, Closed, message, tls_context
@@ -73,6 +76,36 @@ def test_a_bad_configuration_changes_nothing(rig, node, case):
         assert status == 1 and text.strip(), text
 
 
+CANNOT_HAVE = {
+    "http": lambda rig, c: {"admin": {**c["admin"], "http": f"127.0.0.1:{rig.sim.port}"}},
+    "socket": lambda rig, c: {"admin": {**c["admin"], "socket": "/nonexistent/control"}},
+    "redis": lambda rig, c: {"redis": {**c["redis"], "url": "rediss://127.0.0.1:1", "ca_file": rig.users_file}},
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_HAVE)
+def test_a_refused_reload_takes_nothing_back(rig, case):
+    """What was in force stays in force, and is not loaded once more: its files may be gone by now."""
+    node = rig.node("noway" + case, alone=True)
+    ca = os.path.join(node.folder, "ca.pem")
+    shutil.copy(rig.ca.cert, ca)
+    give(ca)
+    node.config["routes"]["contoso"]["tls_ca_file"] = ca
+    node.write_config()
+    node.start()
+    assert send(node).code == 250
+    os.unlink(ca)
+    config = copy.deepcopy(node.config)
+    config["routes"]["contoso"].update(tls_ca_file=rig.ca.cert, upstream=f"127.0.0.1:{free_port()}")
+    config.update(CANNOT_HAVE[case](rig, config))
+    with open(node.file, "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    for _ in range(2):
+        assert node.ctl("reload", check=False).returncode == 1
+        assert send(node).code == 250  # by the old route
+    assert node.stop() == 0
+
+
 @pytest.mark.parametrize("line, expected", [
     ('{"scope": "route", "unit": "messages", "windo": "5/d"}', "window"), ('{"scope": "rout", "unit": "messages", "window": "5/d"}', "route")])
 def test_a_complaint_names_place_and_remedy(rig, line, expected):
@@ -113,7 +146,6 @@ def test_good_reloads_under_load_drop_nothing(rig, node):
 
 
 def test_a_reload_moves_a_listener(rig, node):
-    from ports import free_port
     old = node.port("plain")
     node.config["listeners"]["plain"]["address"] = f"127.0.0.1:{free_port()}"
     node.write_config()
