@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "relay/base/ascii.h"
+
+/* As it is written in the subject. */
 static struct span
 scope_instance(const struct plan_subject *subject, enum limit_scope scope)
 {
@@ -22,9 +25,21 @@ scope_instance(const struct plan_subject *subject, enum limit_scope scope)
     return (struct span){"", 0};
 }
 
+bool
+plan_sender_instance(struct span sender, char instance_out[INSTANCE_MAX])
+{
+    struct span all = sender.n > 0 ? sender : SPAN_LIT(PLAN_NULL_SENDER);
+    size_t n = all.n < INSTANCE_MAX ? all.n : INSTANCE_MAX - 1;
+
+    for (size_t i = 0; i < n; i++)
+        instance_out[i] = ascii_lower(all.p[i]);
+    instance_out[n] = '\0';
+    return n == all.n;
+}
+
 /* Names of the configuration are compared as they stand, what comes from addresses without case. */
-static bool
-names_instance(const char *name, enum limit_scope scope, struct span instance)
+bool
+plan_names_instance(const char *name, enum limit_scope scope, struct span instance)
 {
     if (scope == SCOPE_ROUTE || scope == SCOPE_CLIENT)
         return span_eq(span_str(name), instance);
@@ -42,7 +57,7 @@ limit_applies(const struct limit_conf *l, const struct plan_subject *subject, en
         return false;
     if (l->route && !span_eq(span_str(l->route), subject->route))
         return false;
-    return !l->only || names_instance(l->only, scope, instance);
+    return !l->only || plan_names_instance(l->only, scope, instance);
 }
 
 void
@@ -92,8 +107,12 @@ add_scope(const struct limit_conf *limits, size_t n_limits, const struct plan_su
     if (instance.n >= INSTANCE_MAX)
         return -1;
     s->scope = scope;
-    memcpy(s->instance, instance.p, instance.n);
-    s->instance[instance.n] = '\0';
+    if (scope == SCOPE_SENDER) {
+        plan_sender_instance(instance, s->instance);
+    } else {
+        memcpy(s->instance, instance.p, instance.n);
+        s->instance[instance.n] = '\0';
+    }
     s->first_line = r->n_lines;
     for (size_t i = 0; i < n_limits; i++) {
         if (!limit_applies(&limits[i], subject, scope, instance))

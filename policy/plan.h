@@ -3,6 +3,9 @@
  * A limit applies when its scope has an instance here (a route without a mailbox has no mailbox scope), its
  * `route` is this route or NULL, and its `only` is this instance or NULL. External limits are left out of an internal
  * transaction. The shortest window sets the charge's lifetime: 1 s, and at most a fortieth of it.
+ *
+ * Microsoft counts scan@contoso.com and SCAN@Contoso.com as one sender, so its instance is the canonical address in lower case:
+ * another spelling is no other budget, and no way around a pause. What goes upstream keeps the client's spelling.
  */
 #ifndef SENDGOV_POLICY_PLAN_H
 #define SENDGOV_POLICY_PLAN_H
@@ -24,6 +27,12 @@ struct plan_subject {
 
 /* The sender instance of mail with the null sender: bounces have limits and pauses of their own. */
 #define PLAN_NULL_SENDER "<>"
+
+/* The instance of the sender scope this canonical address belongs to ("" is the null sender). False: it is as long as INSTANCE_MAX;
+ * instance_out is then what fits. */
+bool plan_sender_instance(struct span sender, char instance_out[INSTANCE_MAX]);
+/* Does a name of the configuration, in `only` above all, mean this instance? */
+bool plan_names_instance(const char *name, enum limit_scope scope, struct span instance);
 
 /* 0, or -1 when more than CHARGE_LINES_MAX limits would apply (the configuration refuses that beforehand) or a name is as long as
  * INSTANCE_MAX. */

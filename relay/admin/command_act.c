@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/plan.h"
 #include "relay/admin/command.h"
 #include "relay/admin/command_run.h"
 #include "relay/admin/json_text.h"
@@ -110,7 +111,7 @@ parse_named(struct call *call, struct target *t)
     return known;
 }
 
-/* Senders and domains are compared in the canonical form the messages carry. "<>" is the null sender. */
+/* Senders and domains are compared in the form the charges carry. "<>" is the null sender. */
 static bool
 parse_sender(struct call *call, struct target *t, const char *given)
 {
@@ -125,8 +126,10 @@ parse_sender(struct call *call, struct target *t, const char *given)
             t->scope == SCOPE_SENDER ? "mail address" : "mail domain");
         return false;
     }
-    snprintf(t->instance, sizeof(t->instance), "%s",
-        t->scope == SCOPE_SENDER ? address.text : address_domain(&address).p);
+    if (t->scope == SCOPE_SENDER)
+        plan_sender_instance(span_str(address.text), t->instance);
+    else
+        snprintf(t->instance, sizeof(t->instance), "%s", address_domain(&address).p);
     address_fini(&address);
     return true;
 }

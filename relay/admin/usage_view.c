@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/plan.h"
 #include "policy/warmup.h"
 #include "relay/base/clock.h"
 #include "relay/base/metric.h"
@@ -38,17 +39,22 @@ configured_cap(const struct limit_conf *l, const struct store *s, const char *in
 }
 
 static void
-add_row(struct rows *rows, const struct limit_conf *l, const char *instance)
+add_row(struct rows *rows, const struct limit_conf *l, const char *name)
 {
+    char instance[INSTANCE_MAX];
     struct usage *u;
 
-    if (l->only && strcmp(l->only, instance) != 0)
+    if (l->scope == SCOPE_SENDER)
+        plan_sender_instance(span_str(name), instance);
+    else
+        snprintf(instance, sizeof(instance), "%s", name);
+    if (l->only && !plan_names_instance(l->only, l->scope, span_str(instance)))
         return;
-    if (rows->filter->instance && strcmp(rows->filter->instance, instance) != 0)
+    if (rows->filter->instance && !plan_names_instance(rows->filter->instance, l->scope, span_str(instance)))
         return;
     for (size_t i = rows->n; i > 0 && rows->items[i - 1].limit == l; i--) {
         if (strcmp(rows->items[i - 1].instance, instance) == 0)
-            return; /* a sender that two clients may use */
+            return; /* a sender that two clients may use, or that is spelled in two ways */
     }
     if (rows->n == USAGE_MAX) {
         rows->cut = true;
@@ -58,7 +64,7 @@ add_row(struct rows *rows, const struct limit_conf *l, const char *instance)
     memset(u, 0, sizeof(*u));
     u->limit = l;
     u->owner = rows->owner;
-    snprintf(u->instance, sizeof(u->instance), "%s", instance);
+    memcpy(u->instance, instance, sizeof(u->instance));
     u->cap = configured_cap(l, rows->store, instance);
 }
 

@@ -1,4 +1,4 @@
-#include "policy/charge.h"
+#include "policy/plan.h"
 #include "relay/config/check.h"
 #include "relay/config/type.h"
 
@@ -72,7 +72,7 @@ most_of_scope(const struct draft *d, const struct route_entry *r, enum limit_sco
             const struct limit_entry *other = entries_at(&d->limits, SECTION_LIMIT, j);
 
             same += other->conf.scope == scope && other->conf.only && applies_on(other, r)
-                && strcmp(other->conf.only, e->conf.only) == 0;
+                && plan_names_instance(other->conf.only, scope, span_str(e->conf.only));
         }
         most = same > most ? same : most;
     }

@@ -332,7 +332,8 @@ const struct setting setting_table[] = {
 
     {SECTION_LIMIT, "scope", WORD(limit_entry, conf.scope, enum limit_scope, scope_words),
         .flags = SETTING_REQUIRED,
-        .help = "What is counted on its own: each route, mailbox, client, sender or sender domain."},
+        .help = "What is counted on its own: each route, mailbox, client, sender (in upper or lower case) or "
+                "sender domain."},
     {SECTION_LIMIT, "unit", WORD(limit_entry, conf.unit, enum limit_unit, unit_words),
         .flags = SETTING_REQUIRED,
         .help = "What is counted: messages, recipients, external recipients, or bytes."},

@@ -27,6 +27,8 @@
 
 #include <stdio.h>
 
+#include "policy/plan.h"
+
 #define AUTH_PAUSE_MS (15 * 60 * 1000)
 #define SAID_MAX (400 + ENHANCED_MAX + 16)
 
@@ -68,10 +70,14 @@ pause_scope(struct settlement *out, enum limit_scope scope, const char *instance
 static void
 pause_sender(const struct message *m, struct settlement *out, const struct reply *cause)
 {
+    char instance[INSTANCE_MAX];
+
     if (address_is_null(&m->envelope.sender))
         pause_scope(out, SCOPE_CLIENT, m->client->name, PAUSE_ALL, cause);
-    else
-        pause_scope(out, SCOPE_SENDER, m->envelope.sender.text, PAUSE_ALL, cause);
+    else {
+        plan_sender_instance(span_str(m->envelope.sender.text), instance);
+        pause_scope(out, SCOPE_SENDER, instance, PAUSE_ALL, cause);
+    }
 }
 
 static void

@@ -190,6 +190,10 @@ test_limits(void **state)
         count_limits(&f, "{\"command\":\"limits\",\"scope\":\"client\",\"instance\":\"nobody\"}"), 0);
     assert_int_equal(
         count_limits(&f, "{\"command\":\"limits\",\"scope\":\"sender\",\"instance\":\"a@contoso.com\"}"), 1);
+    a = expect_ok(&f, "{\"command\":\"limits\",\"scope\":\"sender\",\"instance\":\"SCAN@contoso.com\"}");
+    row = json_array_get(json_object_get(a, "limits"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "instance")), "scan@contoso.com");
+    json_decref(a);
     a = expect_ok(&f, "{\"command\":\"limits\",\"scope\":\"mailbox\"}");
     row = json_array_get(json_object_get(a, "limits"), 0);
     assert_string_equal(json_string_value(json_object_get(row, "limit")), "mailbox-minute");
@@ -245,7 +249,7 @@ test_pause(void **state)
     json_decref(expect_ok(&f,
         "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"A@CONTOSO.com\",\"extent\":\"all\","
         "\"reason\":\"x\"}"));
-    assert_string_equal(fake.paused.instance, "A@contoso.com");
+    assert_string_equal(fake.paused.instance, "a@contoso.com");
     assert_int_equal(fake.paused.extent, PAUSE_ALL);
     assert_int_equal(fake.paused.until_utc_ms, 0);
     json_decref(expect_ok(&f,

@@ -206,7 +206,7 @@ random_request(struct model *m, struct charge_request *r)
 
     route[6] = (char)('0' + pick(m, ROUTES));
     client[1] = (char)('0' + pick(m, CLIENTS));
-    snprintf(sender, sizeof(sender), "s%u %%{x}@contoso.com", (unsigned)pick(m, 4));
+    snprintf(sender, sizeof(sender), "%c%u %%{x}@contoso.com", pick(m, 3) > 0 ? 's' : 'S', (unsigned)pick(m, 4));
     s.route = span_str(route);
     s.client = span_str(client);
     s.sender = span_str(sender);

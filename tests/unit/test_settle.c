@@ -136,6 +136,10 @@ test_scopes_of_the_other_blocks(void **state)
     say(s, TX_DOT, 550, "5.1.8", "bad outbound sender");
     assert_int_equal(s->result.pause.scope, SCOPE_SENDER);
     assert_string_equal(s->result.pause.instance, "erp@contoso.com");
+    address_fini(&s->message.envelope.sender);
+    s->message.envelope.sender = address("ERP@contoso.com"); /* the same to Microsoft */
+    say(s, TX_DOT, 550, "5.1.8", "bad outbound sender");
+    assert_string_equal(s->result.pause.instance, "erp@contoso.com");
     say(s, TX_DOT, 550, "5.7.750", "unregistered domains");
     assert_int_equal(s->result.pause.scope, SCOPE_SENDER_DOMAIN);
     assert_string_equal(s->result.pause.instance, "contoso.com");

@@ -17,6 +17,7 @@
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
 #include "relay/net/dial.h"
+#include "relay/smtp/address.h"
 #include "relay/store/store.h"
 #include "tests/lib/private_redis.h"
 
@@ -953,6 +954,68 @@ all_keys_are_ours_and_mortal(void **state)
     assert_int_equal(cli(r, "EVAL %s 0", check), 0);
 }
 
+static enum verdict_kind
+charge_from(struct rig *r, const char *mail_from, uint32_t recipients)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .external = true, .least = recipients,
+        .recipients = recipients, .bytes = 100};
+    struct charge_request request;
+    struct address sender;
+
+    assert_int_equal(address_parse_plain(span_str(mail_from), &sender), ADDRESS_OK);
+    s.sender = span_str(sender.text);
+    s.sender_domain = address_domain(&sender);
+    assert_int_equal(plan_charge(r->limits, r->n_limits, &s, &request), 0);
+    address_fini(&sender);
+    r->answers = 0;
+    store_charge(r->nodes[0].store, &request, on_charge, r);
+    assert_true(turn_until(r, answered));
+    return r->verdict.kind;
+}
+
+static void
+one_sender_in_any_spelling(void **state)
+{
+    static const char *const spellings[] = {"scan@contoso.com", "SCAN@contoso.com", "Scan@CONTOSO.com", "\"scan\"@contoso.com",
+        "\"S\\CAN\"@contoso.com."};
+    const size_t n = sizeof(spellings) / sizeof(spellings[0]);
+    struct pause p = {.scope = SCOPE_SENDER, .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8"};
+    struct rig *r = *state;
+
+    add_limit(r, "each", LIMIT_WINDOW, UNIT_RECIPIENTS, 6, 3600000);
+    add_limit(r, "one", LIMIT_WINDOW, UNIT_RECIPIENTS, n, 3600000);
+    r->limits[0].scope = r->limits[1].scope = SCOPE_SENDER;
+    r->limits[1].only = "sCan@contoso.com";
+    begin(r, 1);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(charge_from(r, spellings[i], 1), VERDICT_GRANTED);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(charge_from(r, spellings[i], 1), VERDICT_OVER);
+        assert_ptr_equal(r->verdict.limit, &r->limits[1]);
+        assert_string_equal(r->verdict.instance, "scan@contoso.com");
+    }
+    assert_int_equal(charge_from(r, "other@contoso.com", 6), VERDICT_GRANTED);
+    plan_sender_instance(SPAN_LIT("Other@contoso.com"), p.instance);
+    p.since_utc_ms = clock_utc_ms();
+    store_pause(r->nodes[0].store, &p);
+    assert_int_equal(charge_from(r, "oTHER@contoso.com", 1), VERDICT_PAUSED);
+}
+
+static void
+sender_instances_have_bounds(void **state)
+{
+    char long_address[INSTANCE_MAX + 1], instance[INSTANCE_MAX];
+
+    (void)state;
+    memset(long_address, 'A', sizeof(long_address));
+    assert_true(plan_sender_instance(span_of(long_address, INSTANCE_MAX - 1), instance));
+    assert_int_equal(strspn(instance, "a"), INSTANCE_MAX - 1);
+    assert_false(plan_sender_instance(span_of(long_address, INSTANCE_MAX), instance));
+    assert_int_equal(strlen(instance), INSTANCE_MAX - 1);
+    assert_true(plan_sender_instance(SPAN_LIT(""), instance));
+    assert_string_equal(instance, PLAN_NULL_SENDER);
+}
+
 /* ---- limits that a reload takes away ---- */
 
 /* A configuration as its owner sees it: freed with the last reference. */
@@ -1089,6 +1152,8 @@ main(void)
         CASE(two_daemons_on_one_folder_are_refused),
         CASE(a_redis_that_may_forget_is_refused),
         CASE(all_keys_are_ours_and_mortal),
+        CASE(one_sender_in_any_spelling),
+        cmocka_unit_test(sender_instances_have_bounds),
         CASE(a_question_keeps_its_limits_until_the_answer),
     };
 
