@@ -5,12 +5,11 @@
 
 #include "relay/base/xmalloc.h"
 
+/* A question that is to be answered; freed with the answer, or when it is forgotten. */
 struct ask {
     struct list link;
-    struct upstream_slots slots; /* a copy: the answer may come after the keeper is gone */
-    enum limit_scope scope;
-    char instance[INSTANCE_MAX];
-    upstream_slot_fn *done; /* NULL: cancelled */
+    struct handle question;
+    slot_fn *done;
     void *arg;
 };
 
@@ -47,54 +46,57 @@ linger_end(struct lingering *l)
     loop_bury(l->keeper->loop, &l->corpse, linger_free, l);
 }
 
+static void
+ask_end(struct ask *ask)
+{
+    list_del(&ask->link);
+    free(ask);
+}
+
+static void
+ask_forget(struct slot_keeper *k, struct ask *ask)
+{
+    k->slots.forget(k->slots.arg, ask->question);
+    ask_end(ask);
+}
+
 void
 slot_keeper_fini(struct slot_keeper *k)
 {
     LIST_EACH_SAFE(it, &k->lingering)
         linger_end(LIST_ITEM(it, struct lingering, link));
-    LIST_EACH_SAFE(it, &k->asks) {
-        LIST_ITEM(it, struct ask, link)->done = NULL;
-        list_del(it);
-    }
+    LIST_EACH_SAFE(it, &k->asks)
+        ask_forget(k, LIST_ITEM(it, struct ask, link));
 }
 
 static void
-on_answer(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms)
+on_answer(void *arg, bool granted, uint64_t slot, enum store_error error, int64_t retry_after_ms)
 {
-    struct ask *ask = arg;
+    struct ask ask = *(struct ask *)arg;
 
-    list_del(&ask->link);
-    if (ask->done != NULL)
-        ask->done(ask->arg, granted, slot, retry_after_ms);
-    else if (granted)
-        ask->slots.give(ask->slots.arg, ask->scope, ask->instance, slot);
-    free(ask);
+    (void)error; /* counted and logged by the store */
+    ask_end(arg);
+    ask.done(ask.arg, granted, slot, retry_after_ms);
 }
 
 void
-slot_ask(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t cap,
-    upstream_slot_fn *done, void *arg)
+slot_ask(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t cap, slot_fn *done,
+    void *arg)
 {
     struct ask *ask = xcalloc(1, sizeof(*ask));
 
-    ask->slots = k->slots;
-    ask->scope = scope;
-    snprintf(ask->instance, sizeof(ask->instance), "%s", instance);
     ask->done = done;
     ask->arg = arg;
     list_add_tail(&k->asks, &ask->link);
-    k->slots.take(k->slots.arg, scope, ask->instance, cap, on_answer, ask);
+    ask->question = k->slots.take(k->slots.arg, scope, instance, cap, on_answer, ask);
 }
 
 void
 slot_cancel(struct slot_keeper *k, const void *arg)
 {
-    LIST_EACH(it, &k->asks) {
-        struct ask *ask = LIST_ITEM(it, struct ask, link);
-
-        if (ask->arg == arg)
-            ask->done = NULL;
-    }
+    LIST_EACH_SAFE(it, &k->asks)
+        if (LIST_ITEM(it, struct ask, link)->arg == arg)
+            ask_forget(k, LIST_ITEM(it, struct ask, link));
 }
 
 static void

@@ -8,6 +8,7 @@
 #ifndef SENDGOV_UPSTREAM_UPSTREAM_H
 #define SENDGOV_UPSTREAM_UPSTREAM_H
 
+#include "policy/charge.h"
 #include "relay/base/err.h"
 #include "relay/base/slots.h"
 #include "relay/smtp/transaction.h"
@@ -21,12 +22,15 @@ struct dialer;
 struct metrics;
 
 /* Slots shared by all nodes for open connections; flow connects this to the store. take answers
- * exactly once, never during the call; a slot is given back only on a proven close. */
-typedef void upstream_slot_fn(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms);
+ * exactly once, never during the call, and not at all after forget; what is granted then is given back by
+ * itself. A slot is given back only on a proven close. error says why nothing could be decided. */
+typedef void upstream_slot_fn(void *arg, bool granted, uint64_t slot, enum store_error error,
+    int64_t retry_after_ms);
 struct upstream_slots {
     void *arg;
     struct handle (*take)(void *arg, enum limit_scope scope, const char *instance, uint64_t cap,
         upstream_slot_fn *done, void *done_arg);
+    void (*forget)(void *arg, struct handle question);
     void (*give)(void *arg, enum limit_scope scope, const char *instance, uint64_t slot);
     /* Do other nodes live, which may wait for a slot that we keep idle? NULL: never. */
     bool (*contested)(void *arg);

@@ -34,6 +34,7 @@ struct answer {
     struct world *world;
     upstream_slot_fn *done;
     void *arg;
+    struct handle self;
 };
 
 static void
@@ -47,7 +48,7 @@ answer_slot(void *arg)
     w->slots_free -= granted ? 1 : 0;
     w->slots_taken += granted ? 1 : 0;
     w->slots_denied += granted ? 0 : 1;
-    a->done(a->arg, granted, 77, granted ? 0 : 200);
+    a->done(a->arg, granted, 77, STORE_OK, granted ? 0 : 200);
     free(a);
 }
 
@@ -67,7 +68,24 @@ take_slot(void *arg, enum limit_scope scope, const char *instance, uint64_t cap,
     list_add_tail(&w->answers, &a->link);
     task_init(&a->task, answer_slot, a);
     task_defer(w->loop, &a->task);
-    return HANDLE_NONE;
+    a->self = (struct handle){++w->slots_asked, 1};
+    return a->self;
+}
+
+static void
+forget_slot(void *arg, struct handle question)
+{
+    struct world *w = arg;
+
+    LIST_EACH_SAFE(it, &w->answers) {
+        struct answer *a = LIST_ITEM(it, struct answer, link);
+
+        if (a->self.index != question.index)
+            continue;
+        list_del(&a->link);
+        task_cancel(&a->task);
+        free(a);
+    }
 }
 
 static void
@@ -110,7 +128,7 @@ world_start(struct world *w)
     setup.loop = w->loop;
     setup.dialer = w->dialer;
     setup.metrics = w->metrics;
-    setup.slots = (struct upstream_slots){w, take_slot, give_slot, others_live};
+    setup.slots = (struct upstream_slots){w, take_slot, forget_slot, give_slot, others_live};
     w->up = upstream_new(&setup);
     peer_start(&w->peer, w->loop);
     w->route = (struct route_conf){.name = "contoso", .upstream = w->peer.target, .tls = UPSTREAM_TLS_OFF,

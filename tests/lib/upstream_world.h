@@ -46,6 +46,7 @@ struct world {
     uint64_t slots_free;
     bool other_nodes; /* that may wait for a slot */
     unsigned slots_taken, slots_given, slots_denied;
+    uint32_t slots_asked;
     struct list answers;
 };
 

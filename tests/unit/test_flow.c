@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "relay/base/clock.h"
+#include "relay/flow/connections.h"
 #include "relay/flow/overshoot.h"
+#include "relay/upstream/slot.h"
 #include "tests/lib/flow_scene.h"
 
 #define HOUR_MS 3600000
@@ -426,6 +428,55 @@ test_end_of_the_daemon(void **state)
     scene_stop(&s);
 }
 
+/* ---- connection slots ---- */
+
+static void
+count_slot(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms)
+{
+    unsigned *n = arg;
+
+    (void)slot;
+    (void)retry_after_ms;
+    *n += granted ? 1 : 100;
+}
+
+static void
+ask_slot(struct slot_keeper *keeper, unsigned *n)
+{
+    slot_ask(keeper, SCOPE_MAILBOX, "relay@contoso.com", 1, count_slot, n);
+}
+
+/* Whoever asked is gone before the answer, at a reload or at the end: nobody is told, nothing of the question
+ * stays, and the slot is free for the next one. */
+static void
+test_slot_question_ends_with_the_asker(void **state)
+{
+    struct upstream_slots slots;
+    struct slot_keeper keeper;
+    unsigned unheard = 0, heard = 0;
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 10, HOUR_MS, NULL, 0);
+    slots = connections_of(s.store);
+    slot_keeper_init(&keeper, s.w.loop, &slots);
+    ask_slot(&keeper, &unheard);
+    slot_cancel(&keeper, &unheard);
+    assert_true(list_is_empty(&keeper.asks));
+    ask_slot(&keeper, &unheard);
+    slot_keeper_fini(&keeper);
+    assert_true(list_is_empty(&keeper.asks));
+    slot_keeper_init(&keeper, s.w.loop, &slots);
+    ask_slot(&keeper, &heard);
+    world_turn(&s.w, 2);
+    assert_int_equal(heard, 1);
+    assert_int_equal(unheard, 0);
+    ask_slot(&keeper, &unheard);
+    slot_keeper_fini(&keeper); /* and the store ends in the same turn */
+    scene_stop(&s);
+    assert_int_equal(unheard, 0);
+}
+
 int
 main(void)
 {
@@ -450,6 +501,7 @@ main(void)
         cmocka_unit_test(test_forget_while_sending_runs_on),
         cmocka_unit_test(test_forgotten_is_not_tried_again),
         cmocka_unit_test(test_end_of_the_daemon),
+        cmocka_unit_test(test_slot_question_ends_with_the_asker),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
