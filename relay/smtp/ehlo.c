@@ -25,8 +25,6 @@ add_mechanism(struct ehlo *e, struct span name)
         e->auth_plain = true;
     else if (span_eq_nocase(name, SPAN_LIT("LOGIN")))
         e->auth_login = true;
-    else if (span_eq_nocase(name, SPAN_LIT("XOAUTH2")))
-        e->auth_xoauth2 = true;
 }
 
 static void

@@ -17,7 +17,6 @@ struct ehlo {
     bool starttls;
     bool auth_plain;
     bool auth_login;
-    bool auth_xoauth2;
 };
 
 void ehlo_init(struct ehlo *e);

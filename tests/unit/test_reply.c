@@ -196,7 +196,7 @@ test_ehlo(void **state)
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         ehlo_add_line(&e, span_str(lines[i]));
     assert_true(e.size && e.pipelining && e.eightbitmime && e.starttls);
-    assert_true(e.auth_login && e.auth_plain && e.auth_xoauth2);
+    assert_true(e.auth_login && e.auth_plain);
     assert_int_equal(e.size_max, 157286400);
     ehlo_add_line(&e, SPAN_LIT("SIZE 99999999999999999999999"));
     assert_int_equal(e.size_max, 0);
