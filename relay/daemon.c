@@ -297,7 +297,8 @@ watch_signals(struct daemon *d, struct err *err)
     return 0;
 }
 
-/* Ports below 1024 and files of root are opened first; threads, Redis and mail come after root is gone. */
+/* Ports below 1024 and files of root are opened first. Threads start when root is gone; connections are
+ * made and taken with the first turn of the loop, which is later still. */
 static int
 make_parts(struct daemon *d, struct err *err)
 {
@@ -310,7 +311,7 @@ make_parts(struct daemon *d, struct err *err)
         return -1;
     timer_init(&d->watchdog, d->loop, on_watchdog, d);
     timer_init(&d->give_up, d->loop, on_gave_up, d);
-    d->worker = worker_new(d->loop, WORKER_THREADS, WORKER_QUEUE_MAX, err);
+    d->worker = worker_new(d->loop, WORKER_QUEUE_MAX, err);
     if (d->worker == NULL)
         return -1;
     d->resolver = resolver_new(d->loop, err);
@@ -321,7 +322,9 @@ make_parts(struct daemon *d, struct err *err)
         return -1;
     if (make_front(d, err) != 0 || make_admin(d, err) != 0)
         return -1;
-    return process_drop_root(d->config->user, err);
+    if (process_drop_root(d->config->user, err) != 0)
+        return -1;
+    return worker_start(d->worker, WORKER_THREADS, err);
 }
 
 struct daemon *

@@ -109,24 +109,31 @@ start_threads(struct worker *w, int threads)
 }
 
 struct worker *
-worker_new(struct loop *loop, int threads, size_t queue_max, struct err *err)
+worker_new(struct loop *loop, size_t queue_max, struct err *err)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
 
     w->loop = loop;
     w->queue_max = queue_max;
-    w->threads = xcalloc((size_t)threads, sizeof(*w->threads));
     list_init(&w->queued);
     list_init(&w->finished);
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->cond, NULL);
     w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     event_assign(&w->ev, loop_base(loop), w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
-    if (w->wake_fd < 0 || event_add(&w->ev, NULL) != 0 || start_threads(w, threads) != 0) {
-        err_set_errno(err, "start helper threads");
+    if (w->wake_fd < 0 || event_add(&w->ev, NULL) != 0) {
+        err_set_errno(err, "prepare helper threads");
         worker_free(&w);
     }
     return w;
+}
+
+int
+worker_start(struct worker *w, int threads, struct err *err)
+{
+    sg_assert(w->threads == NULL);
+    w->threads = xcalloc((size_t)threads, sizeof(*w->threads));
+    return start_threads(w, threads) == 0 ? 0 : err_set_errno(err, "start helper threads");
 }
 
 static void

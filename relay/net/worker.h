@@ -20,7 +20,10 @@ struct job {
     void (*done)(struct job *job, bool cancelled);
 };
 
-struct worker *worker_new(struct loop *loop, int threads, size_t queue_max, struct err *err);
+/* Without threads yet: what is submitted waits for worker_start. */
+struct worker *worker_new(struct loop *loop, size_t queue_max, struct err *err);
+/* Once; the threads have the rights the process has by then. */
+int worker_start(struct worker *w, int threads, struct err *err);
 void worker_free(struct worker **w);
 /* false: the queue is full, nothing was taken. */
 bool worker_submit(struct worker *w, struct job *job);

@@ -186,9 +186,10 @@ world_begin(struct world *w, const char *yaml)
     w->port2 = free_port();
     w->metrics = metrics_new();
     w->loop = loop_new(w->metrics, &err);
-    w->worker = worker_new(w->loop, 1, 16, &err);
     assert_non_null(w->loop);
+    w->worker = worker_new(w->loop, 16, &err);
     assert_non_null(w->worker);
+    assert_int_equal(worker_start(w->worker, 1, &err), 0);
     setup = (struct front_setup){w->loop, w->worker, NULL, w->metrics};
     w->front = front_new(&setup);
     /* $6$ of "right" with few rounds */

@@ -127,6 +127,17 @@ ask(struct loop *loop, struct verify *v, struct users *u, const char *login, con
     return a.right;
 }
 
+static struct worker *
+new_worker(struct loop *loop)
+{
+    struct err err;
+    struct worker *w = worker_new(loop, 2, &err);
+
+    assert_non_null(w);
+    assert_int_equal(worker_start(w, 1, &err), 0);
+    return w;
+}
+
 static void
 test_verify(void **state)
 {
@@ -134,7 +145,7 @@ test_verify(void **state)
     struct users *u = load("erp:" HASH6 "\n", 0600, &err);
     struct metrics *m = metrics_new();
     struct loop *loop = loop_new(m, &err);
-    struct worker *w = worker_new(loop, 1, 2, &err);
+    struct worker *w = new_worker(loop);
     struct verify *v = verify_new(w);
     struct ask left = {0, false}, late = {0, false};
     int64_t now = clock_mono_ms();
@@ -172,7 +183,7 @@ test_verify_full_queue(void **state)
     struct users *u = load("erp:" HASH6 "\n", 0600, &err);
     struct metrics *m = metrics_new();
     struct loop *loop = loop_new(m, &err);
-    struct worker *w = worker_new(loop, 1, 2, &err);
+    struct worker *w = new_worker(loop);
     struct verify *v = verify_new(w);
     struct ask a = {0, false};
     unsigned asked = 0;

@@ -454,12 +454,15 @@ test_worker(void **state)
     struct loop *loop = new_loop();
     struct err err;
     int done = 0, cancelled = 0, taken = 0;
-    struct worker *w = worker_new(loop, 2, 1000, &err);
+    struct worker *w = worker_new(loop, 1000, &err);
 
     (void)state;
     assert_non_null(w);
     for (int i = 0; i < 500; i++)
         assert_true(submit(w, i, &done, &cancelled));
+    loop_turn(loop, 20);
+    assert_int_equal(done, 0); /* there are no threads yet */
+    assert_int_equal(worker_start(w, 2, &err), 0);
     assert_int_equal(done, 0); /* only on the loop */
     for (int i = 0; i < 500 && done < 500; i++)
         loop_turn(loop, 10);
@@ -467,7 +470,8 @@ test_worker(void **state)
     worker_free(&w);
     assert_int_equal(cancelled, 0);
     done = 0;
-    w = worker_new(loop, 1, 3, &err);
+    w = worker_new(loop, 3, &err);
+    assert_int_equal(worker_start(w, 1, &err), 0);
     for (int i = 0; i < 5000; i++)
         taken += submit(w, i, &done, &cancelled);
     worker_free(&w);
