@@ -16,11 +16,14 @@
 #define MAGIC "sendgov-journal-1\n"
 #define MARKS 4096
 #define STEPS 256
+#define BOOT_MAX 40 /* 36 characters */
 #define PAUSES_FILE_MAX (2 * 1024 * 1024)
 
 struct head {
     uint64_t generation;
     uint64_t acked, last_charge_ms;
+    struct journal_time time;
+    char boot[BOOT_MAX]; /* of the machine, in which `time` was */
     char uuid[JOURNAL_UUID_MAX + 7]; /* sizes keep the layout free of holes */
     char epoch[JOURNAL_EPOCH_MAX];
     uint64_t checksum; /* of all before */
@@ -47,6 +50,7 @@ struct journal {
     struct layout *map;
     struct head head; /* the newest */
     bool suspect;
+    char boot[BOOT_MAX]; /* this one; empty when the system does not say */
     char *path, *pauses_path;
 };
 
@@ -83,6 +87,17 @@ write_head(struct journal *j)
     memcpy(&j->map->heads[j->head.generation % 2], &j->head, sizeof(j->head));
 }
 
+static void
+read_boot(char out[BOOT_MAX])
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, out, BOOT_MAX - 1);
+
+    out[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
 static bool
 is_text(const char *s, size_t size)
 {
@@ -93,7 +108,7 @@ static bool
 head_is_whole(const struct head *h)
 {
     return h->checksum == checksum(h) && h->generation > 0 && is_text(h->uuid, sizeof(h->uuid))
-        && is_text(h->epoch, sizeof(h->epoch));
+        && is_text(h->epoch, sizeof(h->epoch)) && is_text(h->boot, sizeof(h->boot));
 }
 
 static bool
@@ -196,6 +211,7 @@ journal_open(const char *folder, struct err *err)
     j->fd = -1;
     j->path = path_in(folder, "store.journal");
     j->pauses_path = path_in(folder, "store.pauses");
+    read_boot(j->boot);
     if (open_file(j, err) < 0 || map_file(j, err) < 0)
         journal_close(&j);
     return j;
@@ -268,6 +284,22 @@ journal_ack(struct journal *j, uint64_t seq, uint64_t charge_ms)
     if (charge_ms > j->head.last_charge_ms)
         j->head.last_charge_ms = charge_ms;
     write_head(j);
+}
+
+void
+journal_set_time(struct journal *j, const struct journal_time *time)
+{
+    j->head.time = *time;
+    memcpy(j->head.boot, j->boot, sizeof(j->head.boot));
+    write_head(j);
+}
+
+struct journal_time
+journal_time(const struct journal *j)
+{
+    if (j->boot[0] == '\0' || strcmp(j->head.boot, j->boot) != 0)
+        return (struct journal_time){0, 0, 0};
+    return j->head.time;
 }
 
 static uint64_t

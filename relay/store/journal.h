@@ -1,6 +1,6 @@
 /* journal: what a node must not forget, in its state folder.
  *
- * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was; which scope instances were
+ * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was, Redis' time; which scope instances were
  * charged lately (so that a counter deleted by hand is missed), and the steps of warm-ups. Mapped into memory and shared: what was
  * written survives the process' death by any signal without a system call per charge. A power cut may lose the last seconds; that
  * only makes the node less able to notice that Redis lost memory too, never the other way round. The head exists
@@ -36,6 +36,15 @@ uint64_t journal_last_charge_ms(const struct journal *j);
 void journal_set_epoch(struct journal *j, const char *epoch);
 /* seq was acknowledged; charge_ms (Redis time): 0 when it was not a charge. */
 void journal_ack(struct journal *j, uint64_t seq, uint64_t charge_ms);
+
+/* Redis' time as last believed, and the monotonic time of asking and of hearing it. A restart of the process must not
+ * make a jump of Redis' clock forgotten. */
+struct journal_time {
+    uint64_t redis_us; /* 0: not known; so after a boot of this machine, whose monotonic clock began anew */
+    int64_t sent_mono_us, read_mono_us;
+};
+void journal_set_time(struct journal *j, const struct journal_time *time);
+struct journal_time journal_time(const struct journal *j);
 
 void journal_mark(struct journal *j, enum limit_scope scope, const char *instance, uint64_t now_ms);
 /* When it was last marked; 0: not known (the table is small, later marks push out earlier ones). */

@@ -237,6 +237,7 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
         redis_store_note(r, STORE_CLOCK, "Redis' clock jumped");
     } else {
         redis_store_note(r, STORE_OK, "");
+        redis_clock_save(&r->clock, r->journal);
     }
     renew = take_epoch(r, &h) || first_on_connection;
     r->met = r->accepted = true;
@@ -468,7 +469,6 @@ commit(struct store *s, struct store_plan **plan)
         make_link(r, p->tls);
         p->tls = NULL;
         r->accepted = r->beating = false;
-        redis_clock_trust(&r->clock); /* it may be another Redis */
         buf_clear(&r->prefix);
         store_key_prefix(&r->prefix, r->conf.group);
     }
@@ -539,6 +539,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     if (journal_is_suspect(r->journal))
         log_text(LOG_ERROR, "store_journal", "store.journal could not be read and was put aside as store.journal.bad;"
             " if Redis has lost its counters too, nothing leaves for the longest window");
+    redis_clock_restore(&r->clock, r->journal, clock_mono_us());
     r->node = xstrdup(setup->node);
     conf_copy(&r->conf, conf);
     random_hex(r->run, 8);

@@ -53,3 +53,24 @@ redis_clock_trust(struct redis_clock *c)
 {
     *c = (struct redis_clock){0};
 }
+
+void
+redis_clock_save(const struct redis_clock *c, struct journal *j)
+{
+    struct journal_time t = {c->time_us, c->sent_us, c->read_us};
+
+    journal_set_time(j, &t);
+}
+
+void
+redis_clock_restore(struct redis_clock *c, const struct journal *j, int64_t now_mono_us)
+{
+    struct journal_time t = journal_time(j);
+
+    *c = (struct redis_clock){0};
+    if (t.redis_us > 0 && t.sent_mono_us <= t.read_mono_us && t.read_mono_us <= now_mono_us) {
+        c->time_us = t.redis_us;
+        c->sent_us = t.sent_mono_us;
+        c->read_us = t.read_mono_us;
+    }
+}

@@ -30,6 +30,9 @@ uint64_t redis_clock_now_us(const struct redis_clock *c, int64_t now_mono_us);
 bool redis_clock_learn(struct redis_clock *c, uint64_t time_us, int64_t sent_mono_us, int64_t read_mono_us);
 /* The operator vouches for Redis' time: whatever comes next is believed. */
 void redis_clock_trust(struct redis_clock *c);
+/* For the process after this one: a jump must not be forgotten because somebody starts the daemon anew. */
+void redis_clock_save(const struct redis_clock *c, struct journal *j);
+void redis_clock_restore(struct redis_clock *c, const struct journal *j, int64_t now_mono_us);
 
 enum lease_state {
     LEASE_HELD,

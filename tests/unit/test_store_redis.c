@@ -17,6 +17,7 @@
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
 #include "relay/net/dial.h"
+#include "relay/store/journal.h"
 #include "relay/smtp/address.h"
 #include "relay/store/store.h"
 #include "tests/lib/private_redis.h"
@@ -588,6 +589,63 @@ a_restarted_node_remembers(void **state)
     assert_int_equal(r->verdict.kind, VERDICT_CLOSED); /* it also remembers that it had charged */
 }
 
+/* As if Redis' clock had jumped an hour ahead since the node last heard it. */
+static void
+let_journal_lag(struct rig *r)
+{
+    struct err err;
+    struct journal *j = journal_open(r->nodes[0].folder, &err);
+    struct journal_time t = journal_time(j);
+
+    assert_true(t.redis_us > 0);
+    t.redis_us -= UINT64_C(3600000000);
+    journal_set_time(j, &t);
+    journal_close(&j);
+}
+
+static void
+check_clock_is_off(struct rig *r)
+{
+    struct store_status s;
+
+    turn_for(r, 2200); /* some heartbeats */
+    store_status(r->nodes[0].store, &s);
+    assert_false(s.up);
+    assert_int_equal(s.error, STORE_CLOCK);
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+}
+
+/* Neither a restart nor a reload makes a jump of Redis' clock good; an operator does. */
+static void
+a_clock_jump_outlives_restart_and_reload(void **state)
+{
+    struct rig *r = *state;
+    struct store_plan *plan;
+    struct err err;
+
+    add_limit(r, "minute", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 60000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 5), VERDICT_GRANTED);
+    turn_for(r, 1200);
+    store_free(&r->nodes[0].store);
+    let_journal_lag(r);
+    open_node(r, 0);
+    check_clock_is_off(r);
+    r->conf.command_ms += 10;
+    plan = store_prepare(r->nodes[0].store, &r->conf, &err);
+    assert_non_null(plan);
+    store_commit(r->nodes[0].store, &plan);
+    check_clock_is_off(r);
+    r->answers = 0;
+    store_open(r->nodes[0].store, "test", "the clock is right", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    store_free(&r->nodes[0].store);
+    open_node(r, 0); /* and what the operator said is remembered too */
+    assert_true(turn_until(r, all_open));
+}
+
 static bool
 paused_on_1(struct rig *r)
 {
@@ -1137,6 +1195,7 @@ main(void)
         CASE(lost_charges_of_a_dead_node_are_missed),
         CASE(a_snapshot_older_than_a_dead_nodes_charges_is_missed),
         CASE(a_restarted_node_remembers),
+        CASE(a_clock_jump_outlives_restart_and_reload),
         CASE(a_pause_reaches_all_and_outlives_flushall),
         CASE(timed_pauses_end),
         CASE(the_lowest_cap_among_nodes_holds),
