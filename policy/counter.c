@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define WARMUP_KEPT_US (40 * US_PER_DAY) /* of silence; then the route begins at step 1 again */
+
 static bool
 is_window(enum limit_kind kind)
 {
@@ -20,6 +22,14 @@ counter_period_us(const struct limit_conf *l)
     return l->period_ms > 0 ? l->period_ms * 1000 : US_PER_DAY;
 }
 
+uint64_t
+counter_allowed(const struct limit_conf *l, uint64_t cap)
+{
+    uint64_t burst = counter_kind(l) == LIMIT_RATE ? l->burst : 0;
+
+    return cap < CAP_MAX && burst < CAP_MAX - cap ? cap + burst : CAP_MAX;
+}
+
 static void
 begin_warmup(struct counter *c, uint32_t step, uint64_t now_us)
 {
@@ -36,6 +46,7 @@ counter_init(struct counter *c, const struct counter_terms *t, uint64_t now_us)
         window_init(&c->window, t->period_us, now_us);
     else
         rate_init(&c->rate, t->cap, t->period_us, t->burst, now_us);
+    c->window.cap_seen = c->rate.cap_seen = t->allowed;
     if (t->kind == LIMIT_WARMUP)
         begin_warmup(c, t->step, now_us);
 }
@@ -79,9 +90,7 @@ rate_to_window(struct counter *c, const struct counter_terms *t, uint64_t now_us
     window_init(&c->window, t->period_us, now);
     c->window.born_us = old.born_us;
     c->window.cap_seen = old.cap_seen;
-    asked_us = window_oldest(&c->window) * c->window.width_us;
-    if (asked_us < old.born_us)
-        asked_us = old.born_us;
+    asked_us = window_reach_us(window_oldest(&c->window) * c->window.width_us, old.born_us, t->began_us);
     times = (now - asked_us) / old.period_us + 1;
     window_assume(&c->window, now, old.cap_seen > CAP_MAX / times ? CAP_MAX : times * old.cap_seen, t->cap);
 }
@@ -105,7 +114,7 @@ change_terms(struct counter *c, const struct counter_terms *t, uint64_t now_us)
     if (is_window(t->kind)) {
         if (c->window.period_us == t->period_us)
             return;
-        window_set_period(&c->window, t->period_us, now_us, t->cap);
+        window_set_period(&c->window, t->period_us, now_us, t->cap, t->began_us);
     } else {
         if (c->rate.n == t->cap && c->rate.period_us == t->period_us && c->rate.burst == t->burst)
             return;
@@ -162,4 +171,12 @@ uint64_t
 counter_frees_at_us(const struct counter *c, uint64_t need)
 {
     return is_window(c->kind) ? window_frees_at_us(&c->window, need) : rate_frees_at_us(&c->rate, need);
+}
+
+uint64_t
+counter_kept_us(const struct counter *c)
+{
+    if (c->kind == LIMIT_WARMUP)
+        return WARMUP_KEPT_US + KEPT_US;
+    return (is_window(c->kind) ? c->window.period_us : c->rate.period_us) + KEPT_US;
 }

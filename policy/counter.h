@@ -6,7 +6,8 @@
  *   another period    window_set_period(), rate_set(): strict side
  *   warmup <-> window the same counts; a new warm-up begins at the step it is told
  *   window -> rate    the level is what counts now, at most the burst
- *   rate -> window    the past is assumed as full as the rate allowed, bounded by the new cap and the counter's age
+ *   rate -> window    the past is assumed as full as the rate allowed, bounded by the new cap and by what
+ *                     window.h says of being born
  *   another unit      the past cannot be converted: assumed full
  * What an edit assumes of the past is dated when it is assumed. So a changed counter is remembered even when nothing is granted:
  * assumed anew at each question, it would never grow old.
@@ -33,13 +34,17 @@ struct counter {
 /* The kind by which a limit is counted: `deny` is a window of nothing, whatever it was written as. */
 enum limit_kind counter_kind(const struct limit_conf *l);
 uint64_t counter_period_us(const struct limit_conf *l);
+/* cap and burst of the limit as configured -> counter_terms.allowed. */
+uint64_t counter_allowed(const struct limit_conf *l, uint64_t cap);
 
-/* cap: N in force; burst: of a rate; step: where a warm-up begins. */
 struct counter_terms {
     enum limit_kind kind;
     enum limit_unit unit;
-    uint64_t period_us, cap, burst;
-    uint32_t step;
+    uint64_t period_us;
+    uint64_t cap, burst; /* in force; burst: of a rate */
+    uint64_t allowed;    /* the most one period can have held as configured, whatever lowers the cap now */
+    uint32_t step;       /* where a warm-up begins */
+    uint64_t began_us;   /* when all counters began; 0: not known */
 };
 
 void counter_init(struct counter *c, const struct counter_terms *terms, uint64_t now_us);
@@ -52,5 +57,8 @@ uint64_t counter_used(const struct counter *c);
 void counter_take(struct counter *c, uint64_t n, uint64_t cap, uint64_t now_us);
 bool counter_give(struct counter *c, uint64_t n, uint64_t at_us);
 uint64_t counter_frees_at_us(const struct counter *c, uint64_t need);
+/* For so long after it was last written a counter is kept, KEPT_US included; those of one instance for as long as
+ * the longest of them. */
+uint64_t counter_kept_us(const struct counter *c);
 
 #endif

@@ -42,7 +42,8 @@ static void
 load(const struct charge_line *line, const struct decide_line *d, uint64_t now_us, struct counter *c)
 {
     struct counter_terms t = {counter_kind(line->limit), line->limit->unit, counter_period_us(line->limit),
-        cap_in_force(line->cap, d), least_of(least_of(line->limit->burst, d->burst_most), CAP_MAX), line->step};
+        cap_in_force(line->cap, d), least_of(least_of(line->limit->burst, d->burst_most), CAP_MAX),
+        counter_allowed(line->limit, line->cap), line->step, d->began_us};
 
     if (d->counter) {
         *c = *d->counter;

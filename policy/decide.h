@@ -18,6 +18,7 @@ struct decide_line {
     bool lost;               /* it should be remembered and is not */
     uint64_t cap_most;       /* N is at most this (nodes that differ, the upstream's word); LIMIT_UNLIMITED: nothing lowers it */
     uint64_t burst_most;
+    uint64_t began_us;       /* when all counters began; 0: not known */
     size_t day_line;         /* hour cap of a warm-up: the line of the day limit whose step rules, else its own index */
 };
 

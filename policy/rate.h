@@ -21,7 +21,7 @@ struct rate {
     uint64_t rest;    /* ticks x N beyond the last whole unit leaked; < period in ticks */
     uint64_t last_us; /* of the last charge: only that one can be given back */
     uint64_t born_us;
-    uint64_t cap_seen; /* the highest N + burst it was charged under; CAP_MAX: not known */
+    uint64_t cap_seen; /* the highest N + burst it was charged under, or was born with; CAP_MAX: not known */
 };
 
 void rate_init(struct rate *r, uint64_t n, uint64_t period_us, uint64_t burst, uint64_t now_us);

@@ -92,8 +92,18 @@ move_buckets(struct window *w, const struct window *old, uint64_t now_us)
     }
 }
 
+uint64_t
+window_reach_us(uint64_t asked_us, uint64_t born_us, uint64_t began_us)
+{
+    bool first_life = began_us > 0 && born_us >= began_us && born_us < began_us + KEPT_US;
+
+    if (asked_us < born_us && (first_life || born_us - asked_us <= KEPT_US))
+        return born_us;
+    return asked_us;
+}
+
 void
-window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, uint64_t cap)
+window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, uint64_t cap, uint64_t began_us)
 {
     struct window old = *w;
     uint64_t known_us = window_oldest(&old) * old.width_us; /* from here on the old window knew everything */
@@ -105,9 +115,7 @@ window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, uint64_
     w->born_us = old.born_us;
     w->cap_seen = old.cap_seen;
     move_buckets(w, &old, now_us);
-    asked_us = window_oldest(w) * w->width_us;
-    if (asked_us < w->born_us)
-        asked_us = w->born_us;
+    asked_us = window_reach_us(window_oldest(w) * w->width_us, w->born_us, began_us);
     if (asked_us < known_us) {
         uint64_t times = (known_us - asked_us + old.period_us - 1) / old.period_us;
         uint64_t amount = times > CAP_MAX || w->cap_seen > CAP_MAX / times ? CAP_MAX : times * w->cap_seen;

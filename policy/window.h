@@ -16,7 +16,14 @@
  *
  * Editing. Another N changes nothing here. Another L moves each old bucket's count into the new bucket of its latest possible
  * moment (strict: it counts longer, never shorter). A longer L asks for time the old window had forgotten: there it is assumed that
- * the highest cap this window was ever charged under was used in each of its periods, bounded by the new N and by the age of the window.
+ * the highest cap this window was ever charged under was used in each of its periods, bounded by the new N
+ * and by what is known of the time before the window was born.
+ *
+ * Born does not mean that nothing was charged before: counters that are not used are forgotten (KEPT_US), and
+ * a window may have had an earlier life. What is sure: a forgotten counter was not used for KEPT_US before
+ * the new one was born; and where all counters began less than that before, there was no earlier life.
+ * Example: 30 per second, 30 sent at 08:00, forgotten, born anew at 11:00, then edited to 30 per day: full.
+ * Edited to 30 per hour: 08:00 is out of reach, so only what was counted since 11:00 counts.
  */
 #ifndef SENDGOV_POLICY_WINDOW_H
 #define SENDGOV_POLICY_WINDOW_H
@@ -26,14 +33,16 @@
 #define WINDOW_SLOTS (WINDOW_BUCKETS + 1)
 /* No cap counts for more than this: all sums stay exact in the doubles of Lua and in 48 bits of a packed field. */
 #define CAP_MAX ((uint64_t)1 << 47)
+/* A counter is kept unused for its period (or longer) and so much more. */
+#define KEPT_US 7200000000ull
 
 struct window {
     uint64_t period_us;
     uint64_t width_us;             /* of one bucket; follows from the period */
     uint64_t head;                 /* number of the newest bucket seen: time / width */
     uint64_t total;                /* sum of counts */
-    uint64_t born_us;              /* nothing was charged before */
-    uint64_t cap_seen;             /* the highest cap it was charged under */
+    uint64_t born_us;              /* when it began to count; it may have had an earlier life */
+    uint64_t cap_seen;             /* the highest cap it was charged under, or was born with */
     uint64_t counts[WINDOW_SLOTS]; /* bucket b is at b % WINDOW_SLOTS */
 };
 
@@ -44,8 +53,12 @@ uint64_t window_width_us(uint64_t period_us);
 void window_init(struct window *w, uint64_t period_us, uint64_t now_us);
 /* Forgets what has left the window. */
 void window_turn(struct window *w, uint64_t now_us);
-/* Changes the period; cap is the new N. Call after window_turn. */
-void window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, uint64_t cap);
+/* Changes the period; cap is the new N; began_us as below. Call after window_turn. */
+void window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, uint64_t cap,
+    uint64_t began_us);
+/* What must be assumed of the time from asked_us on begins here: at asked_us, or, where nothing can have been
+ * charged before, when the counter was born. began_us: when all counters began; 0: not known. */
+uint64_t window_reach_us(uint64_t asked_us, uint64_t born_us, uint64_t began_us);
 /* The number of the oldest bucket that counts. */
 uint64_t window_oldest(const struct window *w);
 /* Counts n more now, under this cap. */

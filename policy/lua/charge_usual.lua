@@ -147,7 +147,7 @@ local function save_scope(value, key, live, fits, found, i)
         i = i + 1
     end
     parts[#parts + 1] = sub(value, from)
-    call('SET', KEYS[3 + key], concat(parts), 'PX', div(live, 1000) + 7200000)
+    call('SET', KEYS[3 + key], concat(parts), 'PX', div(live + KEPT, 1000))
     return i
 end
 

@@ -62,6 +62,21 @@ local function window_assume(c, at, amount, cap)
     end
 end
 
+-- What must be assumed of the time from `asked` on begins here (window_reach_us() of policy/window.c). It reads g,
+-- which is KEYS[1].
+local function reach(asked, born)
+    local began
+
+    if asked >= born then
+        return asked
+    end
+    began = (tonumber(call('HGET', KEYS[1], 'began')) or 0) * 1000
+    if born - asked <= KEPT or (began > 0 and born >= began and born < began + KEPT) then
+        return born
+    end
+    return asked
+end
+
 local function window_set_period(c, period, now, cap)
     local old = {src = c.src, at = c.at, head = c.head, width = c.width}
     local old_period, born, seen, known = c.period, c.born, c.seen, oldest(c) * c.width
@@ -78,7 +93,7 @@ local function window_set_period(c, period, now, cap)
             window_add(c, number, n)
         end
     end
-    asked = max(oldest(c) * c.width, c.born)
+    asked = reach(oldest(c) * c.width, c.born)
     if asked < known then
         local times = div(known - asked + old_period - 1, old_period)
 
@@ -165,8 +180,10 @@ local function counter_init(line, cap, burst, now)
 
     if c.kind == KIND_RATE then
         rate_init(c, cap, line[L_PERIOD], burst, now)
+        c.seen = min(line[L_CAP] + line[L_BURST], CAP_MAX)
     else
         window_init(c, line[L_PERIOD], now)
+        c.seen = line[L_CAP]
     end
     if c.kind == KIND_WARMUP then
         begin_warmup(c, line[L_STEP], now)
@@ -199,7 +216,7 @@ local function rate_to_window(c, line, cap, now)
     now = max(now, c.base)
     window_init(c, line[L_PERIOD], now)
     c.born, c.seen = born, seen
-    times = div(now - max(oldest(c) * c.width, born), old_period) + 1
+    times = div(now - reach(oldest(c) * c.width, born), old_period) + 1
     window_assume(c, now, seen > div(CAP_MAX, times) and CAP_MAX or times * seen, cap)
 end
 
@@ -320,17 +337,18 @@ local function counter_to_entry(c, name)
         sub(c.src, c.at, c.at + COUNTS_SIZE - 1)})
 end
 
--- An entry nobody asked for and that no longer counts anything: the limit was renamed or removed.
+-- An entry nobody asked for and that would no longer be kept by itself: the limit was renamed or removed.
 local function is_stale(state, entry, now)
     local c = load_counter(state, entry)
+    local base = c.base
 
     if c.kind == KIND_WARMUP then
         return (c.head + SLOTS) * c.width + 40 * DAY_US < now
     elseif c.kind == KIND_WINDOW then
-        return (c.head + SLOTS) * c.width < now
+        return (c.head + SLOTS) * c.width + KEPT < now
     end
     rate_turn(c, now)
-    return c.level == 0
+    return c.level == 0 and base + c.period + KEPT < now
 end
 
 -- Writes the state with the counters in `new` (by name) in their places. It lives for its longest period + 2 h; a warm-up
@@ -355,7 +373,7 @@ local function save_state(key, state, new, now)
         parts[#parts + 1] = counter_to_entry(c, name)
         live = max(live, c.kind == KIND_WARMUP and 40 * DAY_US or c.period)
     end
-    call('SET', key, concat(parts), 'PX', div(live, 1000) + 7200000)
+    call('SET', key, concat(parts), 'PX', div(live + KEPT, 1000))
 end
 
 -- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike) and the upstream's word ("b:" fields,

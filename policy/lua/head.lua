@@ -23,6 +23,7 @@ local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
 local CAP_MAX = 2 ^ 47
 local EXACT_MAX = 2 ^ 50
 local DAY_US = 86400000000
+local KEPT = 7200000000 -- a counter is kept unused for its period and so much more
 local SCHEMA = 1
 
 -- fields of a line of a request, as store_codec.c packs them

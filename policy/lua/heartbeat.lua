@@ -47,6 +47,7 @@ local counts = epoch_remembered ~= '' and last_charge > 0 and now_ms - last_char
 local function renew(opens)
     epoch, open_at = new_epoch, opens
     call('HSET', KEYS[1], 'schema', SCHEMA, 'epoch', epoch, 'open_at', open_at, 'lost', lost and 1 or 0,
+        'began', lost and 0 or now_ms, -- nothing was charged before; 0: something may have been
         'slots_at', now_ms + settle) -- by then every holder of a connection has said so again
     call('HDEL', KEYS[1], 'trusted')
 end
@@ -65,6 +66,9 @@ end
 local charged = max(tonumber(general[8]) or 0, last_charge)
 if charged > (tonumber(general[8]) or 0) then
     call('HSET', KEYS[1], 'charged', string.format('%.0f', charged))
+end
+if last_charge > 0 and last_charge < (tonumber(call('HGET', KEYS[1], 'began')) or 0) then
+    call('HSET', KEYS[1], 'began', 0)
 end
 seq = max(seq, acked)
 call('HSET', KEYS[4], 'run', run, 'seq', seq)

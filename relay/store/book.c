@@ -16,11 +16,13 @@ struct page {
     char *instance, *limit;
     bool present; /* it holds a counter (a lowered cap alone makes a page too) */
     struct counter counter;
+    uint64_t kept_until_ms; /* present: forgotten after that; the same for all of an instance */
     uint64_t lowered_cap, lowered_until_us;
 };
 
 struct book {
     struct list chains[CHAINS];
+    uint64_t began_us;
 };
 
 struct book *
@@ -28,9 +30,16 @@ book_new(void)
 {
     struct book *b = xmalloc(sizeof(*b));
 
+    b->began_us = 0;
     for (size_t i = 0; i < CHAINS; i++)
         list_init(&b->chains[i]);
     return b;
+}
+
+void
+book_set_began(struct book *b, uint64_t began_us)
+{
+    b->began_us = began_us;
 }
 
 static void
@@ -93,6 +102,51 @@ find_or_make(struct book *b, enum limit_scope scope, const char *instance, const
     return p;
 }
 
+static bool
+is_kept(const struct page *p, uint64_t now_us)
+{
+    return p && p->present && now_us / 1000 <= p->kept_until_ms;
+}
+
+static bool
+is_of(const struct page *p, enum limit_scope scope, const char *instance)
+{
+    return p->scope == scope && strcmp(p->instance, instance) == 0;
+}
+
+/* Before an instance is written: what Redis would have forgotten is forgotten. */
+static void
+forget_old(struct book *b, enum limit_scope scope, const char *instance, uint64_t now_us)
+{
+    LIST_EACH(it, chain_of(b, scope, instance)) {
+        struct page *p = LIST_ITEM(it, struct page, link);
+
+        if (is_of(p, scope, instance) && !is_kept(p, now_us))
+            p->present = false;
+    }
+}
+
+/* After it: all counters of the instance are kept as long as the longest of them. */
+static void
+keep(struct book *b, enum limit_scope scope, const char *instance, uint64_t now_us)
+{
+    struct list *chain = chain_of(b, scope, instance);
+    uint64_t longest_us = 0;
+
+    LIST_EACH(it, chain) {
+        const struct page *p = LIST_ITEM(it, struct page, link);
+        uint64_t kept_us = is_of(p, scope, instance) && p->present ? counter_kept_us(&p->counter) : 0;
+
+        longest_us = kept_us > longest_us ? kept_us : longest_us;
+    }
+    LIST_EACH(it, chain) {
+        struct page *p = LIST_ITEM(it, struct page, link);
+
+        if (is_of(p, scope, instance))
+            p->kept_until_ms = now_us / 1000 + longest_us / 1000;
+    }
+}
+
 static uint64_t
 lowered(const struct page *p, uint64_t now_us)
 {
@@ -109,29 +163,36 @@ look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct 
         for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
             struct page *p = find(b, scope->scope, scope->instance, r->lines[i].limit->name);
 
-            lines[i].counter = p && p->present ? &p->counter : NULL;
+            lines[i].counter = is_kept(p, now_us) ? &p->counter : NULL;
             lines[i].lost = false;
             lines[i].cap_most = lowered(p, now_us);
             lines[i].burst_most = LIMIT_UNLIMITED;
+            lines[i].began_us = b->began_us;
         }
     }
 }
 
 static void
-write_down(struct book *b, const struct charge_request *r, const struct counter *fresh, bool all)
+write_down(struct book *b, const struct charge_request *r, const struct counter *fresh, bool all, uint64_t now_us)
 {
     for (size_t s = 0; s < r->n_scopes; s++) {
         const struct charge_scope *scope = &r->scopes[s];
+        bool written = false;
 
         for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
             struct page *p;
 
             if (!all && !fresh[i].changed)
                 continue;
+            if (!written)
+                forget_old(b, scope->scope, scope->instance, now_us);
+            written = true;
             p = find_or_make(b, scope->scope, scope->instance, r->lines[i].limit->name);
             p->counter = fresh[i];
             p->present = true;
         }
+        if (written)
+            keep(b, scope->scope, scope->instance, now_us);
     }
 }
 
@@ -146,42 +207,47 @@ book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct ve
     look_up(b, r, now_us, lines);
     while (decide_charge(r, lines, now_us, fresh, v, &line, &step) == DECIDE_STEP)
         decide_set_step(r, lines, line, step); /* once per warm-up at most: its counter's step does not move meanwhile */
-    write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look);
+    write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look, now_us);
 }
 
 void
-book_refund(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t time_us)
+book_refund(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t time_us, uint64_t now_us)
 {
     for (size_t s = 0; s < r->n_scopes; s++) {
         const struct charge_scope *scope = &r->scopes[s];
+        bool given = false;
 
         for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
             const struct charge_line *l = &r->lines[i];
             struct page *p = find(b, scope->scope, scope->instance, l->limit->name);
 
-            if (p && p->present)
-                counter_give(&p->counter, l->fixed + (uint64_t)l->each * granted, time_us);
+            if (is_kept(p, now_us) && counter_give(&p->counter, l->fixed + (uint64_t)l->each * granted, time_us))
+                given = true;
         }
+        if (given)
+            keep(b, scope->scope, scope->instance, now_us);
     }
 }
 
 static struct counter_terms
-terms_of(const struct limit_conf *limit, uint64_t cap, uint32_t step)
+terms_of(const struct book *b, const struct limit_conf *limit, uint64_t cap, uint32_t step)
 {
     return (struct counter_terms){counter_kind(limit), limit->unit, counter_period_us(limit), cap < CAP_MAX ? cap : CAP_MAX,
-        limit->burst < CAP_MAX ? limit->burst : CAP_MAX, step};
+        limit->burst < CAP_MAX ? limit->burst : CAP_MAX, counter_allowed(limit, cap), step, b->began_us};
 }
 
 uint32_t
 book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us)
 {
     struct page *p = find_or_make(b, limit->scope, instance, limit->name);
-    uint32_t step = p->present && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
+    uint32_t step;
     uint64_t cap, next;
     struct counter_terms t;
 
+    forget_old(b, limit->scope, instance, now_us);
+    step = p->present && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
     plan_warmup_caps(limit, step, &cap, &next);
-    t = terms_of(limit, cap, step);
+    t = terms_of(b, limit, cap, step);
     if (p->present)
         counter_turn(&p->counter, &t, now_us);
     else
@@ -191,6 +257,7 @@ book_warmup(struct book *b, const struct limit_conf *limit, const char *instance
     if (back)
         warmup_step_back(&p->counter.warm);
     p->counter.warm.held = true;
+    keep(b, limit->scope, instance, now_us);
     return p->counter.warm.step;
 }
 
@@ -201,7 +268,7 @@ book_lower(struct book *b, const struct limit_conf *limit, const char *instance,
     struct page *p = find_or_make(b, limit->scope, instance, limit->name);
     uint64_t cap = 0;
 
-    if (p->present) {
+    if (is_kept(p, now_us)) {
         struct counter c = p->counter;
 
         if (c.kind == LIMIT_RATE)
@@ -221,7 +288,7 @@ book_forget(struct book *b, enum limit_scope scope, const char *instance)
     LIST_EACH_SAFE(it, chain_of(b, scope, instance)) {
         struct page *p = LIST_ITEM(it, struct page, link);
 
-        if (p->scope == scope && strcmp(p->instance, instance) == 0)
+        if (is_of(p, scope, instance))
             page_free(p);
     }
 }
@@ -231,16 +298,16 @@ book_usage(struct book *b, const struct limit_conf *limit, const char *instance,
     struct book_usage *out)
 {
     struct page *p = find(b, limit->scope, instance, limit->name);
-    uint32_t step = p && p->present && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
+    uint32_t step = is_kept(p, now_us) && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
     uint64_t next = cap;
     struct counter_terms t;
     struct counter c;
 
     if (limit->kind == LIMIT_WARMUP)
         plan_warmup_caps(limit, step, &cap, &next);
-    t = terms_of(limit, cap < lowered(p, now_us) ? cap : lowered(p, now_us), step);
+    t = terms_of(b, limit, cap < lowered(p, now_us) ? cap : lowered(p, now_us), step);
     counter_init(&c, &t, now_us);
-    if (p && p->present) {
+    if (is_kept(p, now_us)) {
         c = p->counter;
         counter_turn(&c, &t, now_us);
     }

@@ -144,7 +144,7 @@ memory_forget(struct store *s, struct handle h)
 static void
 memory_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict)
 {
-    book_refund(memory_of(s)->book, request, verdict->granted, verdict->time_us);
+    book_refund(memory_of(s)->book, request, verdict->granted, verdict->time_us, now_us(memory_of(s)));
 }
 
 static struct handle
@@ -334,6 +334,7 @@ store_memory_new(struct loop *loop)
     pause_list_init(&m->pauses);
     list_init(&m->held);
     m->now_ms = START_MS;
+    book_set_began(m->book, now_us(m));
     return &m->base;
 }
 

@@ -1,8 +1,9 @@
 /* The model test: random histories of charges, refunds, edits, holds and jumps of the clock are run through the in-memory book and
  * through the scripts on a real redis-server, and every result must be the same: kind, grant, limit, used, cap, wait.
  *
- * Redis' own clock cannot be moved, so the one line of common.lua that reads it is replaced by the test's time; everything
- * else is the shipped text. MODEL_CHARGES in the environment makes the run longer. */
+ * Redis' own clock cannot be moved, so the line of head.lua that reads it is replaced by the test's time, and
+ * the one that calls commands by a function under which states expire by that time; everything else is the
+ * shipped text. MODEL_CHARGES in the environment makes the run longer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -98,26 +99,47 @@ run(struct model *m)
     return next_reply(m);
 }
 
+static char *
+replace_line(const char *text, const char *line, const char *with)
+{
+    const char *at = strstr(text, line);
+    size_t size = strlen(text) + strlen(with) + 1;
+    char *out = xmalloc(size);
+
+    assert_non_null(at);
+    snprintf(out, size, "%.*s%s%s", (int)(at - text), text, with, at + strlen(line));
+    return out;
+}
+
 static void
 load_scripts(struct model *m)
 {
     static const char clock_line[] = "local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end";
-    static const char test_line[] = "local function clock() return tonumber(ARGV[2]) end";
+    static const char test_clock[] = "local function clock() return tonumber(ARGV[2]) end";
+    static const char call_line[] = "local call = redis.call\n";
+    /* As GET, MGET and SET ... PX do it, but for the clock; x holds when a state ends. */
+    static const char test_call[] = "local function live(k)"
+        " local till = redis.call('HGET', 'x', k)"
+        " return not (till and math.floor(ARGV[2] / 1000) > tonumber(till)) and redis.call('GET', k) end "
+        "local function call(c, k, ...)"
+        " if c == 'GET' then return live(k) end"
+        " if c == 'MGET' then local all = {}"
+        " for i, x in ipairs({k, ...}) do all[i] = live(x) end return all end"
+        " if c == 'SET' then local v, px, ms = ... assert(px == 'PX')"
+        " redis.call('HSET', 'x', k, math.floor(ARGV[2] / 1000) + ms) return redis.call('SET', k, v) end"
+        " return redis.call(c, k, ...) end\n";
 
     for (int i = 0; i < SCRIPT_COUNT; i++) {
-        const char *text = script_text((enum script_id)i), *at = strstr(text, clock_line);
-        char *patched = xmalloc(strlen(text) + sizeof(test_line));
-        redisReply *reply;
+        char *timed = replace_line(script_text((enum script_id)i), clock_line, test_clock);
+        char *patched = replace_line(timed, call_line, test_call);
+        redisReply *reply = redisCommand(m->redis, "SCRIPT LOAD %s", patched);
 
-        assert_non_null(at);
-        snprintf(patched, strlen(text) + sizeof(test_line), "%.*s%s%s", (int)(at - text), text, test_line,
-            at + sizeof(clock_line) - 1);
-        reply = redisCommand(m->redis, "SCRIPT LOAD %s", patched);
         assert_non_null(reply);
         if (reply->type != REDIS_REPLY_STRING)
             fail_msg("script %d does not load: %s", i, reply->str);
         snprintf(m->sha[i], sizeof(m->sha[i]), "%s", reply->str);
         freeReplyObject(reply);
+        free(timed);
         free(patched);
     }
 }
@@ -160,6 +182,7 @@ open_epoch(struct model *m)
     assert_int_equal(out.error, STORE_OK);
     assert_string_equal(out.epoch, "e1");
     freeReplyObject(reply);
+    book_set_began(m->book, m->now_us);
     m->node.epoch = "e1";
 }
 
@@ -366,11 +389,20 @@ refund(struct model *m)
     if (!m->has_granted)
         return;
     catch_up(m);
-    book_refund(m->book, &m->granted_request, m->granted.granted, m->granted.time_us);
+    book_refund(m->book, &m->granted_request, m->granted.granted, m->granted.time_us, m->now_us);
     codec_refund(&m->command, &m->node, &m->granted_request, m->granted.granted, m->granted.time_us);
     freeReplyObject(run(m));
     m->has_granted = false;
     m->refunds++;
+}
+
+/* When all counters began; 0: nobody knows. */
+static void
+set_began(struct model *m, uint64_t began_ms)
+{
+    catch_up(m);
+    book_set_began(m->book, began_ms * 1000);
+    freeReplyObject(redisCommand(m->redis, "HSET sendgov:{test}:g began %llu", (unsigned long long)began_ms));
 }
 
 /* Another value, period, burst, kind or unit of a limit, as a reload brings it. */
@@ -382,6 +414,8 @@ edit(struct model *m)
 
     catch_up(m);
     m->edits++;
+    if (pick(m, 4) == 0)
+        set_began(m, pick(m, 2) ? m->now_us / 1000 - pick(m, 4 * 3600000) : 0);
     switch (pick(m, 6)) {
     case 0:
         l->period_ms = periods[pick(m, 5)];
@@ -523,10 +557,105 @@ random_histories_agree(void **state)
     assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0);
 }
 
+/* ---- edits of a limit whose counter was forgotten and began anew ---- */
+
+static void
+one_limit(struct model *m, uint64_t value, uint64_t period_ms)
+{
+    m->limits[0] = (struct limit_conf){.name = "one", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE,
+        .unit = UNIT_EXTERNAL, .value = value, .period_ms = period_ms};
+}
+
+/* How many of n recipients pass now, by the book and by Redis. */
+static uint32_t
+granted_of(struct model *m, uint32_t n)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .external = true, .recipients = n, .least = 1};
+    struct charge_request r, copy;
+    struct verdict in_book, in_redis;
+
+    assert_int_equal(plan_charge(m->limits, 1, &s, &r), 0);
+    copy = r;
+    book_charge(m->book, &copy, m->now_us, &in_book);
+    charge_redis(m, &r, &in_redis);
+    assert_same(&in_book, &in_redis);
+    return in_book.granted;
+}
+
+#define HOURS_US ((uint64_t)3600 * 1000000)
+
+/* 30 sent, forgotten, 1 sent; then the limit becomes 30 a day. */
+static void
+an_earlier_life_counts_when_the_period_grows(void **state)
+{
+    struct model *m = *state;
+
+    m->now_us += 100 * HOURS_US;
+    one_limit(m, 30, 1000);
+    assert_int_equal(granted_of(m, 40), 30);
+    m->now_us += 3 * HOURS_US;
+    assert_int_equal(granted_of(m, 1), 1);
+    one_limit(m, 30, 86400000);
+    assert_int_equal(granted_of(m, 40), 0);
+    m->now_us += 20 * HOURS_US;
+    assert_int_equal(granted_of(m, 40), 0);
+    m->now_us += 6 * HOURS_US;
+    assert_int_equal(granted_of(m, 40), 30);
+}
+
+/* The same, but the new period does not reach back to when it was forgotten. */
+static void
+an_earlier_life_counts_as_far_as_it_reaches(void **state)
+{
+    struct model *m = *state;
+
+    m->now_us += 100 * HOURS_US;
+    one_limit(m, 30, 1000);
+    assert_int_equal(granted_of(m, 40), 30);
+    m->now_us += 3 * HOURS_US;
+    assert_int_equal(granted_of(m, 1), 1);
+    one_limit(m, 30, 3600000);
+    assert_int_equal(granted_of(m, 40), 29);
+}
+
+/* All counters are young: what was born had no earlier life. */
+static void
+a_first_life_is_trusted(void **state)
+{
+    struct model *m = *state;
+
+    m->now_us += HOURS_US;
+    one_limit(m, 30, 1000);
+    assert_int_equal(granted_of(m, 10), 10);
+    one_limit(m, 30, 86400000);
+    assert_int_equal(granted_of(m, 40), 20);
+}
+
+/* Counters that began with a loss are young too, but not the first. */
+static void
+after_a_loss_nothing_is_trusted(void **state)
+{
+    struct model *m = *state;
+
+    set_began(m, 0);
+    m->now_us += HOURS_US;
+    one_limit(m, 30, 1000);
+    assert_int_equal(granted_of(m, 10), 10);
+    one_limit(m, 30, 86400000);
+    assert_int_equal(granted_of(m, 40), 0);
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(random_histories_agree, set_up, tear_down)};
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(random_histories_agree),
+        CASE(an_earlier_life_counts_when_the_period_grows),
+        CASE(an_earlier_life_counts_as_far_as_it_reaches),
+        CASE(a_first_life_is_trusted),
+        CASE(after_a_loss_nothing_is_trusted),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

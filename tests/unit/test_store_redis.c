@@ -487,6 +487,33 @@ lost_memory_closes_until_the_operator_opens(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
 }
 
+static long long
+began_ms(struct rig *r)
+{
+    return cli(r, "EVAL %s 0", "return tonumber(redis.call('HGET', 'sendgov:{t%7B%7Dx}:g', 'began'))");
+}
+
+/* A node that remembers a charge from before the counters knows that they are not the first, even when that
+ * charge is too old to close anything. */
+static void
+counters_after_a_charge_are_not_the_first(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "second", LIMIT_WINDOW, UNIT_MESSAGES, 30, 1000);
+    begin(r, 1);
+    assert_true(began_ms(r) > clock_utc_ms() - 60000);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    store_free(&r->nodes[0].store);
+    cli(r, "FLUSHALL");
+    open_node(r, 1); /* it knows nothing */
+    assert_true(turn_until(r, all_open));
+    assert_true(began_ms(r) > 0);
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(began_ms(r), 0);
+}
+
 static void
 old_snapshot_is_lost_memory(void **state)
 {
@@ -1191,6 +1218,7 @@ main(void)
         CASE(survives_script_flush),
         CASE(redis_killed_and_back_with_its_data),
         CASE(lost_memory_closes_until_the_operator_opens),
+        CASE(counters_after_a_charge_are_not_the_first),
         CASE(old_snapshot_is_lost_memory),
         CASE(lost_charges_of_a_dead_node_are_missed),
         CASE(a_snapshot_older_than_a_dead_nodes_charges_is_missed),
