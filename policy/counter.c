@@ -174,9 +174,7 @@ counter_frees_at_us(const struct counter *c, uint64_t need)
 }
 
 uint64_t
-counter_kept_us(const struct counter *c)
+counter_kept_us(enum limit_kind kind, uint64_t period_us)
 {
-    if (c->kind == LIMIT_WARMUP)
-        return WARMUP_KEPT_US + KEPT_US;
-    return (is_window(c->kind) ? c->window.period_us : c->rate.period_us) + KEPT_US;
+    return (kind == LIMIT_WARMUP ? WARMUP_KEPT_US : period_us) + KEPT_US;
 }

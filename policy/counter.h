@@ -57,8 +57,8 @@ uint64_t counter_used(const struct counter *c);
 void counter_take(struct counter *c, uint64_t n, uint64_t cap, uint64_t now_us);
 bool counter_give(struct counter *c, uint64_t n, uint64_t at_us);
 uint64_t counter_frees_at_us(const struct counter *c, uint64_t need);
-/* For so long after it was last written a counter is kept, KEPT_US included; those of one instance for as long as
- * the longest of them. */
-uint64_t counter_kept_us(const struct counter *c);
+/* For so long after it was last written a counter is kept, KEPT_US included; those of one instance for as
+ * long as the longest of them. */
+uint64_t counter_kept_us(enum limit_kind kind, uint64_t period_us);
 
 #endif

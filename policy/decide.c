@@ -48,7 +48,7 @@ load(const struct charge_line *line, const struct decide_line *d, uint64_t now_u
     if (d->counter) {
         *c = *d->counter;
         counter_turn(c, &t, now_us);
-    } else if (d->lost) {
+    } else if (d->lost != LOST_NOTHING) {
         counter_init_full(c, &t, now_us);
     } else {
         counter_init(c, &t, now_us);

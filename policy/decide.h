@@ -12,10 +12,17 @@
 
 #include "policy/counter.h"
 
+/* What should be remembered of a line. */
+enum decide_lost {
+    LOST_NOTHING, /* nothing need be: what is not there begins now */
+    LOST_KEY,     /* some counter of the instance: with none, this one counts as full too */
+    LOST_COUNTER, /* this counter: if it is not there, it counts as full */
+};
+
 /* What the store knows beside the request about one line. */
 struct decide_line {
     struct counter *counter; /* NULL: nothing is remembered. In; out, when granted: what is to be remembered (see below) */
-    bool lost;               /* it should be remembered and is not */
+    enum decide_lost lost;   /* without a counter: anything but LOST_NOTHING makes it a full one */
     uint64_t cap_most;       /* N is at most this (nodes that differ, the upstream's word); LIMIT_UNLIMITED: nothing lowers it */
     uint64_t burst_most;
     uint64_t began_us;       /* when all counters began; 0: not known */

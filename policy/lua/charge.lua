@@ -77,7 +77,7 @@ for s, count in ipairs(counts) do
 
         if entry then
             counters[i] = counter_turn(load_counter(states[s], entry), line, cap, burst, now)
-        elseif line[L_LOST] == 1 and not states[s].value then
+        elseif line[L_LOST] == 2 or (line[L_LOST] == 1 and not states[s].value) then -- enum decide_lost
             counters[i] = counter_init_full(line, cap, burst, now)
         else
             counters[i] = counter_init(line, cap, burst, now)

@@ -126,6 +126,12 @@ forget_old(struct book *b, enum limit_scope scope, const char *instance, uint64_
     }
 }
 
+static uint64_t
+kept_us(const struct counter *c)
+{
+    return counter_kept_us(c->kind, c->kind == LIMIT_RATE ? c->rate.period_us : c->window.period_us);
+}
+
 /* After it: all counters of the instance are kept as long as the longest of them. */
 static void
 keep(struct book *b, enum limit_scope scope, const char *instance, uint64_t now_us)
@@ -135,9 +141,9 @@ keep(struct book *b, enum limit_scope scope, const char *instance, uint64_t now_
 
     LIST_EACH(it, chain) {
         const struct page *p = LIST_ITEM(it, struct page, link);
-        uint64_t kept_us = is_of(p, scope, instance) && p->present ? counter_kept_us(&p->counter) : 0;
 
-        longest_us = kept_us > longest_us ? kept_us : longest_us;
+        if (is_of(p, scope, instance) && p->present && kept_us(&p->counter) > longest_us)
+            longest_us = kept_us(&p->counter);
     }
     LIST_EACH(it, chain) {
         struct page *p = LIST_ITEM(it, struct page, link);
@@ -164,7 +170,7 @@ look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct 
             struct page *p = find(b, scope->scope, scope->instance, r->lines[i].limit->name);
 
             lines[i].counter = is_kept(p, now_us) ? &p->counter : NULL;
-            lines[i].lost = false;
+            lines[i].lost = LOST_NOTHING;
             lines[i].cap_most = lowered(p, now_us);
             lines[i].burst_most = LIMIT_UNLIMITED;
             lines[i].began_us = b->began_us;

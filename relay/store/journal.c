@@ -15,6 +15,7 @@
 
 #define MAGIC "sendgov-journal-1\n"
 #define MARKS 4096
+#define LIMIT_MARKS 16384
 #define STEPS 256
 #define BOOT_MAX 40 /* 36 characters */
 #define PAUSES_FILE_MAX (2 * 1024 * 1024)
@@ -30,7 +31,7 @@ struct head {
 };
 
 struct mark {
-    uint64_t hash, at_ms;
+    uint64_t hash, ms;
 };
 
 struct step {
@@ -41,7 +42,8 @@ struct step {
 struct layout {
     char magic[64];
     struct head heads[2];
-    struct mark marks[MARKS];
+    struct mark marks[MARKS];             /* of instances: until when their counters must exist */
+    struct mark limit_marks[LIMIT_MARKS]; /* of their limits: when they were charged */
     struct step steps[STEPS];
 };
 
@@ -308,32 +310,66 @@ hash_instance(enum limit_scope scope, const char *instance)
     return hash_two(limit_scope_to_str(scope), instance);
 }
 
-void
-journal_mark(struct journal *j, enum limit_scope scope, const char *instance, uint64_t now_ms)
+static uint64_t
+hash_limit(enum limit_scope scope, const char *instance, const char *limit)
 {
-    uint64_t hash = hash_instance(scope, instance);
-    struct mark *m = &j->map->marks[hash % MARKS];
+    uint64_t hash = hash_bytes(hash_instance(scope, instance), "", 1);
 
+    hash = hash_bytes(hash, limit, strlen(limit));
+    return hash != 0 ? hash : 1;
+}
+
+static void
+set_mark(struct mark *m, uint64_t hash, uint64_t ms)
+{
     if (m->hash != hash) {
-        m->at_ms = 0;
+        m->ms = 0;
         m->hash = hash;
     }
-    m->at_ms = now_ms;
+    m->ms = ms;
+}
+
+void
+journal_mark(struct journal *j, enum limit_scope scope, const char *instance, uint64_t until_ms)
+{
+    uint64_t hash = hash_instance(scope, instance);
+
+    set_mark(&j->map->marks[hash % MARKS], hash, until_ms);
 }
 
 uint64_t
-journal_marked_ms(const struct journal *j, enum limit_scope scope, const char *instance)
+journal_marked_until_ms(const struct journal *j, enum limit_scope scope, const char *instance)
 {
     uint64_t hash = hash_instance(scope, instance);
     const struct mark *m = &j->map->marks[hash % MARKS];
 
-    return m->hash == hash ? m->at_ms : 0;
+    return m->hash == hash ? m->ms : 0;
+}
+
+void
+journal_mark_limit(struct journal *j, enum limit_scope scope, const char *instance, const char *limit,
+    uint64_t now_ms)
+{
+    uint64_t hash = hash_limit(scope, instance, limit);
+
+    set_mark(&j->map->limit_marks[hash % LIMIT_MARKS], hash, now_ms);
+}
+
+uint64_t
+journal_limit_marked_ms(const struct journal *j, enum limit_scope scope, const char *instance,
+    const char *limit)
+{
+    uint64_t hash = hash_limit(scope, instance, limit);
+    const struct mark *m = &j->map->limit_marks[hash % LIMIT_MARKS];
+
+    return m->hash == hash ? m->ms : 0;
 }
 
 void
 journal_forget_marks(struct journal *j)
 {
     memset(j->map->marks, 0, sizeof(j->map->marks));
+    memset(j->map->limit_marks, 0, sizeof(j->map->limit_marks));
 }
 
 static struct step *

@@ -1,7 +1,8 @@
 /* journal: what a node must not forget, in its state folder.
  *
- * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was, Redis' time; which scope instances were
- * charged lately (so that a counter deleted by hand is missed), and the steps of warm-ups. Mapped into memory and shared: what was
+ * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was, Redis' time;
+ * which scope instances and limits were charged lately (so that a counter that should be there is missed), and
+ * the steps of warm-ups. Mapped into memory and shared: what was
  * written survives the process' death by any signal without a system call per charge. A power cut may lose the last seconds; that
  * only makes the node less able to notice that Redis lost memory too, never the other way round. The head exists
  * twice, each with generation and checksum, and is written in turns, so that one of them is always whole.
@@ -46,9 +47,16 @@ struct journal_time {
 void journal_set_time(struct journal *j, const struct journal_time *time);
 struct journal_time journal_time(const struct journal *j);
 
-void journal_mark(struct journal *j, enum limit_scope scope, const char *instance, uint64_t now_ms);
-/* When it was last marked; 0: not known (the table is small, later marks push out earlier ones). */
-uint64_t journal_marked_ms(const struct journal *j, enum limit_scope scope, const char *instance);
+/* The counters of this instance were charged, and must be in Redis until then. */
+void journal_mark(struct journal *j, enum limit_scope scope, const char *instance, uint64_t until_ms);
+/* 0: not known (the tables are small, later marks push out earlier ones). */
+uint64_t journal_marked_until_ms(const struct journal *j, enum limit_scope scope, const char *instance);
+/* This limit of the instance was charged now. */
+void journal_mark_limit(struct journal *j, enum limit_scope scope, const char *instance, const char *limit,
+    uint64_t now_ms);
+/* 0: not known. */
+uint64_t journal_limit_marked_ms(const struct journal *j, enum limit_scope scope, const char *instance,
+    const char *limit);
 void journal_forget_marks(struct journal *j);
 
 void journal_set_step(struct journal *j, const char *limit, const char *instance, uint32_t step, uint64_t now_ms);

@@ -158,7 +158,7 @@ capped(uint64_t value)
 
 /* The fields are L_NAME .. L_LOST of common.lua. day_line counts from 0 here and from 1 there. */
 static void
-add_line(struct command *c, const struct charge_line *line, size_t day_line, bool lost)
+add_line(struct command *c, const struct charge_line *line, size_t day_line, enum decide_lost lost)
 {
     const struct limit_conf *l = line->limit;
 
@@ -256,7 +256,7 @@ codec_warmup(struct command *c, const struct codec_node *node, int op, const str
     msgpack_array(&c->arg, 3);
     add_uint(c, (uint64_t)op);
     add_str(c, node->epoch);
-    add_line(c, line, 0, false);
+    add_line(c, line, 0, LOST_NOTHING);
 }
 
 void
@@ -270,7 +270,7 @@ codec_usage(struct command *c, const struct codec_node *node, const struct charg
     else
         add_scope_key(c, node, line->limit->scope, instance);
     msgpack_array(&c->arg, 2);
-    add_line(c, line, 0, false);
+    add_line(c, line, 0, LOST_NOTHING);
     add_scope(c, "", line->limit->scope, instance);
 }
 

@@ -10,6 +10,7 @@
 #include "relay/store/store_redis_part.h"
 
 #define STEP_TRIES 8 /* per question; each answers for one warm-up */
+#define CLOCK_SLACK_MS 60000 /* the own idea of Redis' time may run behind it */
 
 /* ---- charge ---- */
 
@@ -59,7 +60,10 @@ set_known_steps(struct redis_store *s, struct charge_request *r, const struct de
     }
 }
 
-/* A counter this node charged within the limit's period must exist. If it does not, somebody deleted it: it counts as full. */
+/* A limit that was charged here within its period must have a counter, unless it was forgotten under a
+ * shorter period; then what is not known any more may have filled it. And as long as the counters of an
+ * instance must exist, that there is none at all means that somebody deleted them: all are full then. A limit
+ * that was added since begins to count now. */
 static void
 set_expected(struct redis_store *s, const struct charge_request *r, struct decide_line *facts)
 {
@@ -67,13 +71,36 @@ set_expected(struct redis_store *s, const struct charge_request *r, struct decid
 
     for (size_t i = 0; i < r->n_scopes; i++) {
         const struct charge_scope *scope = &r->scopes[i];
-        uint64_t marked;
+        bool key = journal_marked_until_ms(s->journal, scope->scope, scope->instance) > now_ms;
 
-        if (scope->n_lines == 0)
-            continue;
-        marked = journal_marked_ms(s->journal, scope->scope, scope->instance);
-        for (size_t k = scope->first_line; k < scope->first_line + scope->n_lines; k++)
-            facts[k].lost = marked > 0 && marked + counter_period_us(r->lines[k].limit) / 1000 > now_ms;
+        for (size_t k = scope->first_line; k < scope->first_line + scope->n_lines; k++) {
+            const struct limit_conf *l = r->lines[k].limit;
+            uint64_t charged_ms = journal_limit_marked_ms(s->journal, scope->scope, scope->instance, l->name);
+
+            facts[k].lost = key ? LOST_KEY : LOST_NOTHING;
+            if (charged_ms > 0 && charged_ms + counter_period_us(l) / 1000 > now_ms)
+                facts[k].lost = LOST_COUNTER;
+        }
+    }
+}
+
+/* What set_expected() wants to know later. */
+static void
+mark_charged(struct redis_store *s, const struct charge_request *r, uint64_t now_ms)
+{
+    for (size_t i = 0; i < r->n_scopes; i++) {
+        const struct charge_scope *scope = &r->scopes[i];
+        uint64_t kept_us = 0;
+
+        for (size_t k = scope->first_line; k < scope->first_line + scope->n_lines; k++) {
+            const struct limit_conf *l = r->lines[k].limit;
+            uint64_t this_us = counter_kept_us(counter_kind(l), counter_period_us(l));
+
+            kept_us = this_us > kept_us ? this_us : kept_us;
+            journal_mark_limit(s->journal, scope->scope, scope->instance, l->name, now_ms);
+        }
+        if (kept_us > 0)
+            journal_mark(s->journal, scope->scope, scope->instance, now_ms + kept_us / 1000 - CLOCK_SLACK_MS);
     }
 }
 
@@ -110,9 +137,7 @@ redis_store_note_granted(struct redis_store *s, const struct ask *ask, const str
     if (r->look)
         return;
     journal_ack(s->journal, seq, now_ms);
-    for (size_t i = 0; i < r->n_scopes; i++)
-        if (r->scopes[i].n_lines > 0)
-            journal_mark(s->journal, r->scopes[i].scope, r->scopes[i].instance, now_ms);
+    mark_charged(s, r, now_ms);
 }
 
 /* True: asked again. */

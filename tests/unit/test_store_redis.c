@@ -877,6 +877,89 @@ a_deleted_counter_counts_as_full(void **state)
     assert_int_equal(r->verdict.used, 10);
 }
 
+/* Internal mail, which the external limit does not count, comes first: the deleted counter is missed all the
+ * same. */
+static void
+a_deleted_counter_is_missed_beside_others(void **state)
+{
+    struct rig *r = *state;
+    struct charge_request internal;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 3600000);
+    add_limit(r, "second", LIMIT_WINDOW, UNIT_MESSAGES, 10, 1000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 5), VERDICT_GRANTED);
+    assert_int_equal(cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso"), 1);
+    make_request(r, 1, false, &internal);
+    do {
+        r->answers = 0;
+        store_charge(r->nodes[0].store, &internal, on_charge, r);
+        assert_true(turn_until(r, answered));
+    } while (r->verdict.kind != VERDICT_GRANTED);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 5);
+}
+
+/* Node 0 as if its last charge had been three hours ago, and the counters of that time forgotten by Redis. */
+static void
+age_by_three_hours(struct rig *r, const char *limit)
+{
+    uint64_t now_ms = (uint64_t)clock_utc_ms(), until_ms;
+    struct journal *j;
+    struct err err;
+
+    store_free(&r->nodes[0].store);
+    j = journal_open(r->nodes[0].folder, &err);
+    assert_non_null(j);
+    until_ms = journal_marked_until_ms(j, SCOPE_ROUTE, "contoso");
+    assert_true(until_ms > now_ms + 7000000 && until_ms < now_ms + 7201000);
+    journal_mark(j, SCOPE_ROUTE, "contoso", until_ms - 3 * 3600000);
+    assert_true(journal_limit_marked_ms(j, SCOPE_ROUTE, "contoso", limit) > now_ms - 10000);
+    journal_mark_limit(j, SCOPE_ROUTE, "contoso", limit, now_ms - 3 * 3600000);
+    journal_close(&j);
+    assert_int_equal(cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso"), 1);
+}
+
+static void
+an_added_limit_begins_empty_where_counters_were_forgotten(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "second", LIMIT_WINDOW, UNIT_MESSAGES, 30, 1000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    age_by_three_hours(r, "second");
+    add_limit(r, "day", LIMIT_WINDOW, UNIT_MESSAGES, 500, 86400000);
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(use(r, 0, 1)->used, 1);
+}
+
+static void
+a_longer_limit_does_not_where_its_counter_was(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "second", LIMIT_WINDOW, UNIT_MESSAGES, 30, 1000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    age_by_three_hours(r, "second");
+    r->limits[0].period_ms = 3600000; /* does not reach back so far */
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    r->limits[0].period_ms = 1000;
+    while (charge(r, 0, 1) != VERDICT_GRANTED)
+        assert_int_equal(r->verdict.kind, VERDICT_OVER);
+    age_by_three_hours(r, "second");
+    r->limits[0].period_ms = 86400000;
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 30);
+}
+
 static void
 refunds_once(void **state)
 {
@@ -1232,6 +1315,9 @@ main(void)
         CASE(slots_are_shared_and_freed),
         CASE(slots_outlive_flushall),
         CASE(a_deleted_counter_counts_as_full),
+        CASE(a_deleted_counter_is_missed_beside_others),
+        CASE(an_added_limit_begins_empty_where_counters_were_forgotten),
+        CASE(a_longer_limit_does_not_where_its_counter_was),
         CASE(refunds_once),
         CASE(errors_are_no_decision),
         CASE(a_stopped_redis_times_out_and_late_scripts_do_nothing),
