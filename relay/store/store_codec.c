@@ -248,15 +248,20 @@ codec_refund(struct command *c, const struct codec_node *node, const struct char
 }
 
 void
-codec_warmup(struct command *c, const struct codec_node *node, int op, const struct charge_line *line, const char *instance)
+codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
+    const struct charge_line *line)
 {
     command_begin(c, SCRIPT_WARMUP);
     add_key(c, node, "g");
-    add_scope_key(c, node, line->limit->scope, instance);
-    msgpack_array(&c->arg, 3);
-    add_uint(c, (uint64_t)op);
+    add_scope_key(c, node, line->limit->scope, change->instance);
+    add_node_key(c, node);
+    msgpack_array(&c->arg, 6);
+    add_uint(c, (uint64_t)change->op);
     add_str(c, node->epoch);
     add_line(c, line, 0, LOST_NOTHING);
+    add_str(c, node->run);
+    add_uint(c, change->number);
+    add_uint(c, change->at_us);
 }
 
 void

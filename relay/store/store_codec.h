@@ -60,9 +60,14 @@ void codec_charge(struct command *c, const struct codec_node *node, const struct
     const struct decide_line *facts, const struct codec_times *times);
 void codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *request,
     uint32_t granted, uint64_t time_us);
-/* hold: 1, back: 2 (policy/lua/warmup.lua). */
-void codec_warmup(struct command *c, const struct codec_node *node, int op, const struct charge_line *line,
-    const char *instance);
+struct codec_change {
+    int op; /* 1 hold, 2 back (policy/lua/warmup.lua) */
+    const char *instance;
+    uint64_t number; /* of the node's run: one that was done is not done again */
+    uint64_t at_us;  /* when it happened */
+};
+void codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
+    const struct charge_line *line);
 void codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line, const char *instance);
 void codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit, const char *instance,
     uint64_t percent, uint64_t for_us);

@@ -251,6 +251,7 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
     }
     redis_store_tend_pauses(r);
     redis_store_tend_leases(r, renew);
+    redis_store_tend_changes(r);
     if (h.send_caps || h.lost)
         redis_store_beat(r);
 }
@@ -486,6 +487,7 @@ store_redis_free(struct store *s)
     timer_fini(&r->heart);
     asks_fini(&r->asks);
     redis_store_free_leases(r);
+    redis_store_free_changes(r);
     pause_list_fini(&r->pauses);
     journal_close(&r->journal);
     command_fini(&r->command);
@@ -552,6 +554,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     buf_init(&r->caps);
     store_key_prefix(&r->prefix, r->conf.group);
     list_init(&r->leases);
+    list_init(&r->changes);
     pause_list_init(&r->pauses);
     redis_store_load_pauses(r);
     timer_init(&r->heart, r->loop, on_heart, r);

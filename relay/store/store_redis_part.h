@@ -1,5 +1,6 @@
 /* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status), store_redis_charge.c
- * (charges, refunds, warm-ups, use), store_redis_batch.c (equal charges at once), store_redis_pause.c, store_redis_lease.c, store_redis_clock.c. */
+ * (charges, refunds, use), store_redis_batch.c (equal charges at once), store_redis_pause.c,
+ * store_redis_lease.c, store_redis_warmup.c (holds and steps back), store_redis_clock.c. */
 #ifndef SENDGOV_STORE_STORE_REDIS_PART_H
 #define SENDGOV_STORE_STORE_REDIS_PART_H
 
@@ -92,6 +93,8 @@ struct redis_store {
     struct pause_list pauses;
     struct list leases;
     uint64_t last_lease;
+    struct list changes;    /* of warm-ups, that Redis has not confirmed */
+    uint64_t last_change;
     int64_t renewed_mono_ms;
 };
 
@@ -126,11 +129,16 @@ void redis_store_charge_failed(struct redis_store *s, struct ask *ask, enum stor
 void redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply, uint64_t seq);
 struct handle redis_store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
 void redis_store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
-void redis_store_warmup_change(struct store *s, const struct limit_conf *limit, const char *route, bool back);
-uint32_t redis_store_warmup_step(const struct store *s, const char *route);
 void redis_store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
     int64_t for_ms);
 struct handle redis_store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);
+
+/* store_redis_warmup.c */
+void redis_store_warmup_change(struct store *s, const struct limit_conf *limit, const char *route, bool back);
+uint32_t redis_store_warmup_step(const struct store *s, const char *route);
+/* Tells Redis again what it has not confirmed. */
+void redis_store_tend_changes(struct redis_store *r);
+void redis_store_free_changes(struct redis_store *r);
 
 /* store_redis_pause.c */
 void redis_store_load_pauses(struct redis_store *r);

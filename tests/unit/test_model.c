@@ -47,7 +47,7 @@ struct model {
     struct command command;
     struct codec_node node;
     struct limit_conf limits[LIMITS];
-    uint64_t random, now_us, seq;
+    uint64_t random, now_us, seq, changes;
     /* the last grant, for refunds */
     struct charge_request granted_request;
     struct verdict granted;
@@ -444,36 +444,40 @@ edit(struct model *m)
     }
 }
 
+/* Asks until the step is the right one, as the store does. Returns the step it is at then. */
+static uint32_t
+change_warmup(struct model *m, const struct codec_change *change)
+{
+    struct charge_request r = {.n_lines = 1, .lines[0] = {.limit = &m->limits[2]}};
+    struct decide_line facts = {0};
+    int64_t out[2] = {0, 1};
+    size_t n;
+
+    do {
+        redisReply *reply;
+
+        decide_set_step(&r, &facts, 0, (uint32_t)out[1]);
+        codec_warmup(&m->command, &m->node, change, &r.lines[0]);
+        reply = run(m);
+        n = reply->elements;
+        assert_true(n >= 2 && codec_integers(reply, out, 2));
+        freeReplyObject(reply);
+    } while (n > 2);
+    return (uint32_t)out[1];
+}
+
 static void
 warm(struct model *m)
 {
     char route[] = "route-x";
     bool back = pick(m, 2);
-    struct charge_line line = {.limit = &m->limits[2], .step = 1};
-    struct charge_request r = {.n_lines = 1};
-    struct decide_line facts = {0};
-    int64_t out[3];
+    struct codec_change change = {back ? 2 : 1, route, ++m->changes, m->now_us};
     uint32_t in_book;
 
     catch_up(m);
     route[6] = (char)('0' + pick(m, ROUTES));
     in_book = book_warmup(m->book, &m->limits[2], route, back, m->now_us);
-    r.lines[0] = line;
-    decide_set_step(&r, &facts, 0, 1);
-    for (;;) {
-        redisReply *reply;
-        size_t n;
-
-        codec_warmup(&m->command, &m->node, back ? 2 : 1, &r.lines[0], route);
-        reply = run(m);
-        n = reply->elements;
-        assert_true(n >= 2 && codec_integers(reply, out, 2));
-        freeReplyObject(reply);
-        if (n == 2)
-            break;
-        decide_set_step(&r, &facts, 0, (uint32_t)out[1]);
-    }
-    assert_int_equal(out[1], in_book);
+    assert_int_equal(change_warmup(m, &change), in_book);
 }
 
 static void
@@ -645,6 +649,62 @@ after_a_loss_nothing_is_trusted(void **state)
     assert_int_equal(granted_of(m, 40), 0);
 }
 
+/* ---- replies that hold a warm-up or take it back, told more than once or late ---- */
+
+/* The route climbs one step a day; returns where it stands. */
+static uint32_t
+climb(struct model *m, int days)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .external = true, .recipients = 1, .least = 1};
+    uint32_t step = 0;
+
+    for (int day = 0; day < days; day++) {
+        for (struct verdict v = {.kind = VERDICT_GRANTED}; v.kind == VERDICT_GRANTED;) {
+            struct charge_request r;
+
+            s.warmup_step = step > 0 ? step : 1;
+            assert_int_equal(plan_charge(&m->limits[2], 1, &s, &r), 0);
+            charge_redis(m, &r, &v);
+            step = r.lines[0].step;
+        }
+        m->now_us += US_PER_DAY + 3600000000ull;
+    }
+    return step;
+}
+
+static void
+a_change_told_twice_is_done_once(void **state)
+{
+    struct model *m = *state;
+    struct codec_change change = {2, "contoso", 7, 0};
+    uint32_t step = climb(m, 5);
+
+    assert_true(step > 3);
+    change.at_us = m->now_us;
+    step = change_warmup(m, &change);
+    assert_int_equal(change_warmup(m, &change), step);
+    m->now_us += US_PER_DAY; /* a day on, only the number tells it */
+    assert_int_equal(change_warmup(m, &change), step);
+    change.number = 8;
+    change.at_us = m->now_us;
+    assert_int_equal(change_warmup(m, &change), step - 1);
+}
+
+/* The upstream blocked before midnight, Redis hears of it after: the day that was full does not count. */
+static void
+a_late_step_back_belongs_to_its_day(void **state)
+{
+    struct model *m = *state;
+    struct codec_change change = {2, "contoso", 7, 0};
+    uint32_t step = climb(m, 5), late;
+
+    change.at_us = m->now_us - US_PER_DAY - 3600000000ull; /* when the last charge was */
+    late = change_warmup(m, &change);
+    assert_int_equal(late, step - 1);
+    assert_int_equal(climb(m, 1), late); /* and the new day is not held for it */
+    assert_int_equal(climb(m, 1), late + 1);
+}
+
 int
 main(void)
 {
@@ -655,6 +715,8 @@ main(void)
         CASE(an_earlier_life_counts_as_far_as_it_reaches),
         CASE(a_first_life_is_trusted),
         CASE(after_a_loss_nothing_is_trusted),
+        CASE(a_change_told_twice_is_done_once),
+        CASE(a_late_step_back_belongs_to_its_day),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1036,6 +1036,90 @@ a_stopped_redis_times_out_and_late_scripts_do_nothing(void **state)
     assert_int_equal(use(r, 0, 0)->used, 2); /* the late one came after its not_after */
 }
 
+static const struct schedule_conf contoso_curve = {.name = "curve", .curve = CURVE_GEOMETRIC, .first = 50,
+    .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+
+static void
+add_warmup(struct rig *r)
+{
+    add_limit(r, "contoso-warmup", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 86400000);
+    add_limit(r, "contoso-warmup-hour", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 3600000);
+    for (size_t i = 0; i < 2; i++) {
+        r->limits[i].schedule = &contoso_curve;
+        r->limits[i].only = r->limits[i].route = "contoso";
+    }
+    r->limits[1].hour_cap = true;
+}
+
+/* A first charge of a route whose warm-up begins at this step. */
+static void
+charge_at_step(struct rig *r, uint32_t recipients, uint32_t step)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .sender = SPAN_LIT("a@x"),
+        .sender_domain = SPAN_LIT("x"), .external = true, .recipients = recipients, .least = 1,
+        .warmup_step = step};
+    struct charge_request request;
+
+    assert_int_equal(plan_charge(r->limits, r->n_limits, &s, &request), 0);
+    r->answers = r->granted = 0;
+    store_charge(r->nodes[0].store, &request, on_charge, r);
+    assert_true(turn_until(r, answered));
+    assert_int_equal(r->verdict.kind, VERDICT_GRANTED);
+    assert_int_equal(r->granted, recipients);
+}
+
+static void
+wait_for_step(struct rig *r, uint32_t step)
+{
+    int64_t until = clock_mono_ms() + WAIT_MS;
+
+    while (use(r, 0, 0)->warmup_step != step) {
+        assert_true(clock_mono_ms() < until);
+        turn_for(r, 50);
+    }
+}
+
+/* A block that comes while Redis does not answer: it is not forgotten. */
+static void
+a_step_back_is_told_until_redis_has_it(void **state)
+{
+    struct rig *r = *state;
+
+    r->conf.command_ms = 250;
+    add_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 5, 4);
+    kill(r->server.pid, SIGSTOP);
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso");
+    turn_for(r, 700);
+    kill(r->server.pid, SIGCONT);
+    assert_true(turn_until(r, all_open));
+    wait_for_step(r, 3);
+    assert_true(r->usage.warmup_held);
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso"); /* one a day */
+    turn_for(r, 1500);
+    assert_int_equal(use(r, 0, 0)->warmup_step, 3);
+}
+
+/* One that comes while there is no connection at all, and a hold with it. */
+static void
+a_step_back_waits_for_a_connection(void **state)
+{
+    struct rig *r = *state;
+
+    add_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 5, 4);
+    private_redis_kill(&r->server, SIGKILL);
+    assert_true(turn_until(r, none_up));
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso");
+    store_warmup_hold(r->nodes[0].store, &r->limits[0], "contoso");
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_open));
+    wait_for_step(r, 3);
+    assert_true(r->usage.warmup_held);
+}
+
 static bool
 node_1_down_other(struct rig *r)
 {
@@ -1321,6 +1405,8 @@ main(void)
         CASE(refunds_once),
         CASE(errors_are_no_decision),
         CASE(a_stopped_redis_times_out_and_late_scripts_do_nothing),
+        CASE(a_step_back_is_told_until_redis_has_it),
+        CASE(a_step_back_waits_for_a_connection),
         CASE(a_second_node_of_the_same_name_is_refused),
         CASE(two_daemons_on_one_folder_are_refused),
         CASE(a_redis_that_may_forget_is_refused),
