@@ -299,31 +299,57 @@ book_forget(struct book *b, enum limit_scope scope, const char *instance)
     }
 }
 
-void
-book_usage(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t cap, uint64_t now_us,
-    struct book_usage *out)
+/* A counter as the next charge would find it. */
+static struct counter
+current(struct book *b, const struct limit_conf *limit, const char *instance, const struct counter_terms *t,
+    uint64_t now_us)
 {
-    struct page *p = find(b, limit->scope, instance, limit->name);
+    const struct page *p = find(b, limit->scope, instance, limit->name);
+    struct counter c;
+
+    counter_init(&c, t, now_us);
+    if (is_kept(p, now_us)) {
+        c = p->counter;
+        counter_turn(&c, t, now_us);
+    }
+    return c;
+}
+
+/* The warm-up's state as the next charge will find it, and the limit's cap then. */
+static struct warmup_state
+usage_warmup(struct book *b, const struct book_question *q, uint64_t now_us, uint64_t *cap_out)
+{
+    const struct page *p = find(b, q->day->scope, q->instance, q->day->name);
     uint32_t step = is_kept(p, now_us) && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
-    uint64_t next = cap;
+    uint64_t day_cap, cap, next;
+    struct counter_terms t;
+    struct warmup_state warm;
+
+    plan_warmup_caps(q->day, step, &day_cap, &next);
+    plan_warmup_caps(q->limit, step, &cap, &next);
+    t = terms_of(b, q->day, day_cap, step);
+    warm = current(b, q->day, q->instance, &t, now_us).warm;
+    *cap_out = warmup_turn_day(&warm, now_us / US_PER_DAY, t.cap, q->day->schedule->use_percent) ? next : cap;
+    return warm;
+}
+
+void
+book_usage(struct book *b, const struct book_question *q, uint64_t now_us, struct book_usage *out)
+{
+    uint64_t most = lowered(find(b, q->limit->scope, q->instance, q->limit->name), now_us), cap = q->cap;
+    struct warmup_state warm = {0};
     struct counter_terms t;
     struct counter c;
 
-    if (limit->kind == LIMIT_WARMUP)
-        plan_warmup_caps(limit, step, &cap, &next);
-    t = terms_of(b, limit, cap < lowered(p, now_us) ? cap : lowered(p, now_us), step);
-    counter_init(&c, &t, now_us);
-    if (is_kept(p, now_us)) {
-        c = p->counter;
-        counter_turn(&c, &t, now_us);
-    }
-    if (limit->kind == LIMIT_WARMUP && warmup_turn_day(&c.warm, now_us / US_PER_DAY, cap, limit->schedule->use_percent))
-        t.cap = next < lowered(p, now_us) ? next : lowered(p, now_us);
+    if (q->limit->kind == LIMIT_WARMUP)
+        warm = usage_warmup(b, q, now_us, &cap);
+    t = terms_of(b, q->limit, cap < most ? cap : most, warm.step);
+    c = current(b, q->limit, q->instance, &t, now_us);
     out->used = counter_used(&c);
     out->cap = c.kind == LIMIT_RATE ? c.rate.burst : t.cap;
-    out->step = c.warm.step;
-    out->peak = c.warm.peak;
-    out->held = c.warm.held;
+    out->step = warm.step;
+    out->peak = warm.peak;
+    out->held = warm.held;
     out->wait_us = out->cap < 1 ? -1 : 0;
     if (out->wait_us == 0 && out->used + 1 > out->cap) {
         uint64_t at_us = counter_frees_at_us(&c, out->used + 1 - out->cap);

@@ -31,7 +31,12 @@ struct book_usage {
     uint64_t peak;
     bool held;
 };
-void book_usage(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t cap, uint64_t now_us,
-    struct book_usage *out);
+/* cap: as configured. day: the limit whose step a warm-up goes by (limit itself, but for an hour cap). */
+struct book_question {
+    const struct limit_conf *limit, *day;
+    const char *instance;
+    uint64_t cap;
+};
+void book_usage(struct book *b, const struct book_question *q, uint64_t now_us, struct book_usage *out);
 
 #endif

@@ -130,6 +130,27 @@ store_warmup_limit(const struct limit_conf *limits, size_t n, const char *route)
     return NULL;
 }
 
+static bool
+is_day_of(const struct limit_conf *day, const struct limit_conf *hour, const char *instance)
+{
+    return day->kind == LIMIT_WARMUP && !day->hour_cap && day->scope == hour->scope
+        && strcmp(day->schedule->name, hour->schedule->name) == 0
+        && (!day->only || strcmp(day->only, instance) == 0)
+        && (!day->route || !hour->route || strcmp(day->route, hour->route) == 0);
+}
+
+const struct limit_conf *
+store_day_limit(const struct limit_conf *limits, size_t n, const struct limit_conf *limit,
+    const char *instance)
+{
+    const struct limit_conf *day = limit;
+
+    for (size_t i = 0; i < n && limit->kind == LIMIT_WARMUP && limit->hour_cap; i++)
+        if (is_day_of(&limits[i], limit, instance))
+            day = &limits[i];
+    return day;
+}
+
 void
 store_free(struct store **s)
 {

@@ -101,9 +101,11 @@ struct usage {
     uint64_t cap;         /* in: as configured; out: in force */
     uint64_t used;        /* out; of a rate: what is in use of its burst, and cap is the burst */
     int64_t frees_after_ms; /* out: until one more would pass; 0 now, -1 unknown */
-    uint32_t warmup_step; /* out, warmup only */
-    uint64_t warmup_peak; /* out */
-    bool warmup_held;     /* out */
+    /* out, warmup only, and as the next charge will find them: after midnight the day has turned. Of an hour
+     * cap they are those of its day, whose step rules both. */
+    uint32_t warmup_step;
+    uint64_t warmup_peak;
+    bool warmup_held;
 };
 typedef void store_usage_fn(void *arg, bool ok, enum store_error error, const struct usage *usage, size_t n);
 struct handle store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);

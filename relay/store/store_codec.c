@@ -265,7 +265,8 @@ codec_warmup(struct command *c, const struct codec_node *node, const struct code
 }
 
 void
-codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line, const char *instance)
+codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line,
+    const struct charge_line *day, const char *instance)
 {
     command_begin(c, SCRIPT_USAGE);
     add_key(c, node, "g");
@@ -274,9 +275,10 @@ codec_usage(struct command *c, const struct codec_node *node, const struct charg
         add_lease_key(c, node, line->limit->scope, instance, line->limit->name);
     else
         add_scope_key(c, node, line->limit->scope, instance);
-    msgpack_array(&c->arg, 2);
+    msgpack_array(&c->arg, 3);
     add_line(c, line, 0, LOST_NOTHING);
     add_scope(c, "", line->limit->scope, instance);
+    add_line(c, day, 0, LOST_NOTHING);
 }
 
 void

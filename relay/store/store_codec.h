@@ -68,7 +68,9 @@ struct codec_change {
 };
 void codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
     const struct charge_line *line);
-void codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line, const char *instance);
+/* day: the line of the limit whose step a warm-up goes by (the line itself, but for an hour cap). */
+void codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line,
+    const struct charge_line *day, const char *instance);
 void codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit, const char *instance,
     uint64_t percent, uint64_t for_us);
 

@@ -243,7 +243,7 @@ memory_warmup_step(const struct store *s, const char *route)
 
     if (!limit)
         return 1;
-    book_usage(m->book, limit, route, 0, now_us(m), &u);
+    book_usage(m->book, &(struct book_question){limit, limit, route, 0}, now_us(m), &u);
     return u.step;
 }
 
@@ -266,11 +266,14 @@ memory_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_
     ask_keep_usage(ask, wanted, n);
     for (size_t i = 0; i < n; i++) {
         struct usage *u = &ask->usage[i];
+        struct book_question q;
         struct book_usage b;
 
         if (u->limit->kind == LIMIT_CONCURRENCY)
             continue;
-        book_usage(m->book, u->limit, u->instance, u->cap, now_us(m), &b);
+        q = (struct book_question){.limit = u->limit, .instance = u->instance, .cap = u->cap,
+            .day = store_day_limit(m->limits, m->n_limits, u->limit, u->instance)};
+        book_usage(m->book, &q, now_us(m), &b);
         u->cap = b.cap;
         u->used = b.used;
         u->frees_after_ms = b.wait_us < 0 ? -1 : (b.wait_us + 999) / 1000;

@@ -99,5 +99,9 @@ struct ask *ask_get(const struct asks *a, struct handle h);
 
 /* The limit whose steps are the route's warm-up; NULL: it has none. */
 const struct limit_conf *store_warmup_limit(const struct limit_conf *limits, size_t n, const char *route);
+/* The limit whose step a warm-up goes by for this instance: an hour cap by that of its day, any other by its
+ * own. (decide_link_days() is the same for the lines of one charge.) */
+const struct limit_conf *store_day_limit(const struct limit_conf *limits, size_t n,
+    const struct limit_conf *limit, const char *instance);
 
 #endif

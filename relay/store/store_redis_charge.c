@@ -300,6 +300,7 @@ redis_store_lower_cap(struct store *base, const struct limit_conf *limit, const 
 struct usage_part {
     struct ask *ask;
     size_t index;
+    uint32_t step; /* of a warm-up: as asked */
     unsigned tries;
 };
 
@@ -319,33 +320,45 @@ end_part(struct usage_part *part, enum store_error error)
         ask_answer_later(ask);
 }
 
+static const struct limit_conf *
+day_of(const struct redis_store *s, const struct usage *u)
+{
+    return store_day_limit(s->limits, s->n_limits, u->limit, u->instance);
+}
+
 static void
 on_usage(void *arg, const struct redisReply *reply, enum store_error error)
 {
     struct usage_part *part = arg;
     struct redis_store *s = redis_store_of(part->ask->store);
     struct usage *u = &part->ask->usage[part->index];
-    int64_t f[7];
+    int64_t f[8];
 
-    if (error != STORE_OK || !codec_integers(reply, f, 7)) {
+    if (error != STORE_OK || !codec_integers(reply, f, 8)) {
         end_part(part, error != STORE_OK ? error : STORE_PROTOCOL);
         return;
     }
-    if (u->limit->kind == LIMIT_WARMUP && f[4] >= 1 && f[4] <= WARMUP_STEP_MAX) {
-        bool known = journal_step(s->journal, u->limit->name, u->instance) == (uint32_t)f[4];
-
-        if (!known)
-            journal_set_step(s->journal, u->limit->name, u->instance, (uint32_t)f[4], (uint64_t)f[0] / 1000);
-        if (!known && ++part->tries < STEP_TRIES && send_usage(s, part))
+    if (u->limit->kind == LIMIT_WARMUP && f[4] >= 1 && f[4] <= WARMUP_STEP_MAX && f[4] != part->step) {
+        journal_set_step(s->journal, day_of(s, u)->name, u->instance, (uint32_t)f[4], (uint64_t)f[0] / 1000);
+        if (++part->tries < STEP_TRIES && send_usage(s, part))
             return;
     }
     u->used = (uint64_t)f[1];
     u->cap = (uint64_t)f[2];
     u->frees_after_ms = f[3] < 0 ? -1 : (f[3] + 999) / 1000;
-    u->warmup_step = (uint32_t)f[4];
+    u->warmup_step = (uint32_t)(f[4] + f[7]);
     u->warmup_peak = (uint64_t)f[5];
     u->warmup_held = f[6] != 0;
     end_part(part, STORE_OK);
+}
+
+static struct charge_line
+line_at_step(const struct limit_conf *limit, uint32_t step)
+{
+    struct charge_line line = {.limit = limit, .step = step};
+
+    plan_warmup_caps(limit, step, &line.cap, &line.next_cap);
+    return line;
 }
 
 static bool
@@ -353,14 +366,17 @@ send_usage(struct redis_store *s, struct usage_part *part)
 {
     const struct usage *u = &part->ask->usage[part->index];
     struct codec_node node = redis_store_node(s);
-    struct charge_line line = {.limit = u->limit, .cap = u->cap};
+    struct charge_line line = {.limit = u->limit, .cap = u->cap}, day = line;
 
     if (u->limit->kind == LIMIT_WARMUP) {
-        line.step = journal_step(s->journal, u->limit->name, u->instance);
-        line.step = line.step > 0 ? line.step : 1;
-        plan_warmup_caps(u->limit, line.step, &line.cap, &line.next_cap);
+        const struct limit_conf *rules = day_of(s, u);
+        uint32_t known = journal_step(s->journal, rules->name, u->instance);
+
+        part->step = known > 0 ? known : 1;
+        line = line_at_step(u->limit, part->step);
+        day = line_at_step(rules, part->step);
     }
-    codec_usage(&s->command, &node, &line, u->instance);
+    codec_usage(&s->command, &node, &line, &day, u->instance);
     return redis_store_send(s, on_usage, part);
 }
 

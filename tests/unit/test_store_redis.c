@@ -1068,6 +1068,71 @@ charge_at_step(struct rig *r, uint32_t recipients, uint32_t step)
     assert_int_equal(r->granted, recipients);
 }
 
+/* An hour cap goes by the step of its day, here 10: 1033 a day. */
+static void
+usage_of_an_hour_cap_has_the_step_of_its_day(void **state)
+{
+    struct rig *r = *state;
+    const struct usage *u;
+
+    add_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 20, 10);
+    u = use(r, 0, 0);
+    assert_int_equal(u->warmup_step, 10);
+    assert_int_equal(u->cap, 1033);
+    u = use(r, 0, 1);
+    assert_int_equal(u->warmup_step, 10);
+    assert_int_equal(u->cap, 130);
+    assert_int_equal(u->used, 20);
+    open_node(r, 1); /* it never charged: it hears of the step first */
+    assert_true(turn_until(r, all_open));
+    u = use(r, 1, 1);
+    assert_int_equal(u->warmup_step, 10);
+    assert_int_equal(u->cap, 130);
+}
+
+/* Puts the warm-up into yesterday, with this peak. */
+static void
+make_it_yesterday(struct rig *r, uint64_t peak)
+{
+    char lua[640];
+
+    snprintf(lua, sizeof(lua), "local k = 'sendgov:{t%%7B%%7Dx}:s:0:contoso'"
+        " local v, at = redis.call('GET', k), 2 while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at)"
+        " if name == 'contoso-warmup' then local body = at + 3 + #name"
+        " local step, day = struct.unpack('>I2I4', v, body + 42)"
+        " v = string.sub(v, 1, body + 41) .. struct.pack('>I2I4I8', step, day - 1, %llu)"
+        " .. string.sub(v, body + 56) end"
+        " at = at + 2 + size end redis.call('SET', k, v) return 1", (unsigned long long)peak);
+    assert_int_equal(cli(r, "EVAL %s 0", lua), 1);
+}
+
+/* After midnight and before the first charge of the day: what that charge will find, at one question. */
+static void
+usage_after_midnight_is_that_of_the_new_day(void **state)
+{
+    struct rig *r = *state;
+    long long before;
+
+    add_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 9, 1);
+    for (size_t limit = 0; limit < 2; limit++) {
+        make_it_yesterday(r, 40);
+        before = scripts_run(r);
+        use(r, 0, limit);
+        assert_true(scripts_run(r) - before <= 2); /* itself, perhaps a heartbeat */
+        assert_int_equal(r->usage.warmup_step, 2);
+        assert_int_equal(r->usage.cap, limit == 0 ? 70 : 10);
+        assert_int_equal(r->usage.warmup_peak, 0);
+        assert_int_equal(r->usage.used, 9);
+    }
+    make_it_yesterday(r, 10); /* too little to advance */
+    assert_int_equal(use(r, 0, 0)->warmup_step, 1);
+    assert_int_equal(r->usage.cap, 50);
+}
+
 static void
 wait_for_step(struct rig *r, uint32_t step)
 {
@@ -1405,6 +1470,8 @@ main(void)
         CASE(refunds_once),
         CASE(errors_are_no_decision),
         CASE(a_stopped_redis_times_out_and_late_scripts_do_nothing),
+        CASE(usage_of_an_hour_cap_has_the_step_of_its_day),
+        CASE(usage_after_midnight_is_that_of_the_new_day),
         CASE(a_step_back_is_told_until_redis_has_it),
         CASE(a_step_back_waits_for_a_connection),
         CASE(a_second_node_of_the_same_name_is_refused),
