@@ -169,7 +169,6 @@ on_sent(void *arg, const struct tx_outcome *outcome)
     if (!outcome->offered) {
         /* Proven: not a byte of MAIL left. */
         store_refund(job->flow->store, &job->request, &job->verdict);
-        metric_add(job->flow->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
         job_start_over(job, closed_again);
         return;
     }
@@ -236,7 +235,6 @@ on_granted(struct job *job)
         job_start_over(job, "the answers of Redis came too late to be used");
     } else if (upstream_conn_is_dead(job->conn)) {
         store_refund(f->store, &job->request, &job->verdict);
-        metric_add(f->metrics, M_REFUNDS, 1, NULL, NULL, NULL);
         job_start_over(job, closed_again);
     } else {
         ledger_decision(f->metrics, &job->verdict);
@@ -391,16 +389,14 @@ job_fail_plan(struct job *job)
     job->start.fn = refuse_plan;
 }
 
-/* Not offered yet: drop it. The charge under way stays counted; nobody will use it. */
+/* Not offered yet: drop it. A charge under way stays counted, as the store will tell; nobody will use it. */
 static void
 job_drop(struct job *job)
 {
     if (job->state == JOB_LEASING)
         upstream_lease_cancel(job->flow->upstream, job->pending);
-    else if (job->state == JOB_CHARGING) {
+    else if (job->state == JOB_CHARGING)
         store_forget(job->flow->store, job->pending);
-        metric_add(job->flow->metrics, M_CHARGES_VOID, 1, "client_left", NULL, NULL);
-    }
     if (job->message == NULL)
         job_end(job);
     else

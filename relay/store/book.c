@@ -179,7 +179,8 @@ look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct 
 }
 
 static void
-write_down(struct book *b, const struct charge_request *r, const struct counter *fresh, bool all, uint64_t now_us)
+write_down(struct book *b, const struct charge_request *r, const struct counter *fresh, bool all,
+    uint64_t now_us)
 {
     for (size_t s = 0; s < r->n_scopes; s++) {
         const struct charge_scope *scope = &r->scopes[s];
@@ -216,9 +217,12 @@ book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct ve
     write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look, now_us);
 }
 
-void
-book_refund(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t time_us, uint64_t now_us)
+bool
+book_refund(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t time_us,
+    uint64_t now_us)
 {
+    bool any = false;
+
     for (size_t s = 0; s < r->n_scopes; s++) {
         const struct charge_scope *scope = &r->scopes[s];
         bool given = false;
@@ -227,12 +231,14 @@ book_refund(struct book *b, const struct charge_request *r, uint32_t granted, ui
             const struct charge_line *l = &r->lines[i];
             struct page *p = find(b, scope->scope, scope->instance, l->limit->name);
 
-            if (is_kept(p, now_us) && counter_give(&p->counter, l->fixed + (uint64_t)l->each * granted, time_us))
-                given = true;
+            given |= is_kept(p, now_us)
+                && counter_give(&p->counter, l->fixed + (uint64_t)l->each * granted, time_us);
         }
         if (given)
             keep(b, scope->scope, scope->instance, now_us);
+        any |= given;
     }
+    return any;
 }
 
 static struct counter_terms

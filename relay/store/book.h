@@ -1,6 +1,6 @@
 /* book: counters of all scope instances in memory, decided by policy/decide.c. What the in-memory store stands on, and the reference
- * the model test compares Redis with. Time comes in with every call. The counters of an instance are forgotten
- * when Redis' key of it would expire. */
+ * the model test compares Redis with. Time comes in with every call. The counters of an instance are
+ * forgotten when Redis' key of it would expire. */
 #ifndef SENDGOV_STORE_BOOK_H
 #define SENDGOV_STORE_BOOK_H
 
@@ -14,7 +14,8 @@ void book_free(struct book **b);
 void book_set_began(struct book *b, uint64_t began_us);
 /* request's warm-up lines are corrected to the steps the book is at. seq and sent_mono_ms of the verdict are not set. */
 void book_charge(struct book *b, struct charge_request *request, uint64_t now_us, struct verdict *verdict_out);
-void book_refund(struct book *b, const struct charge_request *request, uint32_t granted, uint64_t time_us,
+/* True: a limit took it back. */
+bool book_refund(struct book *b, const struct charge_request *request, uint32_t granted, uint64_t time_us,
     uint64_t now_us);
 /* One warm-up line: hold its day, or step it back. Returns the step it is at then. */
 uint32_t book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us);

@@ -44,6 +44,8 @@ struct store *store_redis_new(const struct store_setup *setup, const struct stor
 /* Manual clock, in ms; starts at 1 700 000 000 000. */
 struct store *store_memory_new(struct loop *loop);
 void store_memory_advance(struct store *s, int64_t ms);
+/* Counts refunds and void charges there, as the Redis store does. */
+void store_memory_count(struct store *s, struct metrics *metrics);
 void store_free(struct store **s);
 /* A reload in two steps. prepare loads what may be missing and changes nothing; NULL and err when it is. commit cannot fail: it
  * reconnects when the connection settings changed. conf is copied. */
@@ -56,9 +58,10 @@ void store_discard(struct store *s, struct store_plan **plan);
 void store_set_limits(struct store *s, const struct limit_conf *limits, size_t n);
 
 struct handle store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
-/* The answer is not wanted any more; whatever was charged stays charged. */
+/* The answer is not wanted any more; whatever was charged stays charged (and is counted as void). */
 void store_forget(struct store *s, struct handle h);
-/* Gives back a GRANTED charge of which no byte was offered. At most once per charge, never retried. */
+/* Gives back a GRANTED charge of which no byte was offered. At most once per charge, never retried. Counted
+ * when a limit took it back. */
 void store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
 
 /* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while it is held, and

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
 #include "relay/store/book.h"
 #include "relay/store/pause_list.h"
@@ -21,6 +22,7 @@ struct slot_held {
 struct memory_store {
     struct store base;
     struct asks asks;
+    struct metrics *metrics; /* or NULL */
     struct book *book;
     struct pause_list pauses;
     struct list held;
@@ -40,6 +42,13 @@ static uint64_t
 now_us(const struct memory_store *m)
 {
     return (uint64_t)m->now_ms * 1000;
+}
+
+static void
+count(struct memory_store *m, enum metric_id id, const char *label)
+{
+    if (m->metrics)
+        metric_add(m->metrics, id, 1, label, NULL, NULL);
 }
 
 static void
@@ -135,6 +144,9 @@ memory_forget(struct store *s, struct handle h)
 
     if (!ask)
         return;
+    if (ask->kind == ASK_CHARGE && ask->verdict.kind == VERDICT_GRANTED && !ask->request.look
+        && !ask->forgotten)
+        count(m, M_CHARGES_VOID, "forgotten");
     ask->forgotten = true;
     held = ask->kind == ASK_LEASE && ask->ok ? find_held(m, ask->lease) : NULL;
     if (held)
@@ -144,7 +156,10 @@ memory_forget(struct store *s, struct handle h)
 static void
 memory_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict)
 {
-    book_refund(memory_of(s)->book, request, verdict->granted, verdict->time_us, now_us(memory_of(s)));
+    struct memory_store *m = memory_of(s);
+
+    if (book_refund(m->book, request, verdict->granted, verdict->time_us, now_us(m)))
+        count(m, M_REFUNDS, NULL);
 }
 
 static struct handle
@@ -345,4 +360,10 @@ void
 store_memory_advance(struct store *s, int64_t ms)
 {
     memory_of(s)->now_ms += ms;
+}
+
+void
+store_memory_count(struct store *s, struct metrics *metrics)
+{
+    memory_of(s)->metrics = metrics;
 }

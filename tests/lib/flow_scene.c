@@ -68,6 +68,7 @@ scene_start(struct scene *s, uint64_t cap, uint64_t period_ms, const struct peer
     s->w.route.replies = (struct reply_rules){reply_rules, 1};
     assert_int_equal(world_configure(&s->w, NULL), 0);
     s->store = store_memory_new(s->w.loop);
+    store_memory_count(s->store, s->w.metrics);
     s->config = xcalloc(1, sizeof(*s->config));
     arena_init(&s->config->arena);
     s->config->references = 1;

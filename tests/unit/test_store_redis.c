@@ -978,6 +978,40 @@ refunds_once(void **state)
     assert_int_equal((int)metric_get(r->metrics, M_REFUNDS, NULL, NULL, NULL), 1);
 }
 
+static size_t
+void_charges(struct rig *r)
+{
+    static const char *const reasons[] = {"forgotten", "no_answer", "client_left", "late"};
+    double n = 0;
+
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+        n += metric_get(r->metrics, M_CHARGES_VOID, reasons[i], NULL, NULL);
+    return (size_t)n;
+}
+
+/* Only what was charged and is not used is void: not a look, and nothing that was over. */
+static void
+a_forgotten_charge_is_void_once(void **state)
+{
+    struct rig *r = *state;
+    struct charge_request request;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 4, 3600000);
+    begin(r, 1);
+    make_request(r, 4, true, &request);
+    request.look = true;
+    store_forget(r->nodes[0].store, store_charge(r->nodes[0].store, &request, on_charge, r));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED); /* its answer comes after the look's */
+    assert_int_equal(void_charges(r), 0);
+    make_request(r, 3, true, &request);
+    store_forget(r->nodes[0].store, store_charge(r->nodes[0].store, &request, on_charge, r));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(void_charges(r), 1);
+    store_forget(r->nodes[0].store, store_charge(r->nodes[0].store, &request, on_charge, r));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(void_charges(r), 1);
+}
+
 /* Every failure of Redis is "no decision" under its own name, and nothing is counted. */
 static void
 errors_are_no_decision(void **state)
@@ -1468,6 +1502,7 @@ main(void)
         CASE(an_added_limit_begins_empty_where_counters_were_forgotten),
         CASE(a_longer_limit_does_not_where_its_counter_was),
         CASE(refunds_once),
+        CASE(a_forgotten_charge_is_void_once),
         CASE(errors_are_no_decision),
         CASE(a_stopped_redis_times_out_and_late_scripts_do_nothing),
         CASE(usage_of_an_hour_cap_has_the_step_of_its_day),
