@@ -18,7 +18,7 @@ struct charge_line {
     const struct limit_conf *limit;
     uint64_t cap;      /* N in force as this node knows it */
     uint64_t next_cap; /* warmup: the cap of the next step */
-    uint32_t step;     /* warmup: the step `cap` belongs to; the store answers VERDICT_STEP when it knows better */
+    uint32_t step;     /* warmup: the step `cap` belongs to; a store that knows better takes that */
     uint64_t fixed;
     uint32_t each;
 };

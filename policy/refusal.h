@@ -19,8 +19,6 @@
 
 #include "policy/charge.h"
 
-#define REFUSAL_TEXT_MAX 900
-
 /* For every verdict but GRANTED. request is the one that was asked. */
 void refusal_format(const struct verdict *verdict, const struct charge_request *request, int *code_out,
     struct enhanced *enhanced_out, char *text_out, size_t size);

@@ -65,8 +65,8 @@ void store_forget(struct store *s, struct handle h);
 void store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
 
 /* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while it is held, and
- * freed on a proven close. Crash: it expires by itself (6 min). lease_id is the caller's, unique per connection on this node.
- * The answer: granted with the id kept by the store, or not. cap = LIMIT_UNLIMITED needs no call. */
+ * freed on a proven close. Crash: it expires by itself (6 min). The answer: granted, with the number by which
+ * it is given back, or not. cap = LIMIT_UNLIMITED needs no call. */
 struct lease_request {
     enum limit_scope scope; /* mailbox or route */
     const char *instance;
