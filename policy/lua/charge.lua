@@ -16,8 +16,11 @@ if not_after > 0 and now > not_after then
     return {LATE, now}
 end
 local fields = {'schema', 'epoch', 'open_at', 'mixed'}
-for i, scope in ipairs(scopes) do
-    fields[4 + i] = 'p:' .. scope
+for _, scope in ipairs(scopes) do
+    fields[#fields + 1] = 'p:' .. scope
+    if external == 1 then
+        fields[#fields + 1] = 'p:' .. scope .. ':e'
+    end
 end
 local general = call('HMGET', KEYS[1], list_unpack(fields))
 if general[1] and tonumber(general[1]) ~= SCHEMA then
@@ -42,17 +45,22 @@ if node[3] and look == 0 then -- an answer that was lost on its way: the same an
     end
 end
 
--- A pause that cannot be read stops everything.
+-- Of the pauses that stop it the one that ends last is told. One that cannot be read stops all mail its field is about.
+local stop, stop_ends = 0, 0
 for i = 5, #fields do
     local text = general[i]
 
     if text and byte(text) ~= 114 then -- 'r': resumed
-        local extent, till = string.match(text, '^([ea]) (%d+) ')
+        local till = tonumber((string.match(text, '^[ea] (%d+) '))) or 0
+        local ends = till == 0 and CAP_MAX or till
 
-        if not extent or ((extent == 'a' or external == 1) and (till == '0' or tonumber(till) * 1000 > now)) then
-            return {PAUSED, now, i - 4, text}
+        if ends * 1000 > now and ends > stop_ends then
+            stop, stop_ends = i, ends
         end
     end
+end
+if stop > 0 then
+    return {PAUSED, now, div(stop - 5, 1 + external) + 1, general[stop]}
 end
 local open_at = tonumber(general[3]) * 1000
 if now < open_at then

@@ -72,6 +72,9 @@ local function usual_state(seq, scopes)
     end
     for i = 1, #scopes do
         fields[4 + i] = 'p:' .. scopes[i]
+        if question[3] == 1 then
+            fields[4 + #scopes + i] = 'p:' .. scopes[i] .. ':e'
+        end
     end
     general = call('HMGET', KEYS[1], list_unpack(fields))
     if tonumber(general[1]) ~= SCHEMA or general[2] ~= question[10] or not general[3]

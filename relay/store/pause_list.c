@@ -20,12 +20,18 @@ pause_list_fini(struct pause_list *l)
 }
 
 struct pause *
-pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance)
+pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (l->pauses[i].scope == scope && strcmp(l->pauses[i].instance, instance) == 0)
+        if (l->pauses[i].scope == scope && l->pauses[i].extent == extent && strcmp(l->pauses[i].instance, instance) == 0)
             return &l->pauses[i];
     return NULL;
+}
+
+static struct pause *
+find_same(const struct pause_list *l, const struct pause *p)
+{
+    return pause_list_find(l, p->scope, p->instance, p->extent);
 }
 
 enum pause_state
@@ -78,24 +84,25 @@ insert(struct pause_list *l, const struct pause *p, enum pause_state state)
     l->n++;
 }
 
-/* The rule of policy/lua/pause.lua: all mail is stronger than external mail, then the later end. */
-static bool
-is_stronger(const struct pause *a, const struct pause *b)
+static int64_t
+end_of(const struct pause *p)
 {
-    int64_t end_a = a->until_utc_ms == 0 ? INT64_MAX : a->until_utc_ms;
-    int64_t end_b = b->until_utc_ms == 0 ? INT64_MAX : b->until_utc_ms;
+    return p->until_utc_ms == 0 ? INT64_MAX : p->until_utc_ms;
+}
 
-    if (a->extent != b->extent)
-        return a->extent == PAUSE_ALL;
-    return end_a > end_b;
+/* The rule of policy/lua/pause.lua. */
+static bool
+ends_later(const struct pause *a, const struct pause *b)
+{
+    return end_of(a) > end_of(b);
 }
 
 bool
 pause_list_add(struct pause_list *l, const struct pause *p)
 {
-    struct pause *old = pause_list_find(l, p->scope, p->instance);
+    struct pause *old = find_same(l, p);
 
-    if (old && !is_stronger(p, old))
+    if (old && !ends_later(p, old))
         return false;
     if (old)
         remove_at(l, (size_t)(old - l->pauses));
@@ -108,9 +115,9 @@ pause_list_add(struct pause_list *l, const struct pause *p)
 void
 pause_list_take_over(struct pause_list *l, const struct pause *p)
 {
-    struct pause *old = pause_list_find(l, p->scope, p->instance);
+    struct pause *old = find_same(l, p);
 
-    if (old && pause_list_state(l, old) == PAUSE_NEW && is_stronger(old, p))
+    if (old && pause_list_state(l, old) == PAUSE_NEW && ends_later(old, p))
         return; /* ours is on its way */
     if (old)
         remove_at(l, (size_t)(old - l->pauses));
@@ -119,9 +126,9 @@ pause_list_take_over(struct pause_list *l, const struct pause *p)
 }
 
 void
-pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance)
+pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent)
 {
-    struct pause *p = pause_list_find(l, scope, instance);
+    struct pause *p = pause_list_find(l, scope, instance, extent);
 
     if (p)
         remove_at(l, (size_t)(p - l->pauses));
@@ -153,14 +160,23 @@ pause_list_expire(struct pause_list *l, int64_t now_ms)
     return l->n != before;
 }
 
+static const struct pause *
+last_to_end(const struct pause *a, const struct pause *b)
+{
+    return !a || (b && ends_later(b, a)) ? b : a;
+}
+
 const struct pause *
 pause_list_for(const struct pause_list *l, const struct charge_request *r)
 {
-    for (size_t i = 0; i < r->n_scopes; i++) {
-        const struct pause *p = pause_list_find(l, r->scopes[i].scope, r->scopes[i].instance);
+    const struct pause *last = NULL;
 
-        if (p && (r->external || p->extent == PAUSE_ALL))
-            return p;
+    for (size_t i = 0; i < r->n_scopes; i++) {
+        const struct charge_scope *s = &r->scopes[i];
+
+        last = last_to_end(last, pause_list_find(l, s->scope, s->instance, PAUSE_ALL));
+        if (r->external)
+            last = last_to_end(last, pause_list_find(l, s->scope, s->instance, PAUSE_EXTERNAL));
     }
-    return NULL;
+    return last;
 }

@@ -23,21 +23,22 @@ struct pause_list {
 
 void pause_list_init(struct pause_list *l);
 void pause_list_fini(struct pause_list *l);
-/* NULL: none for this instance. */
-struct pause *pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance);
+/* A pause is known by scope, instance and extent: one of external mail and one of all mail may stand on one instance, and the
+ * end of either leaves the other in force. NULL: there is none. */
+struct pause *pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent);
 enum pause_state pause_list_state(const struct pause_list *l, const struct pause *p);
 void pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_state state);
-/* A pause of this node's own: PAUSE_NEW, unless one at least as strong is in force. False: nothing changed, or no room. */
+/* A pause of this node's own: PAUSE_NEW, unless one that ends no earlier is in force. False: nothing changed, or no room. */
 bool pause_list_add(struct pause_list *l, const struct pause *p);
 /* What Redis has, exactly so. */
 void pause_list_take_over(struct pause_list *l, const struct pause *p);
-void pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance);
+void pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent);
 /* Around a whole list of Redis: what was known and is not in it was forgotten. */
 void pause_list_begin_sync(struct pause_list *l);
 void pause_list_end_sync(struct pause_list *l);
 /* Removes those that have ended; true when there were any. */
 bool pause_list_expire(struct pause_list *l, int64_t now_ms);
-/* The one that stops this request; NULL: none. */
+/* Of those that stop this request the one that ends last; NULL: none does. */
 const struct pause *pause_list_for(const struct pause_list *l, const struct charge_request *r);
 
 #endif

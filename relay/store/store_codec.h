@@ -82,6 +82,7 @@ struct codec_lease {
 };
 void codec_lease(struct command *c, const struct codec_node *node, const struct codec_lease *lease);
 void codec_pause_put(struct command *c, const struct codec_node *node, const struct pause *pause, bool remembered);
+/* Ends both, that of all mail and that of external mail. */
 void codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance);
 void codec_open(struct command *c, const struct codec_node *node);
 
@@ -127,9 +128,12 @@ void codec_charge_reply(const struct redisReply *reply, const struct charge_requ
 bool codec_charges_reply(const struct redisReply *reply, const struct charge_request *request, unsigned times,
     unsigned *granted_out, struct charge_reply *out);
 
-/* "e TILL SINCE CLASS ACTOR REASON" (policy/lua/pause.lua) with its field "SCOPE:INSTANCE". False: cannot be read. *resumed_out: it is
- * the mark of a resumed one; then only scope, instance and since (when it was resumed) are set. */
-bool codec_pause_parse(struct span scope_name, struct span text, struct pause *out, bool *resumed_out);
+/* A pause's field in Redis, without its "p:": "SCOPE:INSTANCE", all mail, or "SCOPE:INSTANCE:e", external mail. */
+bool codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char instance_out[INSTANCE_MAX],
+    enum pause_extent *extent_out);
+/* "e TILL SINCE CLASS ACTOR REASON" (policy/lua/pause.lua) with its field, or "SCOPE:INSTANCE" of either extent. False: cannot be
+ * read. *resumed_out: it is the mark of a resumed one; then only scope, instance, extent and since (when it was resumed) are set. */
+bool codec_pause_parse(struct span name, struct span text, struct pause *out, bool *resumed_out);
 
 struct heartbeat_reply {
     enum store_error error; /* STORE_OK, STORE_SCHEMA, STORE_PROTOCOL, or STORE_OTHER: a twin */

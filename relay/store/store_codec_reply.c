@@ -267,20 +267,31 @@ copy_text(char *out, size_t size, struct span text)
 }
 
 bool
-codec_pause_parse(struct span scope_name, struct span text, struct pause *out, bool *resumed_out)
+codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char instance_out[INSTANCE_MAX],
+    enum pause_extent *extent_out)
+{
+    bool external = name.n > 2 && memcmp(name.p + name.n - 2, ":e", 2) == 0; /* no instance has a bare colon */
+
+    *extent_out = external ? PAUSE_EXTERNAL : PAUSE_ALL;
+    return store_scope_parse(span_of(name.p, name.n - (external ? 2 : 0)), scope_out, instance_out);
+}
+
+bool
+codec_pause_parse(struct span name, struct span text, struct pause *out, bool *resumed_out)
 {
     struct span kind, actor;
 
     memset(out, 0, sizeof(*out));
-    if (!store_scope_parse(scope_name, &out->scope, out->instance))
+    if (!codec_pause_name_parse(name, &out->scope, out->instance, &out->extent))
         return false;
     text = span_cut(text, ' ', &kind);
     *resumed_out = span_eq(kind, SPAN_LIT("r"));
     if (*resumed_out)
         return read_number(&text, &out->since_utc_ms);
-    if (!span_eq(kind, SPAN_LIT("e")) && !span_eq(kind, SPAN_LIT("a")))
+    if (span_eq(kind, SPAN_LIT("e")))
+        out->extent = PAUSE_EXTERNAL; /* store.pauses and a charge's answer name the instance alone */
+    else if (!span_eq(kind, SPAN_LIT("a")) || out->extent != PAUSE_ALL)
         return false;
-    out->extent = kind.p[0] == 'a' ? PAUSE_ALL : PAUSE_EXTERNAL;
     if (!read_number(&text, &out->until_utc_ms) || !read_number(&text, &out->since_utc_ms) || !read_class(&text, &out->class))
         return false;
     text = span_cut(text, ' ', &actor);

@@ -221,11 +221,13 @@ memory_resume(struct store *s, enum limit_scope scope, const char *instance, con
     store_done_fn *done, void *arg)
 {
     struct memory_store *m = memory_of(s);
-    bool known = pause_list_find(&m->pauses, scope, instance) != NULL;
+    bool known = pause_list_find(&m->pauses, scope, instance, PAUSE_ALL)
+        || pause_list_find(&m->pauses, scope, instance, PAUSE_EXTERNAL);
 
     (void)actor;
     (void)reason;
-    pause_list_remove(&m->pauses, scope, instance);
+    pause_list_remove(&m->pauses, scope, instance, PAUSE_ALL);
+    pause_list_remove(&m->pauses, scope, instance, PAUSE_EXTERNAL);
     answer_done(m, known, done, arg);
 }
 

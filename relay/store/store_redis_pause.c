@@ -40,6 +40,12 @@ redis_store_save_pauses(struct redis_store *r)
     buf_fini(&text);
 }
 
+static struct pause *
+find_own(const struct redis_store *r, const struct pause *p)
+{
+    return pause_list_find(&r->pauses, p->scope, p->instance, p->extent);
+}
+
 static void
 load_line(struct redis_store *r, struct span line)
 {
@@ -54,7 +60,7 @@ load_line(struct redis_store *r, struct span line)
         return;
     }
     if (pause_list_add(&r->pauses, &p) && span_eq(state, SPAN_LIT("known")))
-        pause_list_set_state(&r->pauses, pause_list_find(&r->pauses, p.scope, p.instance), PAUSE_KNOWN);
+        pause_list_set_state(&r->pauses, find_own(r, &p), PAUSE_KNOWN);
 }
 
 void
@@ -87,13 +93,13 @@ on_put(void *arg, const struct redisReply *reply, enum store_error error)
 {
     struct pause_send *send = arg;
     struct redis_store *r = send->store;
-    struct pause *p = pause_list_find(&r->pauses, send->pause.scope, send->pause.instance);
+    struct pause *p = find_own(r, &send->pause);
     int64_t f[2];
 
     if (error != STORE_OK)
         log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again", store_error_to_str(error));
     else if (p && codec_integers(reply, f, 2) && f[0] == 2)
-        pause_list_remove(&r->pauses, p->scope, p->instance); /* resumed while this node was away */
+        pause_list_remove(&r->pauses, p->scope, p->instance, p->extent); /* resumed while this node was away */
     else if (p && codec_integers(reply, f, 2))
         pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
     if (error == STORE_OK) {
@@ -123,7 +129,7 @@ redis_store_pause(struct store *base, const struct pause *pause)
     if (!pause_list_add(&r->pauses, pause))
         return;
     redis_store_save_pauses(r);
-    send_pause(r, pause_list_find(&r->pauses, pause->scope, pause->instance));
+    send_pause(r, find_own(r, pause));
 }
 
 void
@@ -138,13 +144,13 @@ redis_store_tend_pauses(struct redis_store *r)
 
 /* ---- hearing from Redis ---- */
 
-/* A pause that cannot be read stops all mail of its instance. */
+/* A pause that cannot be read stops all mail its field is about. */
 static void
 take_unreadable(struct redis_store *r, struct span name)
 {
-    struct pause p = {.extent = PAUSE_ALL, .since_utc_ms = redis_store_now_ms(r), .reason = "a pause in Redis that cannot be read"};
+    struct pause p = {.since_utc_ms = redis_store_now_ms(r), .reason = "a pause in Redis that cannot be read"};
 
-    if (store_scope_parse(name, &p.scope, p.instance))
+    if (codec_pause_name_parse(name, &p.scope, p.instance, &p.extent))
         pause_list_take_over(&r->pauses, &p);
 }
 
@@ -162,9 +168,9 @@ take_text(struct redis_store *r, struct span name, struct span text)
         pause_list_take_over(&r->pauses, &p);
         return;
     }
-    own = pause_list_find(&r->pauses, p.scope, p.instance);
+    own = find_own(r, &p);
     if (own && pause_list_state(&r->pauses, own) != PAUSE_NEW && own->since_utc_ms <= p.since_utc_ms)
-        pause_list_remove(&r->pauses, p.scope, p.instance);
+        pause_list_remove(&r->pauses, p.scope, p.instance, p.extent);
 }
 
 void
@@ -190,13 +196,15 @@ on_resumed(void *arg, const struct redisReply *reply, enum store_error error)
 {
     struct ask *ask = arg;
     struct redis_store *r = redis_store_of(ask->store);
-    bool known = pause_list_find(&r->pauses, ask->scope, ask->instance) != NULL;
+    bool known = pause_list_find(&r->pauses, ask->scope, ask->instance, PAUSE_ALL)
+        || pause_list_find(&r->pauses, ask->scope, ask->instance, PAUSE_EXTERNAL);
     int64_t f[2];
 
     if (error == STORE_OK && !codec_integers(reply, f, 2))
         error = STORE_PROTOCOL;
     if (error == STORE_OK && (f[0] == 0 || known)) {
-        pause_list_remove(&r->pauses, ask->scope, ask->instance);
+        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_ALL);
+        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_EXTERNAL);
         redis_store_save_pauses(r);
         ask->ok = true;
     }

@@ -1,5 +1,6 @@
 /* The model test: random histories of charges, refunds, edits, holds and jumps of the clock are run through the in-memory book and
- * through the scripts on a real redis-server, and every result must be the same: kind, grant, limit, used, cap, wait.
+ * through the scripts on a real redis-server, and every result must be the same: kind, grant, limit, used, cap, wait. Histories of
+ * pauses go through a node's list and through the scripts alike: which are in force, and which is told to whom.
  *
  * Redis' own clock cannot be moved, so the line of head.lua that reads it is replaced by the test's time, and
  * the one that calls commands by a function under which states expire by that time; everything else is the
@@ -17,6 +18,7 @@
 #include "policy/plan.h"
 #include "relay/base/xmalloc.h"
 #include "relay/store/book.h"
+#include "relay/store/pause_list.h"
 #include "relay/store/store_codec.h"
 #include "relay/store/store_keys.h"
 #include "tests/lib/private_redis.h"
@@ -26,6 +28,8 @@
 #define CLIENTS 3
 #define LIMITS 9
 #define PIPELINE 64
+#define PAUSE_STEPS 20000
+#define PAUSED_INSTANCES 3
 
 static const uint64_t table[] = {5, 12, 30, 31, 80};
 static struct schedule_conf geometric = {.name = "g", .curve = CURVE_GEOMETRIC, .first = 20, .growth_milli = 1400,
@@ -723,6 +727,97 @@ a_late_step_back_belongs_to_its_day(void **state)
     assert_int_equal(climb(m, 1), late + 1);
 }
 
+/* ---- pauses ---- */
+
+static void
+pick_paused(struct model *m, struct pause *p)
+{
+    p->scope = pick(m, 2) ? SCOPE_ROUTE : SCOPE_CLIENT;
+    snprintf(p->instance, sizeof(p->instance), "%s%u", p->scope == SCOPE_ROUTE ? "route-" : "c",
+        (unsigned)pick(m, PAUSED_INSTANCES));
+}
+
+/* Mostly timed, so that they end while others stand. */
+static void
+put_pause(struct model *m, struct pause_list *l)
+{
+    struct pause p = {.extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL, .since_utc_ms = (int64_t)(m->now_us / 1000),
+        .class = pick(m, 2) ? CLASS_AUTH : CLASS_OK, .actor = "model", .reason = "550 5.7.708"};
+    int64_t result[2];
+    redisReply *reply;
+
+    pick_paused(m, &p);
+    p.until_utc_ms = pick(m, 12) == 0 ? 0 : p.since_utc_ms + 1 + (int64_t)pick(m, 200000);
+    codec_pause_put(&m->command, &m->node, &p, false);
+    reply = run(m);
+    assert_true(codec_integers(reply, result, 2));
+    freeReplyObject(reply);
+    assert_int_equal(result[0], pause_list_add(l, &p) ? 0 : 1);
+}
+
+static void
+end_pause(struct model *m, struct pause_list *l)
+{
+    struct pause p = {0};
+    int64_t result[2];
+    size_t before = l->n;
+    redisReply *reply;
+
+    pick_paused(m, &p);
+    codec_pause_end(&m->command, &m->node, p.scope, p.instance);
+    reply = run(m);
+    assert_true(codec_integers(reply, result, 2));
+    freeReplyObject(reply);
+    pause_list_remove(l, p.scope, p.instance, PAUSE_ALL);
+    pause_list_remove(l, p.scope, p.instance, PAUSE_EXTERNAL);
+    assert_int_equal(result[0], l->n < before ? 0 : 3);
+}
+
+/* Who is stopped, and by what? */
+static size_t
+look_for_pause(struct model *m, const struct pause_list *l)
+{
+    const struct pause *p;
+    struct charge_request r;
+    struct verdict v;
+
+    random_request(m, &r);
+    r.look = true;
+    charge_redis(m, &r, &v);
+    p = pause_list_for(l, &r);
+    assert_int_equal(v.kind == VERDICT_PAUSED, p != NULL);
+    if (!p)
+        return 0;
+    assert_int_equal(v.pause.scope, p->scope);
+    assert_string_equal(v.pause.instance, p->instance);
+    assert_int_equal(v.pause.extent, p->extent);
+    assert_int_equal(v.pause.class, p->class);
+    assert_int_equal(v.pause.since_utc_ms, p->since_utc_ms);
+    assert_int_equal(v.pause.until_utc_ms, p->until_utc_ms);
+    return 1;
+}
+
+static void
+pauses_agree(void **state)
+{
+    struct model *m = *state;
+    struct pause_list l;
+    size_t stopped = 0;
+
+    pause_list_init(&l);
+    for (size_t i = 0; i < PAUSE_STEPS; i++) {
+        m->now_us += pick(m, 40000000) / 1000 * 1000;
+        pause_list_expire(&l, (int64_t)(m->now_us / 1000));
+        if (pick(m, 8) > 0)
+            put_pause(m, &l);
+        else
+            end_pause(m, &l);
+        stopped += look_for_pause(m, &l);
+    }
+    pause_list_fini(&l);
+    assert_in_range(stopped, PAUSE_STEPS / 10, PAUSE_STEPS - PAUSE_STEPS / 10);
+}
+
 int
 main(void)
 {
@@ -735,6 +830,7 @@ main(void)
         CASE(after_a_loss_nothing_is_trusted),
         CASE(a_change_told_twice_is_done_once),
         CASE(a_late_step_back_belongs_to_its_day),
+        CASE(pauses_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -714,7 +714,7 @@ a_pause_reaches_all_and_outlives_flushall(void **state)
     assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED);
     assert_true(turn_until(r, all_up));
     while (cli(r, "EXISTS sendgov:{t%%7B%%7Dx}:g") == 0
-        || cli(r, "HEXISTS sendgov:{t%%7B%%7Dx}:g p:0:contoso") == 0)
+        || cli(r, "HEXISTS sendgov:{t%%7B%%7Dx}:g p:0:contoso:e") == 0)
         loop_turn(r->loop, 20); /* put back by a heartbeat */
 
     r->answers = 0;
@@ -746,6 +746,111 @@ timed_pauses_end(void **state)
         assert_true(clock_utc_ms() < now + 5000);
     assert_true(clock_utc_ms() >= now + 690);
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static enum verdict_kind
+charge_internal(struct rig *r, size_t node)
+{
+    struct charge_request internal;
+
+    make_request(r, 1, false, &internal);
+    r->answers = 0;
+    store_charge(r->nodes[node].store, &internal, on_charge, r);
+    assert_true(turn_until(r, answered));
+    return r->verdict.kind;
+}
+
+static bool
+one_pause_on_both(struct rig *r)
+{
+    const struct pause *pauses;
+
+    return store_pauses(r->nodes[0].store, &pauses) == 1 && store_pauses(r->nodes[1].store, &pauses) == 1;
+}
+
+/* A moment's pause of all mail and a block of external mail stand on one route in either order: the moment's end is that of
+ * internal mail's pause only, on both nodes. */
+static void
+check_two_extents(struct rig *r, bool block_first)
+{
+    struct pause block = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
+        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708"};
+    struct pause moment = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .class = CLASS_AUTH,
+        .since_utc_ms = clock_utc_ms(), .until_utc_ms = clock_utc_ms() + 700, .reason = "535 5.7.139"};
+
+    store_pause(r->nodes[0].store, block_first ? &block : &moment);
+    store_pause(r->nodes[0].store, block_first ? &moment : &block);
+    assert_int_equal(charge_internal(r, 0), VERDICT_PAUSED);
+    assert_int_equal(charge_internal(r, 1), VERDICT_PAUSED);
+    for (size_t node = 0; node < 2; node++) {
+        assert_int_equal(charge(r, node, 1), VERDICT_PAUSED);
+        assert_int_equal(r->verdict.pause.class, CLASS_BLOCK_TENANT); /* which lasts longer */
+        assert_int_equal(r->verdict.retry_after_ms, -1);
+    }
+    assert_true(turn_until(r, one_pause_on_both));
+    for (size_t node = 0; node < 2; node++) {
+        assert_int_equal(charge_internal(r, node), VERDICT_GRANTED);
+        assert_int_equal(charge(r, node, 1), VERDICT_PAUSED);
+        assert_int_equal(r->verdict.pause.class, CLASS_BLOCK_TENANT);
+    }
+}
+
+static bool
+no_pause_on_1(struct rig *r)
+{
+    const struct pause *pauses;
+
+    return store_pauses(r->nodes[1].store, &pauses) == 0;
+}
+
+static void
+resume_contoso(struct rig *r)
+{
+    r->answers = 0;
+    store_resume(r->nodes[0].store, SCOPE_ROUTE, "contoso", "uid=0", "clean", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(r->ok);
+    assert_true(turn_until(r, no_pause_on_1));
+}
+
+static void
+a_short_pause_of_all_mail_leaves_the_block(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    check_two_extents(r, true);
+    resume_contoso(r);
+    check_two_extents(r, false);
+}
+
+static bool
+two_pauses_on_1(struct rig *r)
+{
+    const struct pause *pauses;
+
+    return store_pauses(r->nodes[1].store, &pauses) == 2;
+}
+
+static void
+resume_ends_both_extents(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
+        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708"};
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    store_pause(r->nodes[0].store, &p);
+    p.extent = PAUSE_ALL;
+    store_pause(r->nodes[0].store, &p);
+    assert_true(turn_until(r, two_pauses_on_1));
+    resume_contoso(r);
+    for (size_t node = 0; node < 2; node++) {
+        assert_int_equal(charge_internal(r, node), VERDICT_GRANTED);
+        assert_int_equal(charge(r, node, 1), VERDICT_GRANTED);
+    }
 }
 
 static struct limit_conf lower[1];
@@ -1492,6 +1597,8 @@ main(void)
         CASE(a_clock_jump_outlives_restart_and_reload),
         CASE(a_pause_reaches_all_and_outlives_flushall),
         CASE(timed_pauses_end),
+        CASE(a_short_pause_of_all_mail_leaves_the_block),
+        CASE(resume_ends_both_extents),
         CASE(the_lowest_cap_among_nodes_holds),
         CASE(a_raised_cap_does_not_overtake_the_heartbeat),
         CASE(the_upstreams_word_lowers_a_cap),
