@@ -113,4 +113,16 @@ struct pause {
     char actor[64];              /* node name, or "uid=0" of the control socket */
 };
 
+/* Who is stopped instead where there is no place for a pause. */
+struct pause_wider {
+    char client[INSTANCE_MAX]; /* "": none is known */
+    char route[INSTANCE_MAX];
+};
+
+enum pause_result {
+    PAUSE_SET,      /* in force from now on */
+    PAUSE_STANDS,   /* one that ends no earlier is in force */
+    PAUSE_NO_PLACE, /* nothing was paused */
+};
+
 #endif

@@ -4,8 +4,11 @@
 --   "r WHEN"                              resumed then: a node that was away must not bring the pause back
 -- KEYS: g. ARGV[1]: msgpack of {op, field, extent, till, rest of the text, remembered}; remembered: 0 for a new pause, else the SINCE with
 -- which a node remembers one that Redis has forgotten
--- -> {0 done | 1 one in force already ends no earlier | 2 was resumed meanwhile | 3 none in force, time ms, text}
-local FIELDS_MAX = 600
+-- -> {0 done | 1 one in force already ends no earlier | 2 was resumed meanwhile | 3 none in force | 4 no place, time ms, text}
+local FIELDS_MAX = 640 -- all pauses there may be in force, the other fields of g, and some marks of resumed ones
+-- by SCOPE: which pauses share their places, and how many there are (relay/store/pause_list.h says why)
+local KIND = {['0'] = 'route', ['1'] = 'middle', ['2'] = 'middle', ['3'] = 'sender', ['4'] = 'sender'}
+local PLACES = {route = 150, middle = 150, sender = 300}
 local op, field, extent, till, text, remembered = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = div(clock(), 1000)
 
@@ -18,25 +21,28 @@ local function ends(kind, time)
     return time == 0 and 2 ^ 52 or time
 end
 
-local function make_room()
-    local all = call('HGETALL', KEYS[1])
+-- Is there a place for one more? Marks and what is over take none; they go when there are too many.
+local function has_place(name)
+    local all, tidy = call('HGETALL', KEYS[1]), call('HLEN', KEYS[1]) >= FIELDS_MAX
+    local own, taken = KIND[sub(name, 3, 3)], 0
 
     for i = 1, #all, 2 do
-        local kind, time = string.match(all[i + 1], '^([ear]) (%d+) ?')
+        if sub(all[i], 1, 2) == 'p:' then
+            local kind, time = string.match(all[i + 1], '^([ear]) (%d+)')
 
-        if string.sub(all[i], 1, 2) == 'p:' and kind and ends(kind, time) == 0 then
-            call('HDEL', KEYS[1], all[i])
+            if kind and ends(kind, time) == 0 then
+                if tidy then
+                    call('HDEL', KEYS[1], all[i])
+                end
+            elseif KIND[sub(all[i], 3, 3)] == own then
+                taken = taken + 1
+            end
         end
     end
+    return taken < PLACES[own]
 end
 
-local function put(name, old, value)
-    if not old and call('HLEN', KEYS[1]) >= FIELDS_MAX then
-        make_room()
-        if call('HLEN', KEYS[1]) >= FIELDS_MAX then
-            return redis.error_reply('FULL too many pauses')
-        end
-    end
+local function put(name, value)
     call('HSET', KEYS[1], name, value)
     call('HINCRBY', KEYS[1], 'pauses', 1)
     call('PEXPIRE', KEYS[1], 2592000000)
@@ -50,7 +56,7 @@ if op == 2 then
         local old = call('HGET', KEYS[1], name)
 
         if ends(string.match(old or '', '^([ear]) (%d+)')) > 0 then
-            ended = put(name, old, string.format('r %.0f', now))
+            ended = put(name, string.format('r %.0f', now))
         end
     end
     return ended
@@ -64,4 +70,7 @@ end
 if ends(old_kind, old_time) >= ends(extent, till) then
     return {1, now, old or ''}
 end
-return put(name, old, string.format('%s %.0f %.0f %s', extent, till, remembered > 0 and remembered or now, text))
+if ends(old_kind, old_time) == 0 and not has_place(name) then
+    return {4, now, ''}
+end
+return put(name, string.format('%s %.0f %.0f %s', extent, till, remembered > 0 and remembered or now, text))

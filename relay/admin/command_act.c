@@ -168,6 +168,15 @@ check_reason(struct call *call, const char *reason)
     return true;
 }
 
+/* An operator's word is not stretched: who names a sender does not mean a client. */
+static void
+refuse_no_place(struct call *call, enum limit_scope scope)
+{
+    log_act(call, "no place");
+    call_refuse(call, "not paused: as many pauses of this kind as there may be are in force; resume some of them%s",
+        scope == SCOPE_ROUTE ? "" : ", or pause the route");
+}
+
 void
 run_pause(struct call *call)
 {
@@ -185,7 +194,10 @@ run_pause(struct call *call)
     snprintf(p.instance, sizeof(p.instance), "%s", t.instance);
     snprintf(p.reason, sizeof(p.reason), "%s", call_text(call, "reason"));
     snprintf(p.actor, sizeof(p.actor), "%s", call->peer.actor);
-    store_pause(call->admin->setup.store, &p);
+    if (store_pause(call->admin->setup.store, &p, NULL) == PAUSE_NO_PLACE) {
+        refuse_no_place(call, p.scope);
+        return;
+    }
     log_act(call, "paused");
     o = json_object();
     json_object_set_new(o, "scope", json_string(limit_scope_to_str(p.scope)));

@@ -69,7 +69,7 @@ act(struct job *job, struct settlement *s)
 
     switch (s->action) {
     case ACTION_PAUSE:
-        ledger_pause(&s->pause, s->pause_for_ms, f->store);
+        ledger_pause(m, s, f->store);
         break;
     case ACTION_LOWER_CAP:
         ledger_lower_cap(&job->request, f->store);

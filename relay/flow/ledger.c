@@ -135,14 +135,11 @@ ledger_log(const struct ledger_entry *entry)
     log_end(&l);
 }
 
-void
-ledger_pause(struct pause *pause, int64_t for_ms, struct store *store)
+static void
+log_pause(const struct pause *pause)
 {
     struct log_line l;
 
-    pause->since_utc_ms = clock_utc_ms();
-    pause->until_utc_ms = for_ms == 0 ? 0 : pause->since_utc_ms + for_ms;
-    store_pause(store, pause);
     log_begin(&l, LOG_ERROR, "pause");
     log_cstr(&l, "scope", limit_scope_to_str(pause->scope));
     log_str(&l, "instance", span_str(pause->instance));
@@ -150,6 +147,19 @@ ledger_pause(struct pause *pause, int64_t for_ms, struct store *store)
     log_cstr(&l, "class", reply_class_to_str(pause->class));
     log_str(&l, "reason", span_str(pause->reason));
     log_end(&l);
+}
+
+void
+ledger_pause(const struct message *m, struct settlement *s, struct store *store)
+{
+    struct pause_wider wider;
+
+    snprintf(wider.client, sizeof(wider.client), "%s", m->client->name);
+    snprintf(wider.route, sizeof(wider.route), "%s", m->route->name);
+    s->pause.since_utc_ms = clock_utc_ms();
+    s->pause.until_utc_ms = s->pause_for_ms == 0 ? 0 : s->pause.since_utc_ms + s->pause_for_ms;
+    if (store_pause(store, &s->pause, &wider) != PAUSE_NO_PLACE)
+        log_pause(&s->pause);
 }
 
 void

@@ -25,8 +25,9 @@ void ledger_log(const struct ledger_entry *entry);
 void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
 struct end_code ledger_end_of_verdict(const struct verdict *verdict);
 
-/* Times the pause and hands it to the store, with an alarm in the log. */
-void ledger_pause(struct pause *pause, int64_t for_ms, struct store *store);
+/* Times the settlement's pause and hands it to the store, with an alarm in the log. Where there is no place for it the message's
+ * client is paused, or its route. */
+void ledger_pause(const struct message *m, struct settlement *s, struct store *store);
 /* The upstream says that the tenant's or the mailbox's own cap is reached: for what it counts over 24 h, the
  * cap in force becomes 0.9 of our own count. */
 void ledger_lower_cap(const struct charge_request *request, struct store *store);

@@ -15,6 +15,7 @@ pause_list_fini(struct pause_list *l)
 {
     free(l->pauses);
     free(l->states);
+    free(l->wider);
     free(l->seen);
     pause_list_init(l);
 }
@@ -46,12 +47,19 @@ pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_sta
     l->states[p - l->pauses] = state;
 }
 
+const struct pause_wider *
+pause_list_wider(const struct pause_list *l, const struct pause *p)
+{
+    return &l->wider[p - l->pauses];
+}
+
 static void
 remove_at(struct pause_list *l, size_t i)
 {
     l->n--;
     memmove(&l->pauses[i], &l->pauses[i + 1], (l->n - i) * sizeof(*l->pauses));
     memmove(&l->states[i], &l->states[i + 1], (l->n - i) * sizeof(*l->states));
+    memmove(&l->wider[i], &l->wider[i + 1], (l->n - i) * sizeof(*l->wider));
     memmove(&l->seen[i], &l->seen[i + 1], (l->n - i) * sizeof(*l->seen));
 }
 
@@ -63,13 +71,15 @@ grow(struct pause_list *l)
     l->size = l->size > 0 ? 2 * l->size : 8;
     l->pauses = xrealloc(l->pauses, l->size * sizeof(*l->pauses));
     l->states = xrealloc(l->states, l->size * sizeof(*l->states));
+    l->wider = xrealloc(l->wider, l->size * sizeof(*l->wider));
     l->seen = xrealloc(l->seen, l->size * sizeof(*l->seen));
 }
 
 static void
-insert(struct pause_list *l, const struct pause *p, enum pause_state state)
+insert(struct pause_list *l, const struct pause *p, const struct pause_wider *wider, enum pause_state state)
 {
-    struct pause copy = *p; /* p may lie in the list */
+    struct pause copy = *p; /* both may lie in the list */
+    struct pause_wider wider_copy = wider ? *wider : (struct pause_wider){0};
     size_t at = 0;
 
     grow(l);
@@ -77,9 +87,11 @@ insert(struct pause_list *l, const struct pause *p, enum pause_state state)
         at++;
     memmove(&l->pauses[at + 1], &l->pauses[at], (l->n - at) * sizeof(*l->pauses));
     memmove(&l->states[at + 1], &l->states[at], (l->n - at) * sizeof(*l->states));
+    memmove(&l->wider[at + 1], &l->wider[at], (l->n - at) * sizeof(*l->wider));
     memmove(&l->seen[at + 1], &l->seen[at], (l->n - at) * sizeof(*l->seen));
     l->pauses[at] = copy;
     l->states[at] = state;
+    l->wider[at] = wider_copy;
     l->seen[at] = true;
     l->n++;
 }
@@ -97,32 +109,95 @@ ends_later(const struct pause *a, const struct pause *b)
     return end_of(a) > end_of(b);
 }
 
-bool
-pause_list_add(struct pause_list *l, const struct pause *p)
+static size_t
+places_of(enum limit_scope scope)
 {
-    struct pause *old = find_same(l, p);
+    switch (scope) {
+    case SCOPE_ROUTE:
+        return PLACES_ROUTE;
+    case SCOPE_MAILBOX:
+    case SCOPE_CLIENT:
+        return PLACES_MIDDLE;
+    case SCOPE_SENDER:
+    case SCOPE_SENDER_DOMAIN:
+    case SCOPE_COUNT:
+        break;
+    }
+    return PLACES_SENDER;
+}
 
-    if (old && !ends_later(p, old))
+static bool
+share_places(enum limit_scope a, enum limit_scope b)
+{
+    return a == b || (a != SCOPE_ROUTE && b != SCOPE_ROUTE && places_of(a) == places_of(b));
+}
+
+static bool
+has_place(const struct pause_list *l, enum limit_scope scope)
+{
+    size_t taken = 0;
+
+    for (size_t i = 0; i < l->n; i++)
+        taken += share_places(l->pauses[i].scope, scope);
+    return taken < places_of(scope) && l->n < PAUSES_KEPT_MAX;
+}
+
+bool
+pause_widen(struct pause *p, const struct pause_wider *wider)
+{
+    bool to_client = (p->scope == SCOPE_SENDER || p->scope == SCOPE_SENDER_DOMAIN) && wider->client[0] != '\0';
+
+    if (p->scope == SCOPE_ROUTE || (!to_client && wider->route[0] == '\0'))
         return false;
-    if (old)
-        remove_at(l, (size_t)(old - l->pauses));
-    else if (l->n == PAUSES_MAX)
-        return false;
-    insert(l, p, PAUSE_NEW);
+    p->scope = to_client ? SCOPE_CLIENT : SCOPE_ROUTE;
+    memcpy(p->instance, to_client ? wider->client : wider->route, sizeof(p->instance));
     return true;
 }
 
-void
-pause_list_take_over(struct pause_list *l, const struct pause *p)
+enum pause_result
+pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *wider)
 {
     struct pause *old = find_same(l, p);
 
-    if (old && pause_list_state(l, old) == PAUSE_NEW && ends_later(old, p))
-        return; /* ours is on its way */
+    while (!old && !has_place(l, p->scope)) {
+        if (!wider || !pause_widen(p, wider))
+            return PAUSE_NO_PLACE;
+        old = find_same(l, p);
+    }
+    if (old && !ends_later(p, old))
+        return PAUSE_STANDS;
     if (old)
         remove_at(l, (size_t)(old - l->pauses));
-    if (l->n < PAUSES_MAX)
-        insert(l, p, PAUSE_KNOWN);
+    insert(l, p, wider, PAUSE_NEW);
+    return PAUSE_SET;
+}
+
+bool
+pause_list_take_over(struct pause_list *l, const struct pause *p)
+{
+    struct pause *old = find_same(l, p);
+    struct pause_wider wider = {0};
+
+    if (old && pause_list_state(l, old) == PAUSE_NEW && ends_later(old, p))
+        return true; /* ours is on its way */
+    if (old) {
+        wider = *pause_list_wider(l, old);
+        remove_at(l, (size_t)(old - l->pauses));
+    }
+    if (l->n == PAUSES_KEPT_MAX)
+        return false;
+    insert(l, p, &wider, PAUSE_KNOWN);
+    return true;
+}
+
+bool
+pause_list_restore(struct pause_list *l, const struct pause *p, enum pause_state state)
+{
+    if (l->n == PAUSES_KEPT_MAX)
+        return false;
+    if (!find_same(l, p))
+        insert(l, p, NULL, state);
+    return true;
 }
 
 void

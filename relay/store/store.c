@@ -214,10 +214,10 @@ store_lease_give(struct store *s, const struct lease_request *request, uint64_t 
     s->ops->lease_give(s, request, lease);
 }
 
-void
-store_pause(struct store *s, const struct pause *pause)
+enum pause_result
+store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
 {
-    s->ops->pause(s, pause);
+    return s->ops->pause(s, pause, wider);
 }
 
 void

@@ -199,10 +199,13 @@ memory_lease_give(struct store *s, const struct lease_request *request, uint64_t
         held_free(h);
 }
 
-static void
-memory_pause(struct store *s, const struct pause *pause)
+static enum pause_result
+memory_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
 {
-    pause_list_add(&memory_of(s)->pauses, pause);
+    struct memory_store *m = memory_of(s);
+
+    pause_list_expire(&m->pauses, m->now_ms);
+    return pause_list_add(&m->pauses, pause, wider);
 }
 
 static void

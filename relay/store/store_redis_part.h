@@ -143,7 +143,7 @@ void redis_store_free_changes(struct redis_store *r);
 /* store_redis_pause.c */
 void redis_store_load_pauses(struct redis_store *r);
 void redis_store_save_pauses(struct redis_store *r);
-void redis_store_pause(struct store *s, const struct pause *pause);
+enum pause_result redis_store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
 void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
     store_done_fn *done, void *arg);
 size_t redis_store_pauses(const struct store *s, const struct pause **pauses_out);

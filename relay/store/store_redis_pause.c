@@ -47,6 +47,32 @@ find_own(const struct redis_store *r, const struct pause *p)
 }
 
 static void
+log_no_place(const struct pause *p, const char *outcome)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_ERROR, "pause_no_place");
+    log_cstr(&l, "scope", limit_scope_to_str(p->scope));
+    log_str(&l, "instance", span_str(p->instance));
+    log_cstr(&l, "outcome", outcome);
+    log_end(&l);
+}
+
+static void
+log_wider(const struct pause *asked, const struct pause *wide)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_ERROR, "pause_wider");
+    log_cstr(&l, "scope", limit_scope_to_str(asked->scope));
+    log_str(&l, "instance", span_str(asked->instance));
+    log_cstr(&l, "paused_scope", limit_scope_to_str(wide->scope));
+    log_str(&l, "paused_instance", span_str(wide->instance));
+    log_cstr(&l, "because", "too many pauses of the narrower scope are in force");
+    log_end(&l);
+}
+
+static void
 load_line(struct redis_store *r, struct span line)
 {
     struct span state, name;
@@ -59,8 +85,8 @@ load_line(struct redis_store *r, struct span line)
         log_text(LOG_ERROR, "store_pauses", "a line of store.pauses cannot be read; is a pause missing?");
         return;
     }
-    if (pause_list_add(&r->pauses, &p) && span_eq(state, SPAN_LIT("known")))
-        pause_list_set_state(&r->pauses, find_own(r, &p), PAUSE_KNOWN);
+    if (!pause_list_restore(&r->pauses, &p, span_eq(state, SPAN_LIT("known")) ? PAUSE_KNOWN : PAUSE_NEW))
+        log_no_place(&p, "there are too many in the node's memory, so it is not in force");
 }
 
 void
@@ -88,6 +114,28 @@ struct pause_send {
     struct pause pause;
 };
 
+static void send_pause(struct redis_store *r, const struct pause *p);
+
+/* Other nodes took the places in Redis while this one could not hear of it. */
+static void
+on_full(struct redis_store *r, const struct pause *p)
+{
+    struct pause narrow = *p, wide = *p;
+    struct pause_wider wider = *pause_list_wider(&r->pauses, p);
+    enum pause_result result = PAUSE_NO_PLACE;
+
+    if (pause_widen(&wide, &wider))
+        result = pause_list_add(&r->pauses, &wide, &wider);
+    if (result == PAUSE_NO_PLACE) {
+        log_no_place(&narrow, "Redis has no place for it: it is in force on this node only, and tried again");
+        return;
+    }
+    log_wider(&narrow, &wide);
+    pause_list_remove(&r->pauses, narrow.scope, narrow.instance, narrow.extent);
+    if (result == PAUSE_SET)
+        send_pause(r, find_own(r, &wide));
+}
+
 static void
 on_put(void *arg, const struct redisReply *reply, enum store_error error)
 {
@@ -100,6 +148,8 @@ on_put(void *arg, const struct redisReply *reply, enum store_error error)
         log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again", store_error_to_str(error));
     else if (p && codec_integers(reply, f, 2) && f[0] == 2)
         pause_list_remove(&r->pauses, p->scope, p->instance, p->extent); /* resumed while this node was away */
+    else if (p && codec_integers(reply, f, 2) && f[0] == 4)
+        on_full(r, p);
     else if (p && codec_integers(reply, f, 2))
         pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
     if (error == STORE_OK) {
@@ -121,15 +171,24 @@ send_pause(struct redis_store *r, const struct pause *p)
         free(send);
 }
 
-void
-redis_store_pause(struct store *base, const struct pause *pause)
+enum pause_result
+redis_store_pause(struct store *base, struct pause *pause, const struct pause_wider *wider)
 {
     struct redis_store *r = redis_store_of(base);
+    struct pause asked = *pause;
+    enum pause_result result;
 
-    if (!pause_list_add(&r->pauses, pause))
-        return;
-    redis_store_save_pauses(r);
-    send_pause(r, find_own(r, pause));
+    pause_list_expire(&r->pauses, redis_store_now_ms(r));
+    result = pause_list_add(&r->pauses, pause, wider);
+    if (result == PAUSE_NO_PLACE)
+        log_no_place(pause, "nobody wider could be paused: it is not in force");
+    else if (pause->scope != asked.scope)
+        log_wider(&asked, pause);
+    if (result == PAUSE_SET) {
+        redis_store_save_pauses(r);
+        send_pause(r, find_own(r, pause));
+    }
+    return result;
 }
 
 void
@@ -144,6 +203,13 @@ redis_store_tend_pauses(struct redis_store *r)
 
 /* ---- hearing from Redis ---- */
 
+static void
+take_over(struct redis_store *r, const struct pause *p)
+{
+    if (!pause_list_take_over(&r->pauses, p))
+        log_no_place(p, "it is in force in Redis; this node cannot remember it");
+}
+
 /* A pause that cannot be read stops all mail its field is about. */
 static void
 take_unreadable(struct redis_store *r, struct span name)
@@ -151,7 +217,7 @@ take_unreadable(struct redis_store *r, struct span name)
     struct pause p = {.since_utc_ms = redis_store_now_ms(r), .reason = "a pause in Redis that cannot be read"};
 
     if (codec_pause_name_parse(name, &p.scope, p.instance, &p.extent))
-        pause_list_take_over(&r->pauses, &p);
+        take_over(r, &p);
 }
 
 static void
@@ -165,7 +231,7 @@ take_text(struct redis_store *r, struct span name, struct span text)
         return;
     }
     if (!resumed) {
-        pause_list_take_over(&r->pauses, &p);
+        take_over(r, &p);
         return;
     }
     own = find_own(r, &p);

@@ -120,11 +120,13 @@ store_forget(struct store *s, struct handle h)
     }
 }
 
-void
-store_pause(struct store *s, const struct pause *pause)
+enum pause_result
+store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
 {
     (void)s;
+    (void)wider;
     fake.paused = *pause;
+    return fake.pause_result;
 }
 
 void

@@ -19,6 +19,7 @@ struct fake {
     uint64_t used;            /* every counter's */
     unsigned asked, forgotten, reloads, drains, resumes, opens;
     struct pause paused;      /* the last store_pause */
+    enum pause_result pause_result;
     bool reload_fails;
 };
 extern struct fake fake;

@@ -255,6 +255,10 @@ test_pause(void **state)
     json_decref(expect_ok(&f,
         "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"Contoso.COM\",\"reason\":\"x\"}"));
     assert_string_equal(fake.paused.instance, "contoso.com");
+    fake.pause_result = PAUSE_NO_PLACE; /* then it must not say that it holds */
+    expect_error(&f, &root,
+        "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"contoso.com\",\"reason\":\"x\"}", "refused",
+        "not paused: as many pauses");
     fixture_close(&f);
 }
 

@@ -79,7 +79,7 @@ test_paused_is_not_asked(void **state)
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
-    store_pause(s.store, &pause);
+    store_pause(s.store, &pause, NULL);
     assert_int_equal(scene_relay(&s, 1), 451);
     assert_non_null(strstr(s.answer.text, "by hand"));
     assert_int_equal(scene_used(&s), 0);

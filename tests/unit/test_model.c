@@ -737,22 +737,34 @@ pick_paused(struct model *m, struct pause *p)
         (unsigned)pick(m, PAUSED_INSTANCES));
 }
 
+/* True when it is in force now. */
+static bool
+put_on_both(struct model *m, struct pause_list *l, struct pause *p)
+{
+    static const int of_result[] = {[PAUSE_SET] = 0, [PAUSE_STANDS] = 1, [PAUSE_NO_PLACE] = 4};
+    enum pause_result in_list;
+    int64_t in_redis[2];
+    redisReply *reply;
+
+    codec_pause_put(&m->command, &m->node, p, false);
+    reply = run(m);
+    assert_true(codec_integers(reply, in_redis, 2));
+    freeReplyObject(reply);
+    in_list = pause_list_add(l, p, NULL);
+    assert_int_equal(in_redis[0], of_result[in_list]);
+    return in_list == PAUSE_SET;
+}
+
 /* Mostly timed, so that they end while others stand. */
 static void
 put_pause(struct model *m, struct pause_list *l)
 {
     struct pause p = {.extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL, .since_utc_ms = (int64_t)(m->now_us / 1000),
         .class = pick(m, 2) ? CLASS_AUTH : CLASS_OK, .actor = "model", .reason = "550 5.7.708"};
-    int64_t result[2];
-    redisReply *reply;
 
     pick_paused(m, &p);
     p.until_utc_ms = pick(m, 12) == 0 ? 0 : p.since_utc_ms + 1 + (int64_t)pick(m, 200000);
-    codec_pause_put(&m->command, &m->node, &p, false);
-    reply = run(m);
-    assert_true(codec_integers(reply, result, 2));
-    freeReplyObject(reply);
-    assert_int_equal(result[0], pause_list_add(l, &p) ? 0 : 1);
+    put_on_both(m, l, &p);
 }
 
 static void
@@ -818,6 +830,34 @@ pauses_agree(void **state)
     assert_in_range(stopped, PAUSE_STEPS / 10, PAUSE_STEPS - PAUSE_STEPS / 10);
 }
 
+/* A node and Redis have the same places: what one takes the other takes. */
+static void
+places_agree(void **state)
+{
+    static const size_t places[] = {PLACES_ROUTE, PLACES_MIDDLE, PLACES_SENDER};
+    size_t set[3] = {0};
+    struct model *m = *state;
+    struct pause_list l;
+
+    pause_list_init(&l);
+    for (int i = 0; i < 5000; i++) {
+        struct pause p = {.scope = (enum limit_scope)pick(m, SCOPE_COUNT), .extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL,
+            .since_utc_ms = (int64_t)(m->now_us / 1000), .reason = "x"};
+        size_t kind = p.scope == SCOPE_ROUTE ? 0 : p.scope <= SCOPE_CLIENT ? 1 : 2;
+
+        snprintf(p.instance, sizeof(p.instance), "i%u", (unsigned)pick(m, 200));
+        if (pick(m, 20) == 0)
+            p.until_utc_ms = p.since_utc_ms + 1000;
+        set[kind] += put_on_both(m, &l, &p);
+        m->now_us += 10000;
+        pause_list_expire(&l, (int64_t)(m->now_us / 1000));
+    }
+    for (size_t kind = 0; kind < 3; kind++)
+        assert_true(set[kind] >= places[kind]);
+    assert_in_range(l.n, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER - 30, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER);
+    pause_list_fini(&l);
+}
+
 int
 main(void)
 {
@@ -831,6 +871,7 @@ main(void)
         CASE(a_change_told_twice_is_done_once),
         CASE(a_late_step_back_belongs_to_its_day),
         CASE(pauses_agree),
+        CASE(places_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

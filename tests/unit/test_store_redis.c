@@ -597,7 +597,7 @@ a_restarted_node_remembers(void **state)
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
     begin(r, 1);
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
-    store_pause(r->nodes[0].store, &p);
+    store_pause(r->nodes[0].store, &p, NULL);
     store_free(&r->nodes[0].store);
     cli(r, "FLUSHALL");
     open_node(r, 0);
@@ -698,7 +698,7 @@ a_pause_reaches_all_and_outlives_flushall(void **state)
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
     assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
-    store_pause(r->nodes[0].store, &p);
+    store_pause(r->nodes[0].store, &p, NULL);
     assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED); /* locally, at once */
     assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED); /* by Redis */
     assert_int_equal(r->verdict.pause.class, CLASS_BLOCK_TENANT);
@@ -738,7 +738,7 @@ timed_pauses_end(void **state)
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
-    store_pause(r->nodes[0].store, &p);
+    store_pause(r->nodes[0].store, &p, NULL);
     assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED);
     assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED);
     assert_true(r->verdict.retry_after_ms <= 700);
@@ -778,8 +778,8 @@ check_two_extents(struct rig *r, bool block_first)
     struct pause moment = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .class = CLASS_AUTH,
         .since_utc_ms = clock_utc_ms(), .until_utc_ms = clock_utc_ms() + 700, .reason = "535 5.7.139"};
 
-    store_pause(r->nodes[0].store, block_first ? &block : &moment);
-    store_pause(r->nodes[0].store, block_first ? &moment : &block);
+    store_pause(r->nodes[0].store, block_first ? &block : &moment, NULL);
+    store_pause(r->nodes[0].store, block_first ? &moment : &block, NULL);
     assert_int_equal(charge_internal(r, 0), VERDICT_PAUSED);
     assert_int_equal(charge_internal(r, 1), VERDICT_PAUSED);
     for (size_t node = 0; node < 2; node++) {
@@ -842,15 +842,79 @@ resume_ends_both_extents(void **state)
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
-    store_pause(r->nodes[0].store, &p);
+    store_pause(r->nodes[0].store, &p, NULL);
     p.extent = PAUSE_ALL;
-    store_pause(r->nodes[0].store, &p);
+    store_pause(r->nodes[0].store, &p, NULL);
     assert_true(turn_until(r, two_pauses_on_1));
     resume_contoso(r);
     for (size_t node = 0; node < 2; node++) {
         assert_int_equal(charge_internal(r, node), VERDICT_GRANTED);
         assert_int_equal(charge(r, node, 1), VERDICT_GRANTED);
     }
+}
+
+static const struct pause_wider brought_by = {.client = "c{1}", .route = "contoso"};
+
+static bool
+is_stopped_by(struct rig *r, size_t node, enum limit_scope scope, const char *instance)
+{
+    return charge(r, node, 1) == VERDICT_PAUSED && r->verdict.pause.scope == scope
+        && strcmp(r->verdict.pause.instance, instance) == 0;
+}
+
+/* However many senders are blocked, the block of a tenant holds on all nodes, and so does something for the next sender. */
+static void
+a_flood_of_pauses_leaves_a_place_for_the_route(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_SENDER, .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8"};
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    for (int i = 0; i < 600; i++) {
+        p.scope = SCOPE_SENDER;
+        p.since_utc_ms = clock_utc_ms();
+        snprintf(p.instance, sizeof(p.instance), "u%d@contoso.com", i);
+        assert_int_not_equal(store_pause(r->nodes[0].store, &p, &brought_by), PAUSE_NO_PLACE);
+        loop_turn(r->loop, 0);
+    }
+    assert_int_equal(p.scope, SCOPE_CLIENT);
+    assert_true(is_stopped_by(r, 0, SCOPE_CLIENT, "c{1}"));
+    assert_true(is_stopped_by(r, 1, SCOPE_CLIENT, "c{1}"));
+    p = (struct pause){.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
+        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708"};
+    assert_int_equal(store_pause(r->nodes[0].store, &p, &brought_by), PAUSE_SET);
+    r->answers = 0;
+    store_resume(r->nodes[0].store, SCOPE_CLIENT, "c{1}", "uid=0", "clean", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(is_stopped_by(r, 0, SCOPE_ROUTE, "contoso"));
+    assert_true(is_stopped_by(r, 1, SCOPE_ROUTE, "contoso"));
+}
+
+static bool
+client_is_paused_on_1(struct rig *r)
+{
+    return is_stopped_by(r, 1, SCOPE_CLIENT, "c{1}");
+}
+
+/* Other nodes took the places in Redis, and this one has not heard of it. */
+static void
+a_pause_redis_has_no_place_for_is_widened(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_SENDER, .instance = "late@contoso.com", .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER,
+        .since_utc_ms = clock_utc_ms(), .reason = "550 5.1.8"};
+    const struct pause *pauses;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    for (int i = 0; i < 300; i++)
+        cli(r, "HSET sendgov:{t%%7B%%7Dx}:g p:3:u%d@contoso.com %s", i, "a 0 1 block-sender n1 550");
+    assert_int_equal(store_pause(r->nodes[0].store, &p, &brought_by), PAUSE_SET);
+    assert_true(turn_until(r, client_is_paused_on_1));
+    assert_true(is_stopped_by(r, 0, SCOPE_CLIENT, "c{1}"));
+    for (size_t n = store_pauses(r->nodes[0].store, &pauses); n-- > 0;)
+        assert_string_not_equal(pauses[n].instance, "late@contoso.com");
 }
 
 static struct limit_conf lower[1];
@@ -1453,7 +1517,7 @@ one_sender_in_any_spelling(void **state)
     assert_int_equal(charge_from(r, "other@contoso.com", 6), VERDICT_GRANTED);
     plan_sender_instance(SPAN_LIT("Other@contoso.com"), p.instance);
     p.since_utc_ms = clock_utc_ms();
-    store_pause(r->nodes[0].store, &p);
+    store_pause(r->nodes[0].store, &p, NULL);
     assert_int_equal(charge_from(r, "oTHER@contoso.com", 1), VERDICT_PAUSED);
 }
 
@@ -1599,6 +1663,8 @@ main(void)
         CASE(timed_pauses_end),
         CASE(a_short_pause_of_all_mail_leaves_the_block),
         CASE(resume_ends_both_extents),
+        CASE(a_flood_of_pauses_leaves_a_place_for_the_route),
+        CASE(a_pause_redis_has_no_place_for_is_widened),
         CASE(the_lowest_cap_among_nodes_holds),
         CASE(a_raised_cap_does_not_overtake_the_heartbeat),
         CASE(the_upstreams_word_lowers_a_cap),
