@@ -107,7 +107,7 @@ struct pause {
     char instance[INSTANCE_MAX];
     enum pause_extent extent;
     enum reply_class class; /* CLASS_OK: an operator's pause */
-    int64_t since_utc_ms;
+    int64_t since_utc_ms;        /* both by the store's time (store_now_ms), which no node's clock is */
     int64_t until_utc_ms;        /* 0: until somebody resumes it */
     char reason[PAUSE_TEXT_MAX]; /* the reply that caused it, or the operator's words; sanitised */
     char actor[64];              /* node name, or "uid=0" of the control socket */

@@ -7,7 +7,6 @@
 #include "relay/admin/command.h"
 #include "relay/admin/command_run.h"
 #include "relay/admin/json_text.h"
-#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/nearest.h"
 #include "relay/base/xmalloc.h"
@@ -182,7 +181,7 @@ run_pause(struct call *call)
 {
     const char *extent = call_text(call, "extent");
     int64_t for_ms = call_duration_ms(call, "for");
-    struct pause p = {.class = CLASS_OK, .since_utc_ms = clock_utc_ms()};
+    struct pause p = {.class = CLASS_OK};
     struct target t;
     json_t *o;
 
@@ -190,11 +189,10 @@ run_pause(struct call *call)
         return;
     p.scope = t.scope;
     p.extent = extent && strcmp(extent, "all") == 0 ? PAUSE_ALL : PAUSE_EXTERNAL;
-    p.until_utc_ms = for_ms ? p.since_utc_ms + for_ms : 0;
     snprintf(p.instance, sizeof(p.instance), "%s", t.instance);
     snprintf(p.reason, sizeof(p.reason), "%s", call_text(call, "reason"));
     snprintf(p.actor, sizeof(p.actor), "%s", call->peer.actor);
-    if (store_pause(call->admin->setup.store, &p, NULL) == PAUSE_NO_PLACE) {
+    if (store_pause(call->admin->setup.store, &p, for_ms, NULL) == PAUSE_NO_PLACE) {
         refuse_no_place(call, p.scope);
         return;
     }

@@ -35,10 +35,19 @@ store_to_json(const struct store *s)
 }
 
 static json_t *
+left_to_json(const struct pause *p, int64_t now_ms)
+{
+    if (p->until_utc_ms == 0)
+        return json_null();
+    return json_integer(p->until_utc_ms > now_ms ? p->until_utc_ms - now_ms : 0);
+}
+
+static json_t *
 pauses_to_json(const struct store *s)
 {
     const struct pause *p;
     size_t n = store_pauses(s, &p);
+    int64_t now_ms = store_now_ms(s);
     json_t *list = json_array();
 
     for (size_t i = 0; i < n; i++) {
@@ -51,6 +60,7 @@ pauses_to_json(const struct store *s)
             o, "class", json_string(p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class)));
         json_object_set_new(o, "since", json_time(p[i].since_utc_ms));
         json_object_set_new(o, "until", json_time(p[i].until_utc_ms));
+        json_object_set_new(o, "left_ms", left_to_json(&p[i], now_ms));
         json_object_set_new(o, "reason", json_text(p[i].reason));
         json_object_set_new(o, "actor", json_text(p[i].actor));
         json_array_append_new(list, o);

@@ -1,6 +1,7 @@
 #include "relay/admin/http_page.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "config.h"
@@ -122,11 +123,26 @@ cell_after(struct buf *out, int64_t ms)
 }
 
 static void
+format_end(const struct pause *p, int64_t now_ms, char *out, size_t size)
+{
+    char time[CLOCK_RFC3339_MAX], left[UNITS_TEXT_MAX] = "0s";
+
+    clock_format_rfc3339(p->until_utc_ms, time);
+    if (p->until_utc_ms > now_ms)
+        units_format_duration((uint64_t)(p->until_utc_ms - now_ms), left);
+    if (p->until_utc_ms == 0)
+        snprintf(out, size, "resumed by an operator");
+    else
+        snprintf(out, size, "%s, in %s", time, left);
+}
+
+static void
 add_pauses(const struct admin *a, struct buf *out)
 {
     const struct pause *p;
     size_t n = store_pauses(a->setup.store, &p);
-    char until[CLOCK_RFC3339_MAX], since[CLOCK_RFC3339_MAX];
+    char until[CLOCK_RFC3339_MAX + UNITS_TEXT_MAX + 8], since[CLOCK_RFC3339_MAX];
+    int64_t now_ms = store_now_ms(a->setup.store);
 
     if (n == 0) {
         buf_add_str(out, "<h2>Pauses</h2><p>none</p>");
@@ -136,14 +152,14 @@ add_pauses(const struct admin *a, struct buf *out)
         out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason<th>by</tr>\n");
     for (size_t i = 0; i < n; i++) {
         clock_format_rfc3339(p[i].since_utc_ms, since);
-        clock_format_rfc3339(p[i].until_utc_ms, until);
+        format_end(&p[i], now_ms, until, sizeof(until));
         buf_printf(out, "<tr><td class=bad>%s ", limit_scope_to_str(p[i].scope));
         html_add(out, p[i].instance);
         buf_add_str(out, "</td>");
         cell(out, p[i].extent == PAUSE_ALL ? "all" : "external");
         cell(out, p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class));
         cell(out, since);
-        cell(out, p[i].until_utc_ms ? until : "resumed by an operator");
+        cell(out, until);
         cell(out, p[i].reason);
         cell(out, p[i].actor);
         buf_add_str(out, "</tr>\n");

@@ -37,8 +37,8 @@ static void
 print_pauses(struct ctl *c, const json_t *list, const char *none)
 {
     const char *const headings[] = {
-        "SCOPE", "INSTANCE", "MAIL", "CAUSE", "SINCE", "UNTIL", "BY", "REASON", NULL};
-    char since[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
+        "SCOPE", "INSTANCE", "MAIL", "CAUSE", "SINCE", "UNTIL", "ENDS IN", "BY", "REASON", NULL};
+    char since[TIME_TEXT_MAX], until[TIME_TEXT_MAX], left[AFTER_TEXT_MAX];
     struct grid g;
     size_t i;
     json_t *p;
@@ -51,6 +51,7 @@ print_pauses(struct ctl *c, const json_t *list, const char *none)
         grid_add(&g, "%s", get_text(p, "class"));
         grid_add(&g, "%s", time_text(p, "since", since));
         grid_add(&g, "%s", has_value(p, "until") ? time_text(p, "until", until) : "resumed");
+        grid_add(&g, "%s", has_value(p, "left_ms") ? after_text(get_number(p, "left_ms"), left) : "-");
         grid_add(&g, "%s", get_text(p, "actor"));
         grid_add(&g, "%s", get_text(p, "reason"));
     }

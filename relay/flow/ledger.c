@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/store/store.h"
@@ -156,9 +155,7 @@ ledger_pause(const struct message *m, struct settlement *s, struct store *store)
 
     snprintf(wider.client, sizeof(wider.client), "%s", m->client->name);
     snprintf(wider.route, sizeof(wider.route), "%s", m->route->name);
-    s->pause.since_utc_ms = clock_utc_ms();
-    s->pause.until_utc_ms = s->pause_for_ms == 0 ? 0 : s->pause.since_utc_ms + s->pause_for_ms;
-    if (store_pause(store, &s->pause, &wider) != PAUSE_NO_PLACE)
+    if (store_pause(store, &s->pause, s->pause_for_ms, &wider) != PAUSE_NO_PLACE)
         log_pause(&s->pause);
 }
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "policy/refusal.h"
-#include "relay/base/clock.h"
 #include "relay/flow/flow_part.h"
 
 void
@@ -30,6 +29,7 @@ refuse_locally(struct flow *f, const struct charge_request *request, struct verd
 {
     const struct pause *pause = store_pause_for(f->store, request);
     struct store_status store;
+    int64_t now_ms;
 
     if (pause == NULL) {
         store_status(f->store, &store);
@@ -39,8 +39,10 @@ refuse_locally(struct flow *f, const struct charge_request *request, struct verd
             .retry_after_ms = -1};
         return true;
     }
+    now_ms = store_now_ms(f->store);
     *verdict_out = (struct verdict){.kind = VERDICT_PAUSED, .scope = pause->scope, .pause = *pause,
-        .retry_after_ms = -1, .time_us = (uint64_t)clock_utc_ms() * 1000};
+        .retry_after_ms = pause->until_utc_ms > now_ms ? pause->until_utc_ms - now_ms : -1,
+        .time_us = (uint64_t)now_ms * 1000};
     memcpy(verdict_out->instance, pause->instance, sizeof(verdict_out->instance));
     return true;
 }

@@ -33,7 +33,7 @@ struct settlement {
     struct end_code end;
     enum reply_class class;
     enum settle_action action;
-    struct pause pause;  /* ACTION_PAUSE; ledger_pause fills in the times */
+    struct pause pause;  /* ACTION_PAUSE; the store fills in the times */
     int64_t pause_for_ms; /* 0: until somebody resumes it */
     bool warmup_hold, warmup_back;
     struct reply answer; /* for the client */

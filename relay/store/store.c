@@ -214,9 +214,17 @@ store_lease_give(struct store *s, const struct lease_request *request, uint64_t 
     s->ops->lease_give(s, request, lease);
 }
 
-enum pause_result
-store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
+int64_t
+store_now_ms(const struct store *s)
 {
+    return s->ops->now_ms(s);
+}
+
+enum pause_result
+store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct pause_wider *wider)
+{
+    pause->since_utc_ms = store_now_ms(s);
+    pause->until_utc_ms = for_ms == 0 ? 0 : pause->since_utc_ms + for_ms;
     return s->ops->pause(s, pause, wider);
 }
 

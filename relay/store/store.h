@@ -77,10 +77,13 @@ typedef void store_lease_fn(void *arg, bool granted, uint64_t lease, enum store_
 struct handle store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
 void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
 
-/* Local at once (this node stops now), then Redis, repeated until Redis has it. Where there is no place for it, on this node or in
+/* By what pauses are dated and end: Redis' time as this node knows it, the local calendar's while it does not. */
+int64_t store_now_ms(const struct store *s);
+/* From now on for so long (for_ms 0: until somebody resumes it); the store fills in the times. Local at once (this node stops now),
+ * then Redis, repeated until Redis has it. Where there is no place for it, on this node or in
  * Redis, who is wider is stopped instead: *pause is what this node has in force afterwards, unless the answer is PAUSE_NO_PLACE.
  * wider NULL: nobody else may be stopped. */
-enum pause_result store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
+enum pause_result store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct pause_wider *wider);
 /* done after Redis has it too; refused while Redis is away. SCOPE/instance must name a pause in force. */
 void store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
     store_done_fn *done, void *arg);

@@ -199,6 +199,12 @@ memory_lease_give(struct store *s, const struct lease_request *request, uint64_t
         held_free(h);
 }
 
+static int64_t
+memory_now_ms(const struct store *s)
+{
+    return memory_of(s)->now_ms;
+}
+
 static enum pause_result
 memory_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
 {
@@ -334,6 +340,7 @@ static const struct store_ops memory_ops = {
     .refund = memory_refund,
     .lease_take = memory_lease_take,
     .lease_give = memory_lease_give,
+    .now_ms = memory_now_ms,
     .pause = memory_pause,
     .resume = memory_resume,
     .pauses = memory_pauses,

@@ -17,7 +17,8 @@ struct store_ops {
     void (*refund)(struct store *s, const struct charge_request *request, const struct verdict *verdict);
     struct handle (*lease_take)(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
     void (*lease_give)(struct store *s, const struct lease_request *request, uint64_t lease);
-    enum pause_result (*pause)(struct store *s, struct pause *pause, const struct pause_wider *wider);
+    int64_t (*now_ms)(const struct store *s);
+    enum pause_result (*pause)(struct store *s, struct pause *pause, const struct pause_wider *wider); /* times are filled in */
     void (*resume)(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
         store_done_fn *done, void *arg);
     size_t (*pauses)(const struct store *s, const struct pause **pauses_out);

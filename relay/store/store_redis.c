@@ -509,6 +509,7 @@ static const struct store_ops redis_ops = {
     .refund = redis_store_refund,
     .lease_take = redis_store_lease_take,
     .lease_give = redis_store_lease_give,
+    .now_ms = redis_store_time_ms,
     .pause = redis_store_pause,
     .resume = redis_store_resume,
     .pauses = redis_store_pauses,

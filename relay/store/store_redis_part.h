@@ -91,6 +91,7 @@ struct redis_store {
     char detail[256];
 
     struct pause_list pauses;
+    int64_t undated_since_ms; /* pauses from then on have the local calendar's time; 0: none has */
     struct list leases;
     uint64_t last_lease;
     struct list changes;    /* of warm-ups, that Redis has not confirmed */
@@ -143,6 +144,7 @@ void redis_store_free_changes(struct redis_store *r);
 /* store_redis_pause.c */
 void redis_store_load_pauses(struct redis_store *r);
 void redis_store_save_pauses(struct redis_store *r);
+int64_t redis_store_time_ms(const struct store *s);
 enum pause_result redis_store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
 void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
     store_done_fn *done, void *arg);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/xmalloc.h"
 #include "relay/store/store_keys.h"
@@ -171,6 +172,19 @@ send_pause(struct redis_store *r, const struct pause *p)
         free(send);
 }
 
+/* Without Redis' time nothing is known to have ended. */
+static bool
+expire(struct redis_store *r)
+{
+    return r->clock.time_us > 0 && pause_list_expire(&r->pauses, redis_store_now_ms(r));
+}
+
+int64_t
+redis_store_time_ms(const struct store *base)
+{
+    return redis_store_now_ms(redis_store_of(base));
+}
+
 enum pause_result
 redis_store_pause(struct store *base, struct pause *pause, const struct pause_wider *wider)
 {
@@ -178,7 +192,9 @@ redis_store_pause(struct store *base, struct pause *pause, const struct pause_wi
     struct pause asked = *pause;
     enum pause_result result;
 
-    pause_list_expire(&r->pauses, redis_store_now_ms(r));
+    expire(r);
+    if (r->clock.time_us == 0 && r->undated_since_ms == 0)
+        r->undated_since_ms = pause->since_utc_ms;
     result = pause_list_add(&r->pauses, pause, wider);
     if (result == PAUSE_NO_PLACE)
         log_no_place(pause, "nobody wider could be paused: it is not in force");
@@ -191,10 +207,31 @@ redis_store_pause(struct store *base, struct pause *pause, const struct pause_wi
     return result;
 }
 
+/* Redis' time is known now: what was paused for a time before that ends by it. */
+static void
+date_anew(struct redis_store *r)
+{
+    int64_t ahead_ms = redis_store_now_ms(r) - clock_utc_ms();
+
+    if (r->undated_since_ms == 0 || r->clock.time_us == 0)
+        return;
+    for (size_t i = 0; i < r->pauses.n; i++) {
+        struct pause *p = &r->pauses.pauses[i];
+
+        if (r->pauses.states[i] != PAUSE_NEW || p->until_utc_ms == 0 || p->since_utc_ms < r->undated_since_ms)
+            continue;
+        p->since_utc_ms += ahead_ms;
+        p->until_utc_ms += ahead_ms;
+    }
+    r->undated_since_ms = 0;
+    redis_store_save_pauses(r);
+}
+
 void
 redis_store_tend_pauses(struct redis_store *r)
 {
-    if (pause_list_expire(&r->pauses, redis_store_now_ms(r)))
+    date_anew(r);
+    if (expire(r))
         redis_store_save_pauses(r);
     for (size_t i = 0; i < r->pauses.n; i++)
         if (r->pauses.states[i] != PAUSE_KNOWN)
@@ -318,9 +355,7 @@ redis_store_pause_for(const struct store *base, const struct charge_request *req
     const struct pause *p = pause_list_for(&r->pauses, request);
 
     /* A timed one that is over goes with the next heartbeat; it must not stop mail until then. */
-    if (p && p->until_utc_ms != 0 && p->until_utc_ms <= redis_store_now_ms(r)) {
-        pause_list_expire(&r->pauses, redis_store_now_ms(r));
+    if (p && p->until_utc_ms != 0 && p->until_utc_ms <= redis_store_now_ms(r) && expire(r))
         p = pause_list_for(&r->pauses, request);
-    }
     return p;
 }

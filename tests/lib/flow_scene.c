@@ -17,6 +17,7 @@
 const struct client_conf scene_client = {.name = "erp"};
 static const struct reply_rule reply_rules[] = {
     {.code = 5, .from = {5, 7, 708}, .to = {5, 7, 708}, .class = CLASS_BLOCK_TENANT},
+    {.code = 530, .from = {5, 7, 57}, .to = {5, 7, 57}, .class = CLASS_AUTH},
 };
 
 static void
@@ -65,7 +66,7 @@ scene_start(struct scene *s, uint64_t cap, uint64_t period_ms, const struct peer
     s->w.peer.rules = rules;
     s->w.peer.n_rules = n_rules;
     s->w.route.pool_max = 1;
-    s->w.route.replies = (struct reply_rules){reply_rules, 1};
+    s->w.route.replies = (struct reply_rules){reply_rules, sizeof(reply_rules) / sizeof(reply_rules[0])};
     assert_int_equal(world_configure(&s->w, NULL), 0);
     s->store = store_memory_new(s->w.loop);
     store_memory_count(s->store, s->w.metrics);

@@ -120,11 +120,20 @@ store_forget(struct store *s, struct handle h)
     }
 }
 
+int64_t
+store_now_ms(const struct store *s)
+{
+    (void)s;
+    return fake.now_ms;
+}
+
 enum pause_result
-store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
+store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct pause_wider *wider)
 {
     (void)s;
     (void)wider;
+    pause->since_utc_ms = fake.now_ms;
+    pause->until_utc_ms = for_ms == 0 ? 0 : fake.now_ms + for_ms;
     fake.paused = *pause;
     return fake.pause_result;
 }

@@ -19,6 +19,7 @@ struct fake {
     uint64_t used;            /* every counter's */
     unsigned asked, forgotten, reloads, drains, resumes, opens;
     struct pause paused;      /* the last store_pause */
+    int64_t now_ms;           /* the store's time */
     enum pause_result pause_result;
     bool reload_fails;
 };

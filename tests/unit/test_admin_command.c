@@ -235,16 +235,25 @@ static void
 test_pause(void **state)
 {
     struct fixture f;
+    json_t *a;
 
     (void)state;
     fixture_open(&f, NULL);
+    fake.now_ms = 1700000000000; /* not this machine's clock: Redis' */
     json_decref(expect_ok(&f,
         "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"tests\",\"for\":"
         "\"30min\"}"));
     assert_int_equal(fake.paused.scope, SCOPE_ROUTE);
     assert_int_equal(fake.paused.extent, PAUSE_EXTERNAL);
     assert_int_equal(fake.paused.class, CLASS_OK);
-    assert_int_equal(fake.paused.until_utc_ms - fake.paused.since_utc_ms, 30 * 60 * 1000);
+    assert_int_equal(fake.paused.until_utc_ms, fake.now_ms + 30 * 60 * 1000);
+    fake.pauses[0] = fake.paused;
+    fake.n_pauses = 1;
+    fake.now_ms += 10 * 60 * 1000;
+    a = expect_ok(&f, "{\"command\":\"pauses\"}");
+    assert_int_equal(
+        json_integer_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "left_ms")), 20 * 60 * 1000);
+    json_decref(a);
     assert_string_equal(fake.paused.actor, "uid=0(root)");
     json_decref(expect_ok(&f,
         "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"A@CONTOSO.com\",\"extent\":\"all\","

@@ -74,12 +74,12 @@ static void
 test_paused_is_not_asked(void **state)
 {
     struct pause pause = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
-        .reason = "by hand", .since_utc_ms = 1};
+        .reason = "by hand"};
     struct scene s;
 
     (void)state;
     scene_start(&s, 10, HOUR_MS, NULL, 0);
-    store_pause(s.store, &pause, NULL);
+    store_pause(s.store, &pause, 0, NULL);
     assert_int_equal(scene_relay(&s, 1), 451);
     assert_non_null(strstr(s.answer.text, "by hand"));
     assert_int_equal(scene_used(&s), 0);
@@ -101,6 +101,27 @@ test_block_pauses_what_follows(void **state)
     assert_non_null(strstr(s.answer.text, "5.7.708"));
     assert_int_equal(scene_used(&s), 1);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
+    scene_stop(&s);
+}
+
+/* The store's clock dates and ends a pause. Here it is years behind this machine's: by that one the pause would last as long. */
+static void
+test_a_timed_pause_ends_by_the_stores_clock(void **state)
+{
+    static const struct peer_rule rules[] = {{"MAIL", 1, PEER_SAY, "530 5.7.57 client not authenticated\r\n"}};
+    const struct pause *pauses;
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 10, HOUR_MS, rules, 1);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_int_equal(store_pauses(s.store, &pauses), 1);
+    assert_int_equal(pauses[0].since_utc_ms, store_now_ms(s.store));
+    store_memory_advance(s.store, 14 * 60 * 1000);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_non_null(strstr(s.answer.text, "5.7.57"));
+    store_memory_advance(s.store, 61 * 1000);
+    assert_int_equal(scene_relay(&s, 1), 250);
     scene_stop(&s);
 }
 
@@ -487,6 +508,7 @@ main(void)
         cmocka_unit_test(test_impossible_is_for_good),
         cmocka_unit_test(test_paused_is_not_asked),
         cmocka_unit_test(test_block_pauses_what_follows),
+        cmocka_unit_test(test_a_timed_pause_ends_by_the_stores_clock),
         cmocka_unit_test(test_look_takes_nothing),
         cmocka_unit_test(test_one_refused_recipient_stops_all),
         cmocka_unit_test(test_dead_before_mail_is_refunded),

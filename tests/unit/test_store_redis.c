@@ -590,14 +590,14 @@ a_restarted_node_remembers(void **state)
 {
     struct rig *r = *state;
     struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708 Service unavailable", .actor = "n0"};
+        .reason = "550 5.7.708 Service unavailable", .actor = "n0"};
     struct charge_request request;
     const struct pause *known;
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
     begin(r, 1);
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
-    store_pause(r->nodes[0].store, &p, NULL);
+    store_pause(r->nodes[0].store, &p, 0, NULL);
     store_free(&r->nodes[0].store);
     cli(r, "FLUSHALL");
     open_node(r, 0);
@@ -692,13 +692,13 @@ a_pause_reaches_all_and_outlives_flushall(void **state)
 {
     struct rig *r = *state;
     struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708", .actor = "n 0"};
+        .reason = "550 5.7.708", .actor = "n 0"};
     struct charge_request internal;
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
     assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
-    store_pause(r->nodes[0].store, &p, NULL);
+    store_pause(r->nodes[0].store, &p, 0, NULL);
     assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED); /* locally, at once */
     assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED); /* by Redis */
     assert_int_equal(r->verdict.pause.class, CLASS_BLOCK_TENANT);
@@ -733,12 +733,12 @@ timed_pauses_end(void **state)
 {
     struct rig *r = *state;
     int64_t now = clock_utc_ms();
-    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .since_utc_ms = now,
-        .until_utc_ms = now + 700, .reason = "a moment", .actor = "uid=0"};
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .reason = "a moment",
+        .actor = "uid=0"};
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
-    store_pause(r->nodes[0].store, &p, NULL);
+    store_pause(r->nodes[0].store, &p, 700, NULL);
     assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED);
     assert_int_equal(charge(r, 1, 1), VERDICT_PAUSED);
     assert_true(r->verdict.retry_after_ms <= 700);
@@ -746,6 +746,28 @@ timed_pauses_end(void **state)
         assert_true(clock_utc_ms() < now + 5000);
     assert_true(clock_utc_ms() >= now + 690);
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+/* Before Redis was met its time is not known: nothing ends, whatever this machine's clock says. Then it ends by Redis' time. */
+static void
+a_pause_before_redis_is_met_does_not_end_unseen(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .reason = "a moment"};
+    struct charge_request request;
+    int64_t began_mono_ms;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    make_request(r, 1, true, &request);
+    open_node(r, 0);
+    began_mono_ms = clock_mono_ms();
+    assert_int_equal(store_pause(r->nodes[0].store, &p, 50, NULL), PAUSE_SET);
+    while (clock_mono_ms() < began_mono_ms + 60)
+        assert_non_null(store_pause_for(r->nodes[0].store, &request));
+    assert_non_null(store_pause_for(r->nodes[0].store, &request));
+    assert_true(turn_until(r, all_open));
+    while (charge(r, 0, 1) == VERDICT_PAUSED)
+        assert_true(clock_mono_ms() < began_mono_ms + WAIT_MS);
 }
 
 static enum verdict_kind
@@ -774,12 +796,12 @@ static void
 check_two_extents(struct rig *r, bool block_first)
 {
     struct pause block = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708"};
+        .reason = "550 5.7.708"};
     struct pause moment = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .class = CLASS_AUTH,
-        .since_utc_ms = clock_utc_ms(), .until_utc_ms = clock_utc_ms() + 700, .reason = "535 5.7.139"};
+        .reason = "535 5.7.139"};
 
-    store_pause(r->nodes[0].store, block_first ? &block : &moment, NULL);
-    store_pause(r->nodes[0].store, block_first ? &moment : &block, NULL);
+    store_pause(r->nodes[0].store, block_first ? &block : &moment, block_first ? 0 : 700, NULL);
+    store_pause(r->nodes[0].store, block_first ? &moment : &block, block_first ? 700 : 0, NULL);
     assert_int_equal(charge_internal(r, 0), VERDICT_PAUSED);
     assert_int_equal(charge_internal(r, 1), VERDICT_PAUSED);
     for (size_t node = 0; node < 2; node++) {
@@ -838,13 +860,13 @@ resume_ends_both_extents(void **state)
 {
     struct rig *r = *state;
     struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708"};
+        .reason = "550 5.7.708"};
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
-    store_pause(r->nodes[0].store, &p, NULL);
+    store_pause(r->nodes[0].store, &p, 0, NULL);
     p.extent = PAUSE_ALL;
-    store_pause(r->nodes[0].store, &p, NULL);
+    store_pause(r->nodes[0].store, &p, 0, NULL);
     assert_true(turn_until(r, two_pauses_on_1));
     resume_contoso(r);
     for (size_t node = 0; node < 2; node++) {
@@ -873,17 +895,16 @@ a_flood_of_pauses_leaves_a_place_for_the_route(void **state)
     begin(r, 2);
     for (int i = 0; i < 600; i++) {
         p.scope = SCOPE_SENDER;
-        p.since_utc_ms = clock_utc_ms();
         snprintf(p.instance, sizeof(p.instance), "u%d@contoso.com", i);
-        assert_int_not_equal(store_pause(r->nodes[0].store, &p, &brought_by), PAUSE_NO_PLACE);
+        assert_int_not_equal(store_pause(r->nodes[0].store, &p, 0, &brought_by), PAUSE_NO_PLACE);
         loop_turn(r->loop, 0);
     }
     assert_int_equal(p.scope, SCOPE_CLIENT);
     assert_true(is_stopped_by(r, 0, SCOPE_CLIENT, "c{1}"));
     assert_true(is_stopped_by(r, 1, SCOPE_CLIENT, "c{1}"));
     p = (struct pause){.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .since_utc_ms = clock_utc_ms(), .reason = "550 5.7.708"};
-    assert_int_equal(store_pause(r->nodes[0].store, &p, &brought_by), PAUSE_SET);
+        .reason = "550 5.7.708"};
+    assert_int_equal(store_pause(r->nodes[0].store, &p, 0, &brought_by), PAUSE_SET);
     r->answers = 0;
     store_resume(r->nodes[0].store, SCOPE_CLIENT, "c{1}", "uid=0", "clean", on_done, r);
     assert_true(turn_until(r, answered));
@@ -903,14 +924,14 @@ a_pause_redis_has_no_place_for_is_widened(void **state)
 {
     struct rig *r = *state;
     struct pause p = {.scope = SCOPE_SENDER, .instance = "late@contoso.com", .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER,
-        .since_utc_ms = clock_utc_ms(), .reason = "550 5.1.8"};
+        .reason = "550 5.1.8"};
     const struct pause *pauses;
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
     for (int i = 0; i < 300; i++)
         cli(r, "HSET sendgov:{t%%7B%%7Dx}:g p:3:u%d@contoso.com %s", i, "a 0 1 block-sender n1 550");
-    assert_int_equal(store_pause(r->nodes[0].store, &p, &brought_by), PAUSE_SET);
+    assert_int_equal(store_pause(r->nodes[0].store, &p, 0, &brought_by), PAUSE_SET);
     assert_true(turn_until(r, client_is_paused_on_1));
     assert_true(is_stopped_by(r, 0, SCOPE_CLIENT, "c{1}"));
     for (size_t n = store_pauses(r->nodes[0].store, &pauses); n-- > 0;)
@@ -1516,8 +1537,7 @@ one_sender_in_any_spelling(void **state)
     }
     assert_int_equal(charge_from(r, "other@contoso.com", 6), VERDICT_GRANTED);
     plan_sender_instance(SPAN_LIT("Other@contoso.com"), p.instance);
-    p.since_utc_ms = clock_utc_ms();
-    store_pause(r->nodes[0].store, &p, NULL);
+    store_pause(r->nodes[0].store, &p, 0, NULL);
     assert_int_equal(charge_from(r, "oTHER@contoso.com", 1), VERDICT_PAUSED);
 }
 
@@ -1661,6 +1681,7 @@ main(void)
         CASE(a_clock_jump_outlives_restart_and_reload),
         CASE(a_pause_reaches_all_and_outlives_flushall),
         CASE(timed_pauses_end),
+        CASE(a_pause_before_redis_is_met_does_not_end_unseen),
         CASE(a_short_pause_of_all_mail_leaves_the_block),
         CASE(resume_ends_both_extents),
         CASE(a_flood_of_pauses_leaves_a_place_for_the_route),
