@@ -121,7 +121,7 @@ struct pause_wider {
 
 enum pause_result {
     PAUSE_SET,      /* in force from now on */
-    PAUSE_STANDS,   /* one that ends no earlier is in force */
+    PAUSE_STANDS,   /* one that ends no earlier, or hardly, is in force */
     PAUSE_NO_PLACE, /* nothing was paused */
 };
 

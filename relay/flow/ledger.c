@@ -155,7 +155,7 @@ ledger_pause(const struct message *m, struct settlement *s, struct store *store)
 
     snprintf(wider.client, sizeof(wider.client), "%s", m->client->name);
     snprintf(wider.route, sizeof(wider.route), "%s", m->route->name);
-    if (store_pause(store, &s->pause, s->pause_for_ms, &wider) != PAUSE_NO_PLACE)
+    if (store_pause(store, &s->pause, s->pause_for_ms, &wider) == PAUSE_SET)
         log_pause(&s->pause);
 }
 

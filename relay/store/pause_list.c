@@ -4,6 +4,8 @@
 
 #include "relay/base/xmalloc.h"
 
+#define MORE_LEAST_MS (60 * 1000)
+
 void
 pause_list_init(struct pause_list *l)
 {
@@ -154,6 +156,13 @@ pause_widen(struct pause *p, const struct pause_wider *wider)
     return true;
 }
 
+/* Is p worth to be kept and told in the place of old? */
+static bool
+adds_to(const struct pause *p, const struct pause *old)
+{
+    return ends_later(p, old) && (p->class != old->class || end_of(p) - end_of(old) >= MORE_LEAST_MS);
+}
+
 enum pause_result
 pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *wider)
 {
@@ -164,7 +173,7 @@ pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *
             return PAUSE_NO_PLACE;
         old = find_same(l, p);
     }
-    if (old && !ends_later(p, old))
+    if (old && !adds_to(p, old))
         return PAUSE_STANDS;
     if (old)
         remove_at(l, (size_t)(old - l->pauses));

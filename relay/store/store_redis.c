@@ -488,7 +488,7 @@ store_redis_free(struct store *s)
     asks_fini(&r->asks);
     redis_store_free_leases(r);
     redis_store_free_changes(r);
-    pause_list_fini(&r->pauses);
+    redis_store_fini_pauses(r);
     journal_close(&r->journal);
     command_fini(&r->command);
     buf_fini(&r->prefix);
@@ -556,8 +556,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     store_key_prefix(&r->prefix, r->conf.group);
     list_init(&r->leases);
     list_init(&r->changes);
-    pause_list_init(&r->pauses);
-    redis_store_load_pauses(r);
+    redis_store_init_pauses(r);
     timer_init(&r->heart, r->loop, on_heart, r);
     timer_start(&r->heart, HEARTBEAT_MS);
     if (redis_link_load_tls(&r->conf, &tls, err) != 0) {

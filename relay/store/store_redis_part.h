@@ -91,6 +91,7 @@ struct redis_store {
     char detail[256];
 
     struct pause_list pauses;
+    struct task pauses_save;  /* at the end of the turn, however many there were */
     int64_t undated_since_ms; /* pauses from then on have the local calendar's time; 0: none has */
     struct list leases;
     uint64_t last_lease;
@@ -142,8 +143,10 @@ void redis_store_tend_changes(struct redis_store *r);
 void redis_store_free_changes(struct redis_store *r);
 
 /* store_redis_pause.c */
-void redis_store_load_pauses(struct redis_store *r);
-void redis_store_save_pauses(struct redis_store *r);
+/* Reads what the node remembers. */
+void redis_store_init_pauses(struct redis_store *r);
+/* Writes what is not written yet, and frees. */
+void redis_store_fini_pauses(struct redis_store *r);
 int64_t redis_store_time_ms(const struct store *s);
 enum pause_result redis_store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
 void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,

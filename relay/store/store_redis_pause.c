@@ -27,9 +27,10 @@ format_pause(struct buf *out, const struct pause *p, enum pause_state state)
     buf_add_str(out, "\n");
 }
 
-void
-redis_store_save_pauses(struct redis_store *r)
+static void
+save(void *arg)
 {
+    struct redis_store *r = arg;
     struct buf text;
     struct err err;
 
@@ -39,6 +40,13 @@ redis_store_save_pauses(struct redis_store *r)
     if (journal_write_pauses(r->journal, buf_span(&text), &err) < 0)
         log_text(LOG_ERROR, "store_pauses", "the pauses in force could not be written: %s", err.text);
     buf_fini(&text);
+}
+
+/* A write is two syncs. Many pauses may come in one turn; until its end they are in force, but not on disk. */
+static void
+save_later(struct redis_store *r)
+{
+    task_defer(r->loop, &r->pauses_save);
 }
 
 static struct pause *
@@ -90,8 +98,8 @@ load_line(struct redis_store *r, struct span line)
         log_no_place(&p, "there are too many in the node's memory, so it is not in force");
 }
 
-void
-redis_store_load_pauses(struct redis_store *r)
+static void
+load(struct redis_store *r)
 {
     struct buf text;
     struct err err;
@@ -106,6 +114,24 @@ redis_store_load_pauses(struct redis_store *r)
             load_line(r, line);
     }
     buf_fini(&text);
+}
+
+void
+redis_store_init_pauses(struct redis_store *r)
+{
+    pause_list_init(&r->pauses);
+    task_init(&r->pauses_save, save, r);
+    load(r);
+}
+
+void
+redis_store_fini_pauses(struct redis_store *r)
+{
+    if (!list_is_empty(&r->pauses_save.link)) {
+        task_cancel(&r->pauses_save);
+        save(r);
+    }
+    pause_list_fini(&r->pauses);
 }
 
 /* ---- telling Redis ---- */
@@ -154,7 +180,7 @@ on_put(void *arg, const struct redisReply *reply, enum store_error error)
     else if (p && codec_integers(reply, f, 2))
         pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
     if (error == STORE_OK) {
-        redis_store_save_pauses(r);
+        save_later(r);
         redis_store_beat(r); /* brings the list as all nodes have it, with Redis' own time */
     }
     free(send);
@@ -201,7 +227,7 @@ redis_store_pause(struct store *base, struct pause *pause, const struct pause_wi
     else if (pause->scope != asked.scope)
         log_wider(&asked, pause);
     if (result == PAUSE_SET) {
-        redis_store_save_pauses(r);
+        save_later(r);
         send_pause(r, find_own(r, pause));
     }
     return result;
@@ -224,7 +250,7 @@ date_anew(struct redis_store *r)
         p->until_utc_ms += ahead_ms;
     }
     r->undated_since_ms = 0;
-    redis_store_save_pauses(r);
+    save_later(r);
 }
 
 void
@@ -232,7 +258,7 @@ redis_store_tend_pauses(struct redis_store *r)
 {
     date_anew(r);
     if (expire(r))
-        redis_store_save_pauses(r);
+        save_later(r);
     for (size_t i = 0; i < r->pauses.n; i++)
         if (r->pauses.states[i] != PAUSE_KNOWN)
             send_pause(r, &r->pauses.pauses[i]);
@@ -289,7 +315,7 @@ redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply, c
         take_text(r, span_of(name->str + 2, (size_t)name->len - 2), span_of(text->str, (size_t)text->len));
     }
     pause_list_end_sync(&r->pauses);
-    redis_store_save_pauses(r);
+    save_later(r);
 }
 
 /* ---- resume ---- */
@@ -308,7 +334,7 @@ on_resumed(void *arg, const struct redisReply *reply, enum store_error error)
     if (error == STORE_OK && (f[0] == 0 || known)) {
         pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_ALL);
         pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_EXTERNAL);
-        redis_store_save_pauses(r);
+        save_later(r);
         ask->ok = true;
     }
     ask->error = ask->ok || error != STORE_OK ? error : STORE_OTHER;

@@ -155,8 +155,10 @@ fail_leases(struct pool *pool, int64_t now)
     }
     f.retry_after_ms = pace_backoff_ms(&pool->pace, now);
     pool->failure.repeated = true;
-    while (!list_is_empty(&failing))
+    while (!list_is_empty(&failing)) {
         lease_end(LIST_ITEM(failing.next, struct lease, link), NULL, &f);
+        f.repeated = true; /* one try, one answer: what follows from it follows once */
+    }
 }
 
 /* ---- connections ---- */

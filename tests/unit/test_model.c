@@ -737,20 +737,23 @@ pick_paused(struct model *m, struct pause *p)
         (unsigned)pick(m, PAUSED_INSTANCES));
 }
 
-/* True when it is in force now. */
+/* True when it is in force now. What hardly adds to one in force a node keeps to itself. */
 static bool
 put_on_both(struct model *m, struct pause_list *l, struct pause *p)
 {
     static const int of_result[] = {[PAUSE_SET] = 0, [PAUSE_STANDS] = 1, [PAUSE_NO_PLACE] = 4};
-    enum pause_result in_list;
+    const struct pause *old = pause_list_find(l, p->scope, p->instance, p->extent);
+    bool is_later = old && old->until_utc_ms > 0 && (p->until_utc_ms == 0 || p->until_utc_ms > old->until_utc_ms);
+    enum pause_result in_list = pause_list_add(l, p, NULL);
     int64_t in_redis[2];
     redisReply *reply;
 
+    if (in_list == PAUSE_STANDS && is_later)
+        return false;
     codec_pause_put(&m->command, &m->node, p, false);
     reply = run(m);
     assert_true(codec_integers(reply, in_redis, 2));
     freeReplyObject(reply);
-    in_list = pause_list_add(l, p, NULL);
     assert_int_equal(in_redis[0], of_result[in_list]);
     return in_list == PAUSE_SET;
 }

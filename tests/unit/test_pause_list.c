@@ -113,6 +113,33 @@ test_what_stands_needs_no_place(void **state)
     pause_list_fini(&l);
 }
 
+/* Refusals that come one after the other are one pause; what lasts longer, or has another cause, is news. */
+static void
+test_hardly_longer_is_no_news(void **state)
+{
+    struct pause p = pause_of(SCOPE_MAILBOX, "relay@x.example");
+    struct pause_list l;
+
+    (void)state;
+    pause_list_init(&l);
+    p.until_utc_ms = 900000;
+    assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
+    for (int64_t late_ms = -300; late_ms < 60000; late_ms += 300) {
+        p.until_utc_ms = 900000 + late_ms;
+        assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_STANDS);
+        assert_int_equal(l.pauses[0].until_utc_ms, 900000);
+    }
+    p.until_utc_ms = 960000;
+    assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
+    p.class = CLASS_AUTH;
+    p.until_utc_ms++;
+    assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
+    p.until_utc_ms = 0;
+    assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
+    assert_int_equal(l.n, 1);
+    pause_list_fini(&l);
+}
+
 int
 main(void)
 {
@@ -120,6 +147,7 @@ main(void)
         cmocka_unit_test(test_widen),
         cmocka_unit_test(test_no_kind_takes_the_places_of_another),
         cmocka_unit_test(test_what_stands_needs_no_place),
+        cmocka_unit_test(test_hardly_longer_is_no_news),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,16 @@ struct rig {
     struct usage usage;
 };
 
+/* How often this process waited for its disk. */
+static unsigned syncs;
+
+int
+fsync(int fd)
+{
+    syncs++;
+    return fdatasync(fd);
+}
+
 /* ---- the rig ---- */
 
 static bool
@@ -875,6 +885,37 @@ resume_ends_both_extents(void **state)
     }
 }
 
+/* Everything in flight is refused at once: one disk write, and one word to Redis for each pause. */
+static void
+the_pauses_of_a_turn_cost_one_write(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_MAILBOX, .instance = "relay@contoso.com", .extent = PAUSE_ALL, .class = CLASS_AUTH,
+        .reason = "535 5.7.139"};
+    const struct pause *pauses;
+    unsigned set = 0;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 1);
+    syncs = 0;
+    for (int64_t began = clock_mono_ms(); clock_mono_ms() < began + 30;)
+        set += store_pause(r->nodes[0].store, &p, 900000, NULL) == PAUSE_SET; /* each ends a little later */
+    assert_int_equal(set, 1);
+    p.scope = SCOPE_SENDER;
+    for (int i = 0; i < 50; i++) {
+        snprintf(p.instance, sizeof(p.instance), "u%d@contoso.com", i);
+        assert_int_equal(store_pause(r->nodes[0].store, &p, 0, NULL), PAUSE_SET);
+    }
+    loop_turn(r->loop, 0);
+    assert_in_range(syncs, 1, 4); /* each write is two: the file and its folder; the turn may have brought answers */
+
+    snprintf(p.instance, sizeof(p.instance), "last@contoso.com");
+    store_pause(r->nodes[0].store, &p, 0, NULL);
+    store_free(&r->nodes[0].store); /* in the middle of a turn */
+    open_node(r, 0);
+    assert_int_equal(store_pauses(r->nodes[0].store, &pauses), 52);
+}
+
 static const struct pause_wider brought_by = {.client = "c{1}", .route = "contoso"};
 
 static bool
@@ -1684,6 +1725,7 @@ main(void)
         CASE(a_pause_before_redis_is_met_does_not_end_unseen),
         CASE(a_short_pause_of_all_mail_leaves_the_block),
         CASE(resume_ends_both_extents),
+        CASE(the_pauses_of_a_turn_cost_one_write),
         CASE(a_flood_of_pauses_leaves_a_place_for_the_route),
         CASE(a_pause_redis_has_no_place_for_is_widened),
         CASE(the_lowest_cap_among_nodes_holds),

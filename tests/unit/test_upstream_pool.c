@@ -494,12 +494,13 @@ test_auth(void **state)
     world_stop(&w);
 }
 
-/* Leases that wait do not all try their luck with a wrong password. */
+/* Leases that wait do not all try their luck with a wrong password, and one of them is told first hand. */
 static void
 test_one_login_at_a_time_until_one_works(void **state)
 {
     struct sending s[8];
     struct world w;
+    unsigned first_hand = 0;
 
     (void)state;
     world_start(&w);
@@ -514,8 +515,10 @@ test_one_login_at_a_time_until_one_works(void **state)
     for (int i = 0; i < 8; i++) {
         world_until(&w, &s[i].done);
         assert_true(s[i].failed);
+        first_hand += !s[i].failure.repeated;
         sending_fini(&s[i]);
     }
+    assert_int_equal(first_hand, 1);
     assert_int_equal(peer_count(&w.peer, "password"), 1);
     world_stop(&w);
 }
