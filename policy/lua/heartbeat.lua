@@ -24,16 +24,34 @@ if general[1] and tonumber(general[1]) ~= SCHEMA then
     return {FOREIGN, now}
 end
 
--- Two with one name. Another folder's node that lives is in its right; of one folder the younger process is.
-if beat then
-    local at, owner = string.match(beat, '^(%d+) (%S+)')
+-- Two with one name. Another folder's node that lives is in its right; of one folder the younger process is,
+-- for as long as it lives: a run that says nothing any more is one that an older Redis remembers.
+local function lives(at)
+    return now_ms - tonumber(at) < ALIVE_MS
+end
 
-    if owner ~= uuid and now_ms - tonumber(at) < ALIVE_MS then
+local function run_lives(wanted)
+    local beats = call('HGETALL', KEYS[2])
+
+    for i = 2, #beats, 2 do
+        local at, owner = string.match(beats[i], '^(%d+) (%S+)')
+
+        if owner == wanted and lives(at) then
+            return true
+        end
+    end
+    return false
+end
+
+if beat then
+    local at, owner = string.match(beat, '^(%d+) ([^ :]+)')
+
+    if owner ~= uuid and lives(at) then
         return {TWIN, now}
     end
 end
 if stored[1] and stored[1] ~= run then
-    if first == 0 then
+    if first == 0 and run_lives(uuid .. ':' .. stored[1]) then
         return {TWIN, now}
     end
     call('DEL', KEYS[4]) -- the answers remembered for the former process
@@ -74,7 +92,7 @@ seq = max(seq, acked)
 call('HSET', KEYS[4], 'run', run, 'seq', seq)
 
 -- Who lives, and do their caps agree?
-call('HSET', KEYS[2], node, string.format('%.0f %s %s', now_ms, uuid, caps_hash))
+call('HSET', KEYS[2], node, string.format('%.0f %s:%s %s', now_ms, uuid, run, caps_hash))
 if caps ~= '' then
     call('HSET', KEYS[3], 'm:' .. node, cmsgpack.pack({caps_hash, caps}))
 end

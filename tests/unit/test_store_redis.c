@@ -546,6 +546,20 @@ old_snapshot_is_lost_memory(void **state)
     assert_true(r->verdict.retry_after_ms > 3500000);
 }
 
+/* A snapshot of all keys, and Redis restored from it. */
+static void
+put_aside(struct rig *r)
+{
+    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('COPY', k, 'x' .. k) end");
+}
+
+static void
+put_back(struct rig *r)
+{
+    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('DEL', k) end"
+        " for _, k in ipairs(redis.call('KEYS', 'xsendgov*')) do redis.call('RENAME', k, string.sub(k, 2)) end");
+}
+
 static void
 turn_for(struct rig *r, int64_t ms)
 {
@@ -583,16 +597,69 @@ a_snapshot_older_than_a_dead_nodes_charges_is_missed(void **state)
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 10, 3600000);
     begin(r, 2);
-    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('COPY', k, 'x' .. k) end");
+    put_aside(r);
     assert_int_equal(charge(r, 0, 10), VERDICT_GRANTED);
     turn_for(r, 2200);
     store_free(&r->nodes[0].store);
-    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('DEL', k) end"
-        " for _, k in ipairs(redis.call('KEYS', 'xsendgov*')) do redis.call('RENAME', k, string.sub(k, 2)) end");
+    put_back(r);
     turn_for(r, 1200);
     assert_int_not_equal(charge(r, 1, 10), VERDICT_GRANTED);
     store_status(r->nodes[1].store, &s);
     assert_true(s.closed_for_ms > 3500000);
+}
+
+static bool
+node_0_closed(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return s.up && s.closed_for_ms > 0;
+}
+
+/* The daemon is restarted, then Redis comes back with what it knew before that: the run it names is dead. */
+static void
+a_snapshot_older_than_the_process_is_missed(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 10, 3600000);
+    begin(r, 1);
+    put_aside(r);
+    store_free(&r->nodes[0].store);
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 10), VERDICT_GRANTED);
+    put_back(r);
+    assert_int_equal(charge(r, 0, 10), VERDICT_CLOSED);
+    assert_true(turn_until(r, node_0_closed)); /* not before the former run is known to be dead */
+    store_status(r->nodes[0].store, &s);
+    assert_true(s.closed_for_ms > 3500000);
+    assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
+}
+
+/* The same when nothing was charged in between: nothing is lost, and mail moves again. */
+static void
+a_snapshot_older_than_an_idle_process_is_good(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 10, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 4), VERDICT_GRANTED);
+    turn_for(r, 1200);
+    put_aside(r);
+    store_free(&r->nodes[0].store);
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    put_back(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_OTHER);
+    assert_true(turn_until(r, none_up)); /* the former run may live */
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 10), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 6);
 }
 
 static void
@@ -1473,6 +1540,39 @@ a_second_node_of_the_same_name_is_refused(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
 }
 
+static bool
+node_0_down_other(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return !s.up && s.error == STORE_OTHER;
+}
+
+/* A copied state folder is the same node twice: the younger process is the one, for as long as it lives. */
+static void
+a_copied_folder_is_refused(void **state)
+{
+    struct rig *r = *state;
+    char command[256];
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    snprintf(command, sizeof(command), "cp %s/* %s", r->nodes[0].folder, r->nodes[1].folder);
+    assert_int_equal(system(command), 0);
+    open_node(r, 1);
+    assert_true(turn_until(r, node_0_down_other));
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
+    turn_for(r, 2200);
+    assert_true(node_0_down_other(r));
+    store_free(&r->nodes[1].store);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(r->verdict.used, 0);
+    assert_int_equal(use(r, 0, 0)->used, 2);
+}
+
 static void
 two_daemons_on_one_folder_are_refused(void **state)
 {
@@ -1718,6 +1818,8 @@ main(void)
         CASE(old_snapshot_is_lost_memory),
         CASE(lost_charges_of_a_dead_node_are_missed),
         CASE(a_snapshot_older_than_a_dead_nodes_charges_is_missed),
+        CASE(a_snapshot_older_than_the_process_is_missed),
+        CASE(a_snapshot_older_than_an_idle_process_is_good),
         CASE(a_restarted_node_remembers),
         CASE(a_clock_jump_outlives_restart_and_reload),
         CASE(a_pause_reaches_all_and_outlives_flushall),
@@ -1746,6 +1848,7 @@ main(void)
         CASE(a_step_back_is_told_until_redis_has_it),
         CASE(a_step_back_waits_for_a_connection),
         CASE(a_second_node_of_the_same_name_is_refused),
+        CASE(a_copied_folder_is_refused),
         CASE(two_daemons_on_one_folder_are_refused),
         CASE(a_redis_that_may_forget_is_refused),
         CASE(all_keys_are_ours_and_mortal),
