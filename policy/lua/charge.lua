@@ -68,7 +68,7 @@ if now < open_at then
 end
 
 -- Bring every counter to now.
-local lowered, lowered_burst = load_lowered(KEYS[3], general[4], scopes, counts, lines, now)
+local lowered, lowered_burst, lowered_next = load_lowered(KEYS[3], general[4], scopes, counts, lines, now)
 local states, counters, caps, advanced = {}, {}, {}, {}
 local i, key = 0, 3
 for s, count in ipairs(counts) do
@@ -131,7 +131,12 @@ local rooms = {}
 for k, line in ipairs(lines) do
     local c, fixed, each = counters[k], line[L_FIXED], line[L_EACH]
     local configured = line[L_KIND] == KIND_RATE and line[L_BURST] or line[L_CAP]
-    local cap = c.kind == KIND_RATE and c.burst or min(advanced[line[L_DAY]] and line[L_NEXT] or line[L_CAP], lowered[k] or CAP_MAX)
+    local cap = min(line[L_CAP], lowered[k] or CAP_MAX)
+    if c.kind == KIND_RATE then
+        cap = c.burst
+    elseif advanced[line[L_DAY]] then
+        cap = min(line[L_NEXT], lowered_next[k] or CAP_MAX)
+    end
     local used = counter_used(c)
     local room = max(cap - used, 0)
     local cost = fixed + each * least

@@ -376,13 +376,19 @@ local function save_state(key, state, new, now)
     call('SET', key, concat(parts), 'PX', div(live + KEPT, 1000))
 end
 
--- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike) and the upstream's word ("b:" fields,
--- for one instance). -> caps, bursts by line; nil where nothing does
+-- Caps by step, as store_caps.c packs them; the last goes on for ever, and what has no steps has one.
+local function cap_at(caps, step)
+    return (unpack(COUNT, caps, (max(min(step, #caps / COUNT_SIZE), 1) - 1) * COUNT_SIZE + 1))
+end
+
+-- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike: the burst, then the
+-- caps by step) and the upstream's word ("b:" fields, for one instance).
+-- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
-    local caps, bursts, fields, i = {}, {}, {}, 0
+    local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
 
     if not mixed or mixed == '' or #lines == 0 then
-        return caps, bursts
+        return caps, bursts, nexts
     end
     for s, count in ipairs(counts) do
         for _ = 1, count do
@@ -393,20 +399,20 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
     end
     fields = call('HMGET', key, list_unpack(fields))
     for k = 1, i do
-        local common, own = fields[2 * k - 1], fields[2 * k]
+        local common, own, step = fields[2 * k - 1], fields[2 * k], lines[k][L_STEP]
 
         if common then
-            local cap, burst = string.match(common, '^(%d+) (%d+)')
+            local by_step = sub(common, COUNT_SIZE + 1)
 
-            caps[k], bursts[k] = tonumber(cap), tonumber(burst)
+            bursts[k], caps[k], nexts[k] = cap_at(common, 1), cap_at(by_step, step), cap_at(by_step, step + 1)
         end
         if own then
             local cap, till = string.match(own, '^(%d+) (%d+)')
 
             if tonumber(till) > now then
-                caps[k] = min(caps[k] or CAP_MAX, tonumber(cap))
+                caps[k], nexts[k] = min(caps[k] or CAP_MAX, tonumber(cap)), min(nexts[k] or CAP_MAX, tonumber(cap))
             end
         end
     end
-    return caps, bursts
+    return caps, bursts, nexts
 end

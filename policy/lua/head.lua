@@ -17,8 +17,8 @@ local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end
 
 local WINDOW, WINDOW_SIZE = '>BBI8I8I8I8I8I2I4I8B', 57 -- kind unit period head total born seen | step day peak held
 local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74    -- kind unit period n burst level base rest last born seen
-local COUNT, SLOTS = '>I6', 65
-local COUNTS_SIZE = SLOTS * 6
+local COUNT, COUNT_SIZE, SLOTS = '>I6', 6, 65
+local COUNTS_SIZE = SLOTS * COUNT_SIZE
 local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
 local CAP_MAX = 2 ^ 47
 local EXACT_MAX = 2 ^ 50

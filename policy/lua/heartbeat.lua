@@ -111,21 +111,39 @@ for i = 1, #beats, 2 do
 end
 table.sort(alive)
 
--- The lowest cap of each limit on which the nodes that have it differ; a limit that some lack is a difference too.
+-- The lower of two lists of caps, step by step.
+local met = {}
+local function lower_of(a, b)
+    local both, steps = a .. ' ' .. b, {}
+
+    if not met[both] then
+        for step = 1, max(#a, #b) / COUNT_SIZE do
+            steps[step] = pack(COUNT, min(cap_at(a, step), cap_at(b, step)))
+        end
+        met[both] = concat(steps)
+    end
+    return met[both]
+end
+
+-- The lowest caps of each limit on which the nodes that have it differ; one that some lack is a difference too.
 local function agree(maps)
     local lowest, differs = {}, false
 
     for _, map in ipairs(maps) do
-        for _, limit in ipairs(map) do
-            local name, cap, burst, period = limit[1], limit[2], limit[3], limit[4]
-            local l = lowest[name]
+        local curves, limits = map[1], map[2]
+
+        for _, limit in ipairs(limits) do
+            local field, caps, burst, period = limit[1], curves[limit[2]] or limit[2], limit[3], limit[4]
+            local l = lowest[field]
 
             if not l then
-                lowest[name] = {cap = cap, burst = burst, period = period, nodes = 1, differ = false}
+                lowest[field] = {caps = caps, burst = burst, period = period, nodes = 1, differ = false}
             else
-                l.differ = l.differ or l.cap ~= cap or l.burst ~= burst
+                l.nodes = l.nodes + 1
+                if l.caps ~= caps or l.burst ~= burst then
+                    l.caps, l.burst, l.differ = lower_of(l.caps, caps), min(l.burst, burst), true
+                end
                 differs = differs or l.differ or l.period ~= period
-                l.cap, l.burst, l.nodes = min(l.cap, cap), min(l.burst, burst), l.nodes + 1
             end
         end
     end
@@ -173,10 +191,10 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
                 marks.b = true
             end
         end
-        for name, l in pairs(lowest) do
+        for field, l in pairs(lowest) do
             if l.differ then
                 marks.c = true
-                call('HSET', KEYS[3], 'c:' .. name, string.format('%.0f %.0f', l.cap, l.burst))
+                call('HSET', KEYS[3], field, pack(COUNT, l.burst) .. l.caps)
             end
         end
         mixed = (marks.c and 'c' or '') .. (marks.b and 'b' or '')

@@ -6,7 +6,8 @@
 --   Where the stored step is not that of the lines, cap and what follows from it are wrong: to be asked again
 local line, prefix, day = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
-local lowered, lowered_burst = load_lowered(KEYS[2], call('HGET', KEYS[1], 'mixed'), {prefix}, {1}, {line}, now)
+local lowered, lowered_burst, lowered_next =
+    load_lowered(KEYS[2], call('HGET', KEYS[1], 'mixed'), {prefix}, {1}, {line}, now)
 local cap, burst = min(line[L_CAP], lowered[1] or CAP_MAX), min(line[L_BURST], lowered_burst[1] or CAP_MAX)
 
 if line[L_KIND] == 2 then
@@ -31,7 +32,7 @@ if c.kind == KIND_WARMUP then
     step = d.step
     advances = step == day[L_STEP] and turn_day(d, now, day[L_CAP], day[L_USE])
     if advances then
-        cap = min(line[L_NEXT], lowered[1] or CAP_MAX)
+        cap = min(line[L_NEXT], lowered_next[1] or CAP_MAX)
     end
     peak, held = d.peak, d.held
 elseif c.kind == KIND_RATE then

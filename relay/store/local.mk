@@ -1,7 +1,7 @@
 # counters and pauses
 libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store/book.h relay/store/book.c \
     relay/store/msgpack.h relay/store/msgpack.c relay/store/store_codec.h relay/store/store_codec.c \
-    relay/store/store_codec_reply.c relay/store/store_keys.h relay/store/store_keys.c \
+    relay/store/store_codec_reply.c relay/store/store_caps.h relay/store/store_caps.c relay/store/store_keys.h relay/store/store_keys.c \
     relay/store/journal.h relay/store/journal.c relay/store/pause_list.h relay/store/pause_list.c \
     relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
     relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "policy/plan.h"
 #include "policy/scripts.h"
 #include "relay/base/err.h"
 #include "relay/store/msgpack.h"
@@ -143,13 +142,6 @@ add_scope(struct command *c, const char *before, enum limit_scope scope, const c
     msgpack_str(&c->arg, buf_span(&c->name));
 }
 
-/* A limit's name has one byte for its length in the packed state. */
-static struct span
-limit_name(const struct limit_conf *l)
-{
-    return span_head(span_str(l->name), 255);
-}
-
 static uint64_t
 capped(uint64_t value)
 {
@@ -163,7 +155,7 @@ add_line(struct command *c, const struct charge_line *line, size_t day_line, enu
     const struct limit_conf *l = line->limit;
 
     msgpack_array(&c->arg, 13);
-    msgpack_str(&c->arg, limit_name(l));
+    msgpack_str(&c->arg, store_limit_name(l));
     add_uint(c, counter_kind(l));
     add_uint(c, l->unit);
     add_uint(c, counter_period_us(l));
@@ -241,7 +233,7 @@ codec_refund(struct command *c, const struct codec_node *node, const struct char
         const struct charge_line *line = &r->lines[i];
 
         msgpack_array(&c->arg, 2);
-        msgpack_str(&c->arg, limit_name(line->limit));
+        msgpack_str(&c->arg, store_limit_name(line->limit));
         add_uint(c, capped(line->fixed) + (uint64_t)line->each * granted);
     }
     add_counts(c, r);
@@ -291,7 +283,7 @@ codec_lower(struct command *c, const struct codec_node *node, const struct limit
     add_scope_key(c, node, limit->scope, instance);
     msgpack_array(&c->arg, 4);
     add_scope(c, "", limit->scope, instance);
-    msgpack_str(&c->arg, limit_name(limit));
+    msgpack_str(&c->arg, store_limit_name(limit));
     add_uint(c, percent);
     add_uint(c, for_us);
 }
@@ -393,32 +385,4 @@ codec_heartbeat(struct command *c, const struct codec_node *node, const struct c
     add_str(c, h->caps_hash);
     msgpack_str(&c->arg, h->caps);
     add_uint(c, h->heard_ms);
-}
-
-void
-codec_caps(struct buf *out, const struct limit_conf *limits, size_t n,
-    uint32_t (*step_of)(void *arg, const struct limit_conf *limit), void *arg)
-{
-    size_t counted = 0;
-
-    for (size_t i = 0; i < n; i++)
-        counted += limits[i].kind != LIMIT_WARMUP || step_of(arg, &limits[i]) > 0;
-    msgpack_array(out, counted);
-    for (size_t i = 0; i < n; i++) {
-        const struct limit_conf *l = &limits[i];
-        uint64_t cap = l->value, next;
-
-        if (l->kind == LIMIT_WARMUP) {
-            uint32_t step = step_of(arg, l);
-
-            if (step == 0)
-                continue;
-            plan_warmup_caps(l, step, &cap, &next);
-        }
-        msgpack_array(out, 4);
-        msgpack_str(out, limit_name(l));
-        msgpack_uint(out, capped(cap));
-        msgpack_uint(out, capped(l->burst));
-        msgpack_uint(out, l->period_ms);
-    }
 }

@@ -93,13 +93,10 @@ struct codec_heartbeat {
     const char *new_epoch;
     uint64_t pauses_known;
     const char *caps_hash;
-    struct span caps; /* codec_caps, or empty: as before */
+    struct span caps; /* store_caps, or empty: as before */
     uint64_t heard_ms; /* charged_ms of the last reply under this epoch; 0: none */
 };
 void codec_heartbeat(struct command *c, const struct codec_node *node, const struct codec_heartbeat *h);
-/* The own caps, for other nodes to compare: msgpack. step_of gives the step of a warm-up limit. */
-void codec_caps(struct buf *out, const struct limit_conf *limits, size_t n,
-    uint32_t (*step_of)(void *arg, const struct limit_conf *limit), void *arg);
 
 /* ---- replies ---- */
 

@@ -85,3 +85,9 @@ store_scope_parse(struct span name, enum limit_scope *scope_out, char instance_o
     *scope_out = (enum limit_scope)(name.p[0] - '0');
     return store_unescape(span_from(name, 2), instance_out, INSTANCE_MAX);
 }
+
+struct span
+store_limit_name(const struct limit_conf *l)
+{
+    return span_head(span_str(l->name), 255);
+}

@@ -1,7 +1,7 @@
 /* store_keys: the names of everything in Redis. All keys of one governor group share one hash tag:
  *
  *   sendgov:{GROUP}:g               schema, epoch, open_at, pauses (p:SCOPE:INSTANCE), whether caps are lowered
- *   sendgov:{GROUP}:h               node -> last heartbeat, uuid, hash of its caps
+ *   sendgov:{GROUP}:h               node -> last heartbeat, uuid:run, hash of its caps
  *   sendgov:{GROUP}:o               caps of the nodes, and what lowers caps for a time
  *   sendgov:{GROUP}:n:UUID          run, sequence number and recent answers of a node
  *   sendgov:{GROUP}:s:SCOPE:INSTANCE            the counters of all limits of a scope instance
@@ -17,6 +17,8 @@
 
 #define STORE_KEY_MAX 2200 /* prefix and group, instance and limit name, each byte escaped */
 
+/* A limit's name has one byte for its length in the packed state. */
+struct span store_limit_name(const struct limit_conf *limit);
 void store_escape(struct buf *out, struct span text);
 /* Into out (at most size bytes, without NUL counted); false: not escaped properly, or too long. */
 bool store_unescape(struct span text, char *out, size_t size);

@@ -8,6 +8,7 @@
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
+#include "relay/store/store_caps.h"
 #include "relay/store/store_keys.h"
 #include "relay/store/store_redis_part.h"
 #include "tls/tls.h"
@@ -100,17 +101,6 @@ random_hex(char *out, size_t bytes)
         snprintf(out + 2 * i, 3, "%02x", random[i]);
 }
 
-/* A warm-up's caps are compared at the step this node knows; one for many routes has no one step and is not compared. */
-static uint32_t
-step_of(void *arg, const struct limit_conf *limit)
-{
-    const struct redis_store *r = arg;
-    const char *instance = limit->only ? limit->only : limit->route;
-    uint32_t step = instance ? journal_step(r->journal, limit->name, instance) : 0;
-
-    return instance && step == 0 ? 1 : step;
-}
-
 static void
 pack_caps(struct redis_store *r)
 {
@@ -118,7 +108,7 @@ pack_caps(struct redis_store *r)
     struct span packed;
 
     buf_clear(&r->caps);
-    codec_caps(&r->caps, r->limits, r->n_limits, step_of, r);
+    store_caps(&r->caps, r->limits, r->n_limits);
     packed = buf_span(&r->caps);
     for (size_t i = 0; i < packed.n; i++)
         hash = (hash ^ (unsigned char)packed.p[i]) * 1099511628211ull;
@@ -153,7 +143,6 @@ redis_store_beat(struct redis_store *r)
     if (journal_is_suspect(r->journal))
         h.settle_ms = h.longest_ms;
     random_hex(new_epoch, 8);
-    pack_caps(r);
     if (strcmp(r->caps_hash, r->caps_sent) != 0)
         h.caps = buf_span(&r->caps);
     codec_heartbeat(&r->command, &node, &h);
@@ -296,6 +285,7 @@ set_limits(struct store *s, const struct limit_conf *limits, size_t n)
 
     r->limits = limits;
     r->n_limits = n;
+    pack_caps(r);
     r->beating = false; /* one under way has the old caps: the new ones go after it, and before the next charge */
     redis_store_beat(r);
 }
@@ -554,6 +544,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     buf_init(&r->prefix);
     buf_init(&r->caps);
     store_key_prefix(&r->prefix, r->conf.group);
+    pack_caps(r);
     list_init(&r->leases);
     list_init(&r->changes);
     redis_store_init_pauses(r);

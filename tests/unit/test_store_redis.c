@@ -42,6 +42,7 @@ struct rig {
     struct node nodes[NODES];
     struct limit_conf limits[4];
     size_t n_limits;
+    uint32_t step; /* of the warm-up, as the asker believes */
     /* answers */
     struct verdict verdict;
     size_t answers, granted;
@@ -149,6 +150,7 @@ set_up(void **state)
     struct err err;
 
     private_redis_start(&r->server, with_aof);
+    r->step = 1;
     r->metrics = metrics_new();
     r->loop = loop_new(r->metrics, &err);
     r->resolver = resolver_new(r->loop, &err);
@@ -227,7 +229,7 @@ make_request(struct rig *r, uint32_t recipients, bool external, struct charge_re
 {
     struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c{1}"), .sender = SPAN_LIT("a b\n@x{y}"),
         .sender_domain = SPAN_LIT("x"), .external = external, .recipients = recipients, .least = 1, .bytes = 100,
-        .warmup_step = 1};
+        .warmup_step = r->step};
 
     assert_int_equal(plan_charge(r->limits, r->n_limits, &s, out), 0);
 }
@@ -1095,6 +1097,112 @@ a_raised_cap_does_not_overtake_the_heartbeat(void **state)
     assert_int_equal(r->granted, 5);
 }
 
+/* ---- warm-ups of several nodes ---- */
+
+static const struct schedule_conf growing = {.name = "growing", .curve = CURVE_GEOMETRIC, .first = 50,
+    .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+static const uint64_t other_caps[] = {60, 65, 120, 90};
+static const struct schedule_conf other = {.name = "other", .curve = CURVE_TABLE, .table = other_caps, .n_table = 4,
+    .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+
+static void
+add_warmup(struct rig *r, const char *name, bool hour_cap)
+{
+    add_limit(r, name, LIMIT_WARMUP, UNIT_EXTERNAL, 0, hour_cap ? 3600000 : 86400000);
+    r->limits[r->n_limits - 1].schedule = &growing;
+    r->limits[r->n_limits - 1].hour_cap = hour_cap;
+    r->limits[r->n_limits - 1].only = "contoso";
+}
+
+static struct limit_conf others_limits[2];
+
+static void
+give_node_1_the_other_curve(struct rig *r)
+{
+    for (size_t i = 0; i < r->n_limits; i++) {
+        others_limits[i] = r->limits[i];
+        others_limits[i].schedule = &other;
+    }
+    store_set_limits(r->nodes[1].store, others_limits, r->n_limits);
+    assert_true(turn_until(r, node_0_sees_2));
+}
+
+/* Puts the route on a step, days_ago days ago, with that peak of that day. */
+static void
+set_warmup(struct rig *r, const char *limit, int step, int days_ago, int peak)
+{
+    static const char script[] = "local key = redis.call('KEYS', '*:s:0:contoso')[1] local v, at = redis.call('GET', key), 2"
+        " while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at) local warm = at + 3 + #name + 42"
+        " if name == ARGV[1] then local step, day = struct.unpack('>I2I4', v, warm)"
+        " v = v:sub(1, warm - 1) .. struct.pack('>I2I4I8', ARGV[2], day - ARGV[3], ARGV[4]) .. v:sub(warm + 14) end"
+        " at = at + 2 + size end redis.call('SET', key, v)";
+
+    cli(r, "EVAL %s 0 %s %d %d %d", script, limit, step, days_ago, peak);
+}
+
+/* Only node 0 sends and knows the step; both have the same curve, so nothing is lowered. */
+static void
+an_idle_node_does_not_lower_a_warmup(void **state)
+{
+    struct rig *r = *state;
+
+    add_warmup(r, "day", false);
+    add_warmup(r, "hour", true);
+    begin(r, 2);
+    r->step = 10; /* 1033 a day, 130 an hour */
+    assert_int_equal(charge(r, 0, 40), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 40);
+    turn_for(r, 2200);
+    assert_int_equal(charge(r, 0, 200), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 90);
+    assert_ptr_equal(r->verdict.limit, &r->limits[1]);
+    assert_int_equal(use(r, 0, 0)->cap, 1033);
+    assert_int_equal(use(r, 1, 0)->cap, 1033);
+}
+
+static void
+the_lower_curve_holds_at_every_step(void **state)
+{
+    static const uint64_t lowest[] = {50, 65, 98, 90, 90, 90};
+    struct rig *r = *state;
+
+    add_warmup(r, "day", false);
+    begin(r, 2);
+    give_node_1_the_other_curve(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    for (int step = 1; step <= 6; step++) {
+        set_warmup(r, "day", step, 0, 0);
+        assert_int_equal(use(r, 0, 0)->cap, lowest[step - 1]);
+        assert_int_equal(use(r, 0, 0)->warmup_step, step);
+    }
+    /* The day turns with the charge: from step 1 to step 2. */
+    set_warmup(r, "day", 1, 1, 50);
+    assert_int_equal(use(r, 0, 0)->cap, 65);
+    assert_int_equal(charge(r, 0, 500), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 64);
+    assert_int_equal(r->verdict.cap, 65);
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 65);
+}
+
+/* The hour's cap follows the step of its day. */
+static void
+the_lower_curve_holds_for_the_hour(void **state)
+{
+    struct rig *r = *state;
+
+    add_warmup(r, "day", false);
+    add_warmup(r, "hour", true);
+    begin(r, 2);
+    give_node_1_the_other_curve(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    set_warmup(r, "day", 4, 0, 0); /* 137 and 90 a day, 18 and 12 an hour */
+    assert_int_equal(charge(r, 0, 100), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 11);
+    assert_ptr_equal(r->verdict.limit, &r->limits[1]);
+    assert_int_equal(r->verdict.cap, 12);
+}
+
 static void
 the_upstreams_word_lowers_a_cap(void **state)
 {
@@ -1832,6 +1940,9 @@ main(void)
         CASE(a_pause_redis_has_no_place_for_is_widened),
         CASE(the_lowest_cap_among_nodes_holds),
         CASE(a_raised_cap_does_not_overtake_the_heartbeat),
+        CASE(an_idle_node_does_not_lower_a_warmup),
+        CASE(the_lower_curve_holds_at_every_step),
+        CASE(the_lower_curve_holds_for_the_hour),
         CASE(the_upstreams_word_lowers_a_cap),
         CASE(slots_are_shared_and_freed),
         CASE(slots_outlive_flushall),
