@@ -130,9 +130,12 @@ local function agree(maps)
     local lowest, differs = {}, false
 
     for _, map in ipairs(maps) do
-        local curves, limits = map[1], map[2]
+        local curves, all = map[1], map[2]
 
-        for _, limit in ipairs(limits) do
+        for _, slots in ipairs(map[3]) do
+            all[#all + 1] = slots
+        end
+        for _, limit in ipairs(all) do
             local field, caps, burst, period = limit[1], curves[limit[2]] or limit[2], limit[3], limit[4]
             local l = lowest[field]
 
@@ -185,7 +188,7 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
             local mark = sub(all[i], 1, 2)
             local till = mark == 'b:' and string.match(all[i + 1], '^%d+ (%d+)$')
 
-            if mark == 'c:' or (mark == 'b:' and (not till or tonumber(till) <= now)) then
+            if mark == 'c:' or mark == 'l:' or (mark == 'b:' and (not till or tonumber(till) <= now)) then
                 call('HDEL', KEYS[3], all[i])
             elseif mark == 'b:' then
                 marks.b = true
@@ -193,7 +196,7 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
         end
         for field, l in pairs(lowest) do
             if l.differ then
-                marks.c = true
+                marks.c = marks.c or sub(field, 1, 2) == 'c:' -- a charge does not ask for slots
                 call('HSET', KEYS[3], field, pack(COUNT, l.burst) .. l.caps)
             end
         end

@@ -3,9 +3,9 @@
 -- None is given while a holder may not have said again that it holds one: under an epoch the node has not met, and right after a new
 -- one began.
 -- A slot of a former run of the asking node is free: that process is dead, and its connections with it.
--- KEYS: g, o, the leases. ARGV[1]: msgpack of {op, uuid, run, number, ttl us, cap, limit name, epoch}
+-- KEYS: g, o, the leases. ARGV[1]: msgpack of {op, uuid, run, number, ttl us, cap, field of o, epoch}
 -- -> {1 granted | 0, time, us until the first slot expires by itself}
-local op, uuid, run, number, ttl, cap, name, epoch = list_unpack(cmsgpack.unpack(ARGV[1]))
+local op, uuid, run, number, ttl, cap, field, epoch = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local key, member = KEYS[3], uuid .. ':' .. run .. ':' .. string.format('%.0f', number)
 
@@ -20,7 +20,7 @@ if op == 3 then
 elseif op == 2 then
     return hold()
 end
-local general = call('HMGET', KEYS[1], 'epoch', 'slots_at', 'mixed')
+local general = call('HMGET', KEYS[1], 'epoch', 'slots_at')
 local wait = (tonumber(general[2]) or 0) * 1000 - now
 if general[1] ~= epoch or wait > 0 then
     return {0, now, general[1] ~= epoch and 1000000 or wait}
@@ -35,12 +35,8 @@ for _, other in ipairs(held) do
         count = count + 1
     end
 end
-local mixed = general[3]
-if mixed and mixed ~= '' then
-    local common = call('HGET', KEYS[2], 'c:' .. name)
-
-    cap = min(cap, common and tonumber(string.match(common, '^(%d+)')) or CAP_MAX)
-end
+local common = call('HGET', KEYS[2], field) -- of nodes that differ, the lowest
+cap = common and min(cap, cap_at(common, 2)) or cap
 if count < cap then
     return hold()
 end

@@ -1,5 +1,9 @@
 #include "relay/flow/connections.h"
 
+#include <stdlib.h>
+
+#include "relay/base/xmalloc.h"
+
 static struct handle
 take(void *arg, enum limit_scope scope, const char *instance, uint64_t cap, upstream_slot_fn *done,
     void *done_arg)
@@ -36,4 +40,25 @@ struct upstream_slots
 connections_of(struct store *store)
 {
     return (struct upstream_slots){store, take, forget, give, contested};
+}
+
+void
+connections_configure(struct store *store, const struct config *config)
+{
+    struct slot_cap *caps = xcalloc(config->n_mailboxes + config->n_routes + 1, sizeof(*caps));
+    size_t n = 0;
+
+    for (size_t i = 0; i < config->n_mailboxes; i++) {
+        const struct mailbox_conf *m = &config->mailboxes[i];
+
+        caps[n++] = (struct slot_cap){SCOPE_MAILBOX, m->name, m->connections};
+    }
+    for (size_t i = 0; i < config->n_routes; i++) {
+        const struct route_conf *r = &config->routes[i];
+
+        if (r->connections != LIMIT_UNLIMITED)
+            caps[n++] = (struct slot_cap){SCOPE_ROUTE, r->name, r->connections};
+    }
+    store_set_slot_caps(store, caps, n);
+    free(caps);
 }

@@ -3,11 +3,14 @@
 #ifndef SENDGOV_FLOW_CONNECTIONS_H
 #define SENDGOV_FLOW_CONNECTIONS_H
 
+#include "relay/config/config.h"
 #include "relay/store/store.h"
 #include "relay/upstream/upstream.h"
 
 #define CONNECTIONS_LIMIT "connections" /* the name of the limit in Redis keys and in texts */
 
 struct upstream_slots connections_of(struct store *store);
+/* Tells the store how many connections this configuration allows; the other nodes hear it with its limits. */
+void connections_configure(struct store *store, const struct config *config);
 
 #endif

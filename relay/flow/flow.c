@@ -4,6 +4,7 @@
 
 #include "policy/plan.h"
 #include "relay/base/xmalloc.h"
+#include "relay/flow/connections.h"
 #include "relay/flow/job.h"
 #include "relay/flow/refuse.h"
 
@@ -41,6 +42,7 @@ flow_configure(struct flow *f, struct config *config)
 
     f->config = config_ref(config);
     hints_clear(&f->hints);
+    connections_configure(f->store, config);
     store_set_limits(f->store, config->limits, config->n_limits);
     config_unref(&before); /* only now: the store pointed to its limits */
 }

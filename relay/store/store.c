@@ -184,6 +184,12 @@ store_set_limits(struct store *s, const struct limit_conf *limits, size_t n)
     s->ops->set_limits(s, limits, n);
 }
 
+void
+store_set_slot_caps(struct store *s, const struct slot_cap *caps, size_t n)
+{
+    s->ops->set_slot_caps(s, caps, n);
+}
+
 struct handle
 store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg)
 {

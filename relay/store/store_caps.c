@@ -78,13 +78,13 @@ add_curves(struct buf *out, const struct curves *c)
 }
 
 static void
-add_field(struct buf *out, const char *mark, struct span name)
+add_limit_field(struct buf *out, const struct limit_conf *l)
 {
     struct buf field;
 
     buf_init(&field);
-    buf_add_str(&field, mark);
-    buf_add_span(&field, name);
+    buf_add_str(&field, "c:");
+    buf_add_span(&field, store_limit_name(l));
     msgpack_str(out, buf_span(&field));
     buf_fini(&field);
 }
@@ -97,7 +97,7 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
         const struct limit_conf *l = &limits[i];
 
         msgpack_array(out, 4);
-        add_field(out, "c:", store_limit_name(l));
+        add_limit_field(out, l);
         if (l->kind == LIMIT_WARMUP)
             msgpack_uint(out, number_of(c, l));
         else
@@ -108,15 +108,35 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
 }
 
 void
-store_caps(struct buf *out, const struct limit_conf *limits, size_t n)
+store_caps(struct buf *out, const struct limit_conf *limits, size_t n, struct span slots)
 {
     struct curves curves = {xcalloc(n + 1, sizeof(*curves.firsts)), 0};
 
     for (size_t i = 0; i < n; i++)
         if (limits[i].kind == LIMIT_WARMUP)
             number_of(&curves, &limits[i]);
-    msgpack_array(out, 2);
+    msgpack_array(out, 3);
     add_curves(out, &curves);
     add_limits(out, limits, n, &curves);
+    buf_add_span(out, slots);
     free(curves.firsts);
+}
+
+void
+store_slot_caps(struct buf *out, const struct slot_cap *caps, size_t n)
+{
+    struct buf field;
+
+    buf_init(&field);
+    msgpack_array(out, n);
+    for (size_t i = 0; i < n; i++) {
+        msgpack_array(out, 4);
+        buf_clear(&field);
+        store_slot_field(&field, caps[i].scope, caps[i].instance);
+        msgpack_str(out, buf_span(&field));
+        add_caps(out, &caps[i].cap, 1);
+        msgpack_uint(out, 0);
+        msgpack_uint(out, 0);
+    }
+    buf_fini(&field);
 }

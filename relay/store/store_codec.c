@@ -302,7 +302,9 @@ codec_lease(struct command *c, const struct codec_node *node, const struct codec
     add_uint(c, lease->number);
     add_uint(c, lease->ttl_us);
     add_uint(c, capped(lease->cap));
-    add_str(c, lease->limit_name);
+    buf_clear(&c->name);
+    store_slot_field(&c->name, lease->scope, lease->instance);
+    msgpack_str(&c->arg, buf_span(&c->name));
     add_str(c, node->epoch);
 }
 

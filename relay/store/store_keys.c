@@ -91,3 +91,10 @@ store_limit_name(const struct limit_conf *l)
 {
     return span_head(span_str(l->name), 255);
 }
+
+void
+store_slot_field(struct buf *out, enum limit_scope scope, const char *instance)
+{
+    buf_add_str(out, "l:");
+    store_scope_name(out, scope, instance);
+}

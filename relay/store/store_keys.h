@@ -24,6 +24,8 @@ void store_escape(struct buf *out, struct span text);
 bool store_unescape(struct span text, char *out, size_t size);
 /* "sendgov:{GROUP}:" */
 void store_key_prefix(struct buf *out, const char *group);
+/* "l:SCOPE:INSTANCE": the field of o with the lowest cap of its slots, where nodes differ */
+void store_slot_field(struct buf *out, enum limit_scope scope, const char *instance);
 /* "SCOPE:INSTANCE" */
 void store_scope_name(struct buf *out, enum limit_scope scope, const char *instance);
 /* The reverse; false on anything else. */

@@ -101,6 +101,15 @@ memory_set_limits(struct store *s, const struct limit_conf *limits, size_t n)
     memory_of(s)->n_limits = n;
 }
 
+/* One node: nobody to agree with. */
+static void
+memory_set_slot_caps(struct store *s, const struct slot_cap *caps, size_t n)
+{
+    (void)s;
+    (void)caps;
+    (void)n;
+}
+
 static struct handle
 memory_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg)
 {
@@ -335,6 +344,7 @@ static const struct store_ops memory_ops = {
     .commit = memory_end_plan,
     .discard = memory_end_plan,
     .set_limits = memory_set_limits,
+    .set_slot_caps = memory_set_slot_caps,
     .charge = memory_charge,
     .forget = memory_forget,
     .refund = memory_refund,

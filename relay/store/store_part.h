@@ -12,6 +12,7 @@ struct store_ops {
     void (*commit)(struct store *s, struct store_plan **plan);
     void (*discard)(struct store *s, struct store_plan **plan);
     void (*set_limits)(struct store *s, const struct limit_conf *limits, size_t n);
+    void (*set_slot_caps)(struct store *s, const struct slot_cap *caps, size_t n);
     struct handle (*charge)(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
     void (*forget)(struct store *s, struct handle h);
     void (*refund)(struct store *s, const struct charge_request *request, const struct verdict *verdict);

@@ -108,7 +108,7 @@ pack_caps(struct redis_store *r)
     struct span packed;
 
     buf_clear(&r->caps);
-    store_caps(&r->caps, r->limits, r->n_limits);
+    store_caps(&r->caps, r->limits, r->n_limits, buf_span(&r->slot_caps));
     packed = buf_span(&r->caps);
     for (size_t i = 0; i < packed.n; i++)
         hash = (hash ^ (unsigned char)packed.p[i]) * 1099511628211ull;
@@ -288,6 +288,15 @@ set_limits(struct store *s, const struct limit_conf *limits, size_t n)
     pack_caps(r);
     r->beating = false; /* one under way has the old caps: the new ones go after it, and before the next charge */
     redis_store_beat(r);
+}
+
+static void
+set_slot_caps(struct store *s, const struct slot_cap *caps, size_t n)
+{
+    struct redis_store *r = redis_store_of(s);
+
+    buf_clear(&r->slot_caps);
+    store_slot_caps(&r->slot_caps, caps, n);
 }
 
 static void
@@ -483,6 +492,7 @@ store_redis_free(struct store *s)
     command_fini(&r->command);
     buf_fini(&r->prefix);
     buf_fini(&r->caps);
+    buf_fini(&r->slot_caps);
     conf_free(&r->conf);
     free(r->node);
     free(r);
@@ -494,6 +504,7 @@ static const struct store_ops redis_ops = {
     .commit = commit,
     .discard = discard,
     .set_limits = set_limits,
+    .set_slot_caps = set_slot_caps,
     .charge = redis_store_charge,
     .forget = forget,
     .refund = redis_store_refund,
@@ -543,7 +554,9 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     command_init(&r->command);
     buf_init(&r->prefix);
     buf_init(&r->caps);
+    buf_init(&r->slot_caps);
     store_key_prefix(&r->prefix, r->conf.group);
+    set_slot_caps(&r->base, NULL, 0);
     pack_caps(r);
     list_init(&r->leases);
     list_init(&r->changes);

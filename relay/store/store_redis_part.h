@@ -69,6 +69,7 @@ struct redis_store {
 
     const struct limit_conf *limits;
     size_t n_limits;
+    struct buf slot_caps;   /* as store_slot_caps packs them */
     struct buf caps;        /* as store_caps packs them */
     char caps_hash[17];
     char caps_sent[17];     /* the hash Redis has the caps of */
