@@ -184,15 +184,25 @@ beat_error_words(enum store_error error)
     }
 }
 
+/* The first time of a process, or one that was doubted then, is doubted while it lies before charges this node
+ * knows of. */
+static bool
+is_time_doubted(const struct redis_store *r, const struct heartbeat_reply *h)
+{
+    bool is_before = h->time_us / 1000 + 1000 < journal_last_charge_ms(r->journal);
+
+    return is_before && (r->time_doubted || !r->met);
+}
+
 /* True: it agrees with what this node knows of the time. */
 static bool
 take_time(struct redis_store *r, const struct heartbeat_reply *h)
 {
-    bool was_off = r->clock.off;
-    bool before_own_charges = !r->met && h->time_us / 1000 + 1000 < journal_last_charge_ms(r->journal);
-    bool agrees = redis_clock_learn(&r->clock, h->time_us, r->beat_mono_us, clock_mono_us());
+    bool was_off = r->clock.off, agrees;
 
-    if (before_own_charges) {
+    r->time_doubted = is_time_doubted(r, h);
+    agrees = redis_clock_learn(&r->clock, h->time_us, r->beat_mono_us, clock_mono_us());
+    if (r->time_doubted) { /* the clock itself would believe it after a few beats that agree with one another */
         r->clock.off = true;
         r->clock.agreed = 0;
     }
@@ -223,7 +233,8 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
         return;
     }
     if (!take_time(r, &h)) {
-        redis_store_note(r, STORE_CLOCK, "Redis' clock jumped");
+        redis_store_note(r, STORE_CLOCK,
+            r->time_doubted ? "Redis' time lies before charges this node knows of" : "Redis' clock jumped");
     } else {
         redis_store_note(r, STORE_OK, "");
         redis_clock_save(&r->clock, r->journal);
@@ -321,6 +332,7 @@ on_opened(void *arg, const struct redisReply *reply, enum store_error error)
     ask->error = ask->ok || error != STORE_OK ? error : STORE_OTHER;
     if (ask->ok) {
         redis_clock_trust(&r->clock);
+        r->time_doubted = false;
         journal_forget_marks(r->journal);
         redis_store_beat(r);
     }

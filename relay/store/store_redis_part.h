@@ -66,6 +66,7 @@ struct redis_store {
     struct buf prefix;
     char run[17];
     struct redis_clock clock;
+    bool time_doubted; /* it lies before charges this node knows of: not believed until it has passed them */
 
     const struct limit_conf *limits;
     size_t n_limits;

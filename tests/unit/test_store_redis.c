@@ -664,6 +664,63 @@ a_snapshot_older_than_an_idle_process_is_good(void **state)
     assert_int_equal(r->granted, 6);
 }
 
+/* As if Redis' clock had gone back while the node was down: it remembers charges of a later time. */
+static void
+restart_before_own_charges(struct rig *r, int64_t ms)
+{
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    cli(r, "HSET sendgov:{t%%7B%%7Dx}:g charged %lld", (long long)clock_utc_ms() + ms);
+    turn_for(r, 2200); /* a heartbeat hears of it */
+    store_free(&r->nodes[0].store);
+    open_node(r, 0);
+}
+
+static bool
+node_0_doubts_time(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return !s.up && s.error == STORE_CLOCK;
+}
+
+static void
+a_time_before_own_charges_is_doubted_until_confirmed(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    restart_before_own_charges(r, 3600000);
+    assert_true(turn_until(r, node_0_doubts_time));
+    for (int64_t until = clock_mono_ms() + 6000; clock_mono_ms() < until; loop_turn(r->loop, 20))
+        assert_true(node_0_doubts_time(r));
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_CLOCK);
+    r->answers = 0;
+    store_open(r->nodes[0].store, "uid=0", "test", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(turn_until(r, all_open));
+    turn_for(r, 2200);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static void
+a_time_before_own_charges_is_believed_once_it_passed_them(void **state)
+{
+    struct rig *r = *state;
+    int64_t from;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    from = clock_mono_ms();
+    restart_before_own_charges(r, 8000);
+    assert_true(turn_until(r, node_0_doubts_time));
+    assert_true(turn_until(r, all_open));
+    assert_true(clock_mono_ms() - from >= 8000 - 1000);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
 static void
 a_restarted_node_remembers(void **state)
 {
@@ -1996,6 +2053,8 @@ main(void)
         CASE(a_snapshot_older_than_a_dead_nodes_charges_is_missed),
         CASE(a_snapshot_older_than_the_process_is_missed),
         CASE(a_snapshot_older_than_an_idle_process_is_good),
+        CASE(a_time_before_own_charges_is_doubted_until_confirmed),
+        CASE(a_time_before_own_charges_is_believed_once_it_passed_them),
         CASE(a_restarted_node_remembers),
         CASE(a_clock_jump_outlives_restart_and_reload),
         CASE(a_pause_reaches_all_and_outlives_flushall),
