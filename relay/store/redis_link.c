@@ -33,6 +33,7 @@ enum link_state {
 /* One command under way. */
 struct pending {
     struct list link;
+    struct list due; /* in the list of deadlines, unless one behind it is due no later */
     link_reply_fn *done;
     void *arg;
     int64_t sent_mono_us, deadline_mono_ms;
@@ -53,6 +54,7 @@ struct redis_link {
     redisReader *reader;
     struct resp_guard guard;
     struct list pending;
+    struct list deadlines; /* of pending, those that matter: in order of sending, each due later than the one before */
     struct timer timer;
     struct task down_task; /* tells a failure found during somebody's call */
     int64_t back_off_ms;
@@ -72,6 +74,7 @@ static void
 pending_free(struct pending *p)
 {
     list_del(&p->link);
+    list_del(&p->due);
     if (p->bytes)
         redisFreeCommand(p->bytes);
     free(p);
@@ -146,19 +149,36 @@ redis_link_drop(struct redis_link *l, enum store_error error, const char *detail
     go_down(l, error, detail);
 }
 
-/* ---- deadlines: one timer, on the oldest command ---- */
+/* ---- deadlines: one timer, on the earliest, which need not be that of the oldest command ----
+ *
+ * Answers come in the order of sending. So a command matters for the timer only until one behind it is due no later:
+ * that one will be pending for longer. Those that matter are in order of their deadlines, the earliest first. */
 
 static void
-watch_oldest(struct redis_link *l)
+watch_earliest(struct redis_link *l)
 {
-    const struct pending *oldest;
+    const struct pending *earliest;
 
-    if (list_is_empty(&l->pending)) {
+    if (list_is_empty(&l->deadlines)) {
         timer_stop(&l->timer);
         return;
     }
-    oldest = LIST_ITEM(l->pending.next, struct pending, link);
-    timer_start(&l->timer, oldest->deadline_mono_ms - clock_mono_ms());
+    earliest = LIST_ITEM(l->deadlines.next, struct pending, due);
+    timer_start(&l->timer, earliest->deadline_mono_ms - clock_mono_ms());
+}
+
+static void
+add_deadline(struct redis_link *l, struct pending *p)
+{
+    while (!list_is_empty(&l->deadlines)) {
+        struct pending *last = LIST_ITEM(l->deadlines.prev, struct pending, due);
+
+        if (last->deadline_mono_ms < p->deadline_mono_ms)
+            break;
+        list_del(&last->due);
+    }
+    list_add_tail(&l->deadlines, &p->due);
+    watch_earliest(l);
 }
 
 static void
@@ -189,15 +209,14 @@ static struct pending *
 add_pending(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done, void *arg)
 {
     struct pending *p = xcalloc(1, sizeof(*p));
-    bool first = list_is_empty(&l->pending);
 
     p->done = done;
     p->arg = arg;
     p->sent_mono_us = clock_mono_us();
     p->deadline_mono_ms = p->sent_mono_us / 1000 + deadline_ms;
     list_add_tail(&l->pending, &p->link);
-    if (first)
-        timer_start(&l->timer, deadline_ms);
+    list_init(&p->due);
+    add_deadline(l, p);
     return p;
 }
 
@@ -288,7 +307,7 @@ on_reply(struct redis_link *l, const redisReply *reply)
     error = reply_error(l, reply);
     if (error != STORE_OK && p->bytes && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         ask_again(l, p);
-        watch_oldest(l);
+        watch_earliest(l);
         return;
     }
     done = p->done;
@@ -296,7 +315,7 @@ on_reply(struct redis_link *l, const redisReply *reply)
     if (l->setup.metrics)
         metric_add(l->setup.metrics, M_STORE_SECONDS, (double)(clock_mono_us() - p->sent_mono_us) / 1e6, NULL, NULL, NULL);
     pending_free(p);
-    watch_oldest(l);
+    watch_earliest(l);
     done(arg, error == STORE_OK ? reply : NULL, error);
 }
 
@@ -530,6 +549,7 @@ redis_link_new(const struct redis_link_setup *setup, const struct store_conf *co
     l->tls = tls;
     l->back_off_ms = BACK_OFF_MIN_MS;
     list_init(&l->pending);
+    list_init(&l->deadlines);
     timer_init(&l->timer, setup->loop, on_timer, l);
     task_init(&l->down_task, on_down_task, l);
     dial(l);

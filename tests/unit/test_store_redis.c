@@ -1,5 +1,6 @@
 /* The Redis store over a real loop, real connections and a redis-server of the test's own: never over the cap whatever happens to
  * Redis, to the node or to the limits, and back to work when it is over. */
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -7,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -1750,6 +1755,93 @@ a_step_back_waits_for_a_connection(void **state)
     assert_true(r->usage.warmup_held);
 }
 
+static size_t
+forward(int from, int to, char *bytes, size_t size)
+{
+    ssize_t n = read(from, bytes, size - 1);
+
+    if (n <= 0 || write(to, bytes, (size_t)n) != n)
+        return 0;
+    bytes[n] = '\0';
+    return (size_t)n;
+}
+
+static int
+unix_socket(const char *path, bool listening)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    if (listening ? bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 8) < 0
+                  : connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        fail_msg("%s", path);
+    return fd;
+}
+
+/* One connection between a node and Redis: nothing passes any more, either way, after Redis said NOSCRIPT. */
+static void
+relay_until_noscript(int node, int redis)
+{
+    struct pollfd fds[] = {{.fd = node, .events = POLLIN}, {.fd = redis, .events = POLLIN}};
+    char bytes[65536];
+
+    while (poll(fds, 2, -1) > 0) {
+        if (fds[0].revents && forward(node, redis, bytes, sizeof(bytes)) == 0)
+            return;
+        if (fds[1].revents && forward(redis, node, bytes, sizeof(bytes)) == 0)
+            return;
+        if (fds[1].revents && strstr(bytes, "NOSCRIPT"))
+            break;
+    }
+    while (read(node, bytes, sizeof(bytes)) > 0)
+        continue;
+}
+
+static pid_t
+start_proxy(struct rig *r, const char *path)
+{
+    int listener = unix_socket(path, true);
+    pid_t pid = fork();
+
+    if (pid == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+        for (;;) {
+            int node = accept(listener, NULL, NULL), redis = unix_socket(r->server.socket, false);
+
+            relay_until_noscript(node, redis);
+            close(node);
+            close(redis);
+        }
+    close(listener);
+    return pid;
+}
+
+/* The script is loaded again, with more time than a charge has: that must not be the charge's. */
+static void
+a_script_under_way_does_not_stretch_a_deadline(void **state)
+{
+    struct rig *r = *state;
+    char path[112];
+    int64_t before;
+    pid_t proxy;
+
+    snprintf(path, sizeof(path), "%s.proxy", r->server.socket);
+    snprintf(r->target, sizeof(r->target), "unix:%s", path);
+    r->conf.command_ms = 250;
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    proxy = start_proxy(r, path);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    cli(r, "SCRIPT FLUSH");
+    before = clock_mono_ms();
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(r->verdict.error, STORE_TIMEOUT);
+    assert_true(clock_mono_ms() - before < 500 + 250);
+    kill(proxy, SIGKILL);
+    waitpid(proxy, NULL, 0);
+    unlink(path);
+}
+
 static bool
 node_1_down_other(struct rig *r)
 {
@@ -2087,6 +2179,7 @@ main(void)
         CASE(usage_after_midnight_is_that_of_the_new_day),
         CASE(a_step_back_is_told_until_redis_has_it),
         CASE(a_step_back_waits_for_a_connection),
+        CASE(a_script_under_way_does_not_stretch_a_deadline),
         CASE(a_second_node_of_the_same_name_is_refused),
         CASE(a_copied_folder_is_refused),
         CASE(two_daemons_on_one_folder_are_refused),
