@@ -10,13 +10,16 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/store_redis_pause.c relay/store/store_redis_warmup.c
 
 if HAVE_CMOCKA
-STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_store_redis
+STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_resp_guard \
+    tests/unit/test_store_redis
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 tests_unit_test_model_SOURCES = tests/unit/test_model.c tests/lib/private_redis.c tests/lib/private_redis.h
 tests_unit_test_model_LDADD = $(unit_ldadd)
 tests_unit_test_pause_list_SOURCES = tests/unit/test_pause_list.c
 tests_unit_test_pause_list_LDADD = $(unit_ldadd)
+tests_unit_test_resp_guard_SOURCES = tests/unit/test_resp_guard.c
+tests_unit_test_resp_guard_LDADD = $(unit_ldadd)
 tests_unit_test_store_redis_SOURCES = tests/unit/test_store_redis.c tests/lib/private_redis.c tests/lib/private_redis.h
 tests_unit_test_store_redis_LDADD = $(unit_ldadd)
 endif

@@ -24,6 +24,7 @@ begin_element(struct resp_guard *g, char type, const char **why_out)
 {
     g->type = type;
     g->n_number = g->line = 0;
+    g->after_cr = false;
     switch (type) {
     case '+':
     case '-':
@@ -102,13 +103,15 @@ feed_number(struct resp_guard *g, char c, const char **why_out)
     return true;
 }
 
+/* Only CRLF ends the line: a CR or LF alone is part of it, as it is for hiredis. */
 static bool
 feed_text(struct resp_guard *g, char c, const char **why_out)
 {
-    if (c == '\n') {
+    if (c == '\n' && g->after_cr) {
         end_element(g);
         return true;
     }
+    g->after_cr = c == '\r';
     if (++g->line > RESP_LINE_MAX) {
         *why_out = "line too long";
         return false;

@@ -1,7 +1,9 @@
 /* resp_guard: what may come from Redis, checked before the RESP reader of hiredis sees it.
  *
- * hiredis allocates what a length says before the bytes are there. So every header line is measured here first: one reply is at most
- * 1 MiB, an array has at most 4096 elements, arrays nest at most 4 deep, a line is at most 64 KiB. Resumable at every byte. */
+ * hiredis allocates what a length says before the bytes are there. So every header line is measured here first: one
+ * reply is at most 1 MiB, an array has at most 4096 elements, arrays nest at most 4 deep, a line is at most 64 KiB.
+ * That bounds what hiredis holds only while both see the same ends: what passes here ends for hiredis at the same byte,
+ * or is an error to it. Resumable at every byte. */
 #ifndef SENDGOV_STORE_RESP_GUARD_H
 #define SENDGOV_STORE_RESP_GUARD_H
 
@@ -23,6 +25,7 @@ struct resp_guard {
     char number[24];
     size_t n_number;
     size_t line;                   /* bytes of a '+' or '-' line */
+    bool after_cr;                 /* the last of them was CR */
     size_t bulk_left;
     size_t total;                  /* bytes of the reply so far */
     size_t left[RESP_DEPTH_MAX];   /* elements still to come, per open array */
