@@ -1,8 +1,10 @@
 # what an operator installs
 profilesdir = $(pkgdatadir)/profiles
-dist_profiles_DATA = conf/profiles/m365-connector.yaml conf/profiles/m365-replies.yaml conf/profiles/m365-submission.yaml
+dist_profiles_DATA = conf/profiles/m365-connector.yaml conf/profiles/m365-replies.yaml \
+    conf/profiles/m365-submission.yaml
 schedulesdir = $(pkgdatadir)/schedules
-dist_schedules_DATA = conf/schedules/cautious.yaml conf/schedules/domain-ramp.yaml conf/schedules/new-tenant.yaml
+dist_schedules_DATA = conf/schedules/cautious.yaml conf/schedules/domain-ramp.yaml \
+    conf/schedules/new-tenant.yaml
 prometheusdir = $(pkgdatadir)/prometheus
 dist_prometheus_DATA = conf/prometheus/sendgov.rules.yaml
 # A sample to copy from: the configuration of this host is nobody's but the operator's.
@@ -19,5 +21,6 @@ EXTRA_DIST += conf/systemd/sendgov.service.in
 CLEANFILES += conf/systemd/sendgov.service
 
 conf/systemd/sendgov.service: conf/systemd/sendgov.service.in Makefile
-	$(AM_V_GEN)$(MKDIR_P) conf/systemd && $(SED) -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@sysconfdir[@]|$(sysconfdir)|g' \
+	$(AM_V_GEN)$(MKDIR_P) conf/systemd && \
+	    $(SED) -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@sysconfdir[@]|$(sysconfdir)|g' \
 	    $(srcdir)/conf/systemd/sendgov.service.in > $@.tmp && mv $@.tmp $@

@@ -1,13 +1,18 @@
 # tests: what ./check runs. Unit tests are listed with the code they test.
 EXTRA_DIST += check quickstart .ci/run $(wire_tests) $(fault_tests) $(test_libraries)
 wire_tests = tests/conftest.py tests/wire/conftest.py tests/wire/m365_sim tests/wire/foreign.py \
-    tests/wire/npm/package.json tests/wire/npm/package-lock.json tests/wire/npm/send.js tests/wire/npm/sink.js \
-    tests/wire/test_clients.py tests/wire/test_end_of_data.py tests/wire/test_governor.py tests/wire/test_operations.py \
+    tests/wire/npm/package.json tests/wire/npm/package-lock.json tests/wire/npm/send.js \
+    tests/wire/npm/sink.js \
+    tests/wire/test_clients.py tests/wire/test_end_of_data.py tests/wire/test_governor.py \
+    tests/wire/test_operations.py \
     tests/wire/test_pause.py tests/wire/test_redis.py tests/wire/test_relay.py tests/wire/test_session.py \
-    tests/wire/test_sim.py tests/wire/test_tls.py tests/wire/test_upstream_faults.py tests/wire/test_upstreams.py
+    tests/wire/test_sim.py tests/wire/test_tls.py tests/wire/test_upstream_faults.py \
+    tests/wire/test_upstreams.py
 fault_tests = tests/fault/checker.py tests/fault/test_checker.py tests/fault/test_runs.py
-test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py tests/lib/m365sim.py tests/lib/node.py \
-    tests/lib/packages.sh tests/lib/ports.py tests/lib/process.py tests/lib/redis_proxy.py tests/lib/redis_server.py \
+test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py tests/lib/m365sim.py \
+    tests/lib/node.py \
+    tests/lib/packages.sh tests/lib/ports.py tests/lib/process.py tests/lib/redis_proxy.py \
+    tests/lib/redis_server.py \
     tests/lib/rig.py tests/lib/smtp_client.py \
     tests/lib/m365/__init__.py tests/lib/m365/control.py tests/lib/m365/ledger.py tests/lib/m365/rules.py \
     tests/lib/m365/server.py tests/lib/m365/session.py tests/lib/m365/wire.py

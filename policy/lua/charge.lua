@@ -1,10 +1,13 @@
--- charge: may g of n recipients go, and if so, count them in every limit at once. charge_usual.lua goes before and says when
--- this part is not needed.
+-- charge: may g of n recipients go, and if so, count them in every limit at once. charge_usual.lua goes
+-- before and says when this part is not needed.
 -- KEYS: g, n of the node, o, then one state key per scope instance that has limits.
--- ARGV[1]: msgpack of {n, least, external, look, earliest, latest, not after, seq, acked seq, epoch, run, scopes ("scope
---   number:instance"), lines of each scope, lines, times (or nothing)}; earliest..latest is the time it must be now by the node's own clock (0: it has no idea yet)
--- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups}; numbers only, but a pause's text comes last
-local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+-- ARGV[1]: msgpack of {n, least, external, look, earliest, latest, not after, seq, acked seq, epoch, run,
+--   scopes ("scope number:instance"), lines of each scope, lines, times (or nothing)}; earliest..latest is
+--   the time it must be now by the node's own clock (0: it has no idea yet)
+-- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups}; numbers only, but a
+--   pause's text comes last
+local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN =
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local n, least, external, look, earliest, latest, not_after, seq, acked, epoch, run, scopes, counts, lines =
     list_unpack(question) -- of charge_usual.lua, with `now`
 
@@ -45,7 +48,8 @@ if node[3] and look == 0 then -- an answer that was lost on its way: the same an
     end
 end
 
--- Of the pauses that stop it the one that ends last is told. One that cannot be read stops all mail its field is about.
+-- Of the pauses that stop it the one that ends last is told. One that cannot be read stops all mail its
+-- field is about.
 local stop, stop_ends = 0, 0
 for i = 5, #fields do
     local text = general[i]
@@ -93,7 +97,8 @@ for s, count in ipairs(counts) do
     end
 end
 
--- Writes the counters back: all of them, or those whose limit was edited (policy/counter.h says why these always).
+-- Writes the counters back: all of them, or those whose limit was edited (policy/counter.h says why these
+-- always).
 local changed = false
 for _, c in ipairs(counters) do
     changed = changed or c.changed
@@ -140,8 +145,9 @@ for k, line in ipairs(lines) do
     local used = counter_used(c)
     local room = max(cap - used, 0)
     local cost = fixed + each * least
+    local fewer_fit = least > 1 and each > 0 and fixed + each <= cap
 
-    if cost > cap and ((least > 1 and each > 0 and fixed + each <= cap) or (line[L_KIND] ~= KIND_WARMUP and cost > configured)) then
+    if cost > cap and (fewer_fit or (line[L_KIND] ~= KIND_WARMUP and cost > configured)) then
         if changed then
             save(false)
         end
@@ -176,7 +182,8 @@ if granted < least then
             end
         end
     end
-    return {OVER, now, 0, worst, worst > 0 and counter_used(counters[worst]) or 0, caps[worst] or 0, longest < 0 and -1 or longest}
+    return {OVER, now, 0, worst, worst > 0 and counter_used(counters[worst]) or 0, caps[worst] or 0,
+        longest < 0 and -1 or longest}
 end
 
 -- Take it on all.
@@ -185,11 +192,13 @@ if look == 0 then
         counter_take(counters[k], line[L_FIXED] + line[L_EACH] * granted, caps[k], now)
     end
     save(true)
-    call('HSET', KEYS[2], 'seq', max(seq, tonumber(node[2]) or 0), slot, string.format('%.0f %.0f %.0f', seq, granted, now))
+    call('HSET', KEYS[2], 'seq', max(seq, tonumber(node[2]) or 0),
+        slot, string.format('%.0f %.0f %.0f', seq, granted, now))
 elseif changed then
     save(false)
 end
-local reply = {GRANTED, now, granted, binding, binding > 0 and counter_used(counters[binding]) or 0, caps[binding] or 0, 0}
+local reply = {GRANTED, now, granted, binding, binding > 0 and counter_used(counters[binding]) or 0,
+    caps[binding] or 0, 0}
 for k, line in ipairs(lines) do
     if line[L_KIND] == KIND_WARMUP and line[L_DAY] == k then
         reply[#reply + 1], reply[#reply + 2] = k, counters[k].step

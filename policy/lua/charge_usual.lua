@@ -50,7 +50,8 @@ local function take_rate(c, body, _, cost)
     local n, burst = c[3], c[4]
     local seen = max(c[9], min(n + burst, CAP_MAX))
 
-    return pack(RATE, KIND_RATE, c[1], c[2], n, burst, c[5] + cost, c[6], c[7], now, c[8], seen), body + RATE_SIZE
+    return pack(RATE, KIND_RATE, c[1], c[2], n, burst, c[5] + cost, c[6], c[7], now, c[8], seen),
+        body + RATE_SIZE
 end
 
 local function take_window(c, body, line, cost, kind, value)

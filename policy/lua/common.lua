@@ -1,7 +1,7 @@
--- common: the arithmetic of counters and their packed state, for every script. It is that of policy/window.c, rate.c and
--- counter.c; the model test (tests/unit/test_model.c) holds both together, result by result.
+-- common: the arithmetic of counters and their packed state, for every script. It is that of policy/window.c,
+-- rate.c and counter.c; the model test (tests/unit/test_model.c) holds both together, result by result.
 
--- window ----------------------------------------------------------------------------------------------------------------------
+-- window ----------------------------------------------------------------------------------------------------
 -- c.src from c.at on holds the 65 counts of the ring; bucket b is number fmod(b, 65).
 
 local function count_at(c, number)
@@ -62,8 +62,8 @@ local function window_assume(c, at, amount, cap)
     end
 end
 
--- What must be assumed of the time from `asked` on begins here (window_reach_us() of policy/window.c). It reads g,
--- which is KEYS[1].
+-- What must be assumed of the time from `asked` on begins here (window_reach_us() of policy/window.c). It
+-- reads g, which is KEYS[1].
 local function reach(asked, born)
     local began
 
@@ -114,7 +114,7 @@ local function window_frees_at(c, need)
     return (b + SLOTS) * c.width
 end
 
--- rate ------------------------------------------------------------------------------------------------------------------------
+-- rate ------------------------------------------------------------------------------------------------------
 
 local function scale(c)
     local stretched = c.period + lifetime(c.period) + 1000
@@ -164,7 +164,7 @@ local function rate_frees_at(c, need)
     return c.base + div(need * period - c.rest + c.n - 1, c.n) * tick
 end
 
--- counter: a window, a warm-up or a rate --------------------------------------------------------------------------------------
+-- counter: a window, a warm-up or a rate --------------------------------------------------------------------
 
 local function counter_used(c)
     return c.kind == KIND_RATE and c.level or c.total
@@ -288,9 +288,10 @@ local function counter_frees_at(c, need)
     return c.kind == KIND_RATE and rate_frees_at(c, need) or window_frees_at(c, need)
 end
 
--- the packed state of a scope instance ----------------------------------------------------------------------------------------
+-- the packed state of a scope instance ----------------------------------------------------------------------
 
--- -> {value, entries by name, entries in order}; an entry is {name, first byte, last byte, body, kind, period}
+-- -> {value, entries by name, entries in order}; an entry is {name, first byte, last byte, body,
+--   kind, period}
 local function load_state(key)
     local value = call('GET', key)
     local state = {value = value, named = {}, list = {}}
@@ -304,7 +305,8 @@ local function load_state(key)
     end
     while at <= #value do
         local size, name, kind, _, period, after = unpack('>I2Bc0BBI8', value, at)
-        local entry = {name = name, first = at, last = at + 1 + size, body = after - 10, kind = kind, period = period}
+        local entry = {name = name, first = at, last = at + 1 + size, body = after - 10,
+            kind = kind, period = period}
 
         state.named[name] = entry
         state.list[#state.list + 1] = entry
@@ -330,10 +332,12 @@ end
 local function counter_to_entry(c, name)
     if c.kind == KIND_RATE then
         return pack('>I2Bc0', 1 + #name + RATE_SIZE, #name, name)
-            .. pack(RATE, c.kind, c.unit, c.period, c.n, c.burst, c.level, c.base, c.rest, c.last, c.born, c.seen)
+            .. pack(RATE, c.kind, c.unit, c.period, c.n, c.burst, c.level, c.base, c.rest, c.last, c.born,
+                c.seen)
     end
     return concat({pack('>I2Bc0', 1 + #name + WINDOW_SIZE + COUNTS_SIZE, #name, name),
-        pack(WINDOW, c.kind, c.unit, c.period, c.head, c.total, c.born, c.seen, c.step, c.day, c.peak, c.held),
+        pack(WINDOW, c.kind, c.unit, c.period, c.head, c.total, c.born, c.seen, c.step, c.day, c.peak,
+            c.held),
         sub(c.src, c.at, c.at + COUNTS_SIZE - 1)})
 end
 
@@ -351,8 +355,8 @@ local function is_stale(state, entry, now)
     return c.level == 0 and base + c.period + KEPT < now
 end
 
--- Writes the state with the counters in `new` (by name) in their places. It lives for its longest period + 2 h; a warm-up
--- is remembered for 40 days of silence.
+-- Writes the state with the counters in `new` (by name) in their places. It lives for its longest period
+-- + 2 h; a warm-up is remembered for 40 days of silence.
 local function save_state(key, state, new, now)
     local parts, live = {string.char(SCHEMA)}, 0
     local crowded = #state.list > 24
@@ -381,8 +385,8 @@ local function cap_at(caps, step)
     return (unpack(COUNT, caps, (max(min(step, #caps / COUNT_SIZE), 1) - 1) * COUNT_SIZE + 1))
 end
 
--- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike: the burst, then the
--- caps by step) and the upstream's word ("b:" fields, for one instance).
+-- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike: the burst,
+-- then the caps by step) and the upstream's word ("b:" fields, for one instance).
 -- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
     local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
@@ -410,7 +414,8 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
             local cap, till = string.match(own, '^(%d+) (%d+)')
 
             if tonumber(till) > now then
-                caps[k], nexts[k] = min(caps[k] or CAP_MAX, tonumber(cap)), min(nexts[k] or CAP_MAX, tonumber(cap))
+                cap = tonumber(cap)
+                caps[k], nexts[k] = min(caps[k] or CAP_MAX, cap), min(nexts[k] or CAP_MAX, cap)
             end
         end
     end

@@ -15,8 +15,10 @@ local fmod, min, max, floor = math.fmod, math.min, math.max, math.floor
 
 local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end
 
-local WINDOW, WINDOW_SIZE = '>BBI8I8I8I8I8I2I4I8B', 57 -- kind unit period head total born seen | step day peak held
-local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74    -- kind unit period n burst level base rest last born seen
+-- kind unit period head total born seen | step day peak held
+local WINDOW, WINDOW_SIZE = '>BBI8I8I8I8I8I2I4I8B', 57
+-- kind unit period n burst level base rest last born seen
+local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74
 local COUNT, COUNT_SIZE, SLOTS = '>I6', 6, 65
 local COUNTS_SIZE = SLOTS * COUNT_SIZE
 local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
@@ -27,8 +29,8 @@ local KEPT = 7200000000 -- a counter is kept unused for its period and so much m
 local SCHEMA = 1
 
 -- fields of a line of a request, as store_codec.c packs them
-local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST, L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_LOST =
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST = 1, 2, 3, 4, 5, 6, 7
+local L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_LOST = 8, 9, 10, 11, 12, 13
 
 local function div(a, b)
     return (a - fmod(a, b)) / b

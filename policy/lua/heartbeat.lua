@@ -1,22 +1,26 @@
--- heartbeat: each node says every second that it lives, what it remembers and what its caps are, and hears what all must know.
+-- heartbeat: each node says every second that it lives, what it remembers and what its caps are, and hears
+-- what all must know.
 -- KEYS: g, h (who lives), o (lowered caps), n of this node
--- ARGV[1]: msgpack of {node, uuid, run, first, epoch remembered, acked seq, time of the last charge ms, longest window ms, settle ms,
---   epoch to use for a new one, version of the pauses known, hash of the own caps, own caps,
---   when any node charged last as last heard ms}
--- -> {OK, time, epoch, open at ms, stored seq, nodes alive, nodes differ, pause version, send your caps, memory was lost,
---   when any node charged last ms, then field, text of every pause when their version is not the known one}
+-- ARGV[1]: msgpack of {node, uuid, run, first, epoch remembered, acked seq, time of the last charge ms,
+--   longest window ms, settle ms, epoch to use for a new one, version of the pauses known, hash of the own
+--   caps, own caps, when any node charged last as last heard ms}
+-- -> {OK, time, epoch, open at ms, stored seq, nodes alive, nodes differ, pause version, send your caps,
+--   memory was lost, when any node charged last ms, then field, text of every pause when their version is not
+--   the known one}
 --
--- Memory. The epoch names one set of counters. A node that knows of charges (its own, or those the other nodes told of here: they
--- may be dead when it matters) still inside the longest window objects to another
--- epoch, to a stored sequence number below its last acknowledged one, or to charges it heard of and Redis forgot: counters that should count were lost, so nothing
--- leaves for the longest window from now on, or until the operator says so. A new epoch nobody objects to opens after the settle time.
+-- Memory. The epoch names one set of counters. A node that knows of charges (its own, or those the other
+-- nodes told of here: they may be dead when it matters) still inside the longest window objects to another
+-- epoch, to a stored sequence number below its last acknowledged one, or to charges it heard of and Redis
+-- forgot: counters that should count were lost, so nothing leaves for the longest window from now on, or
+-- until the operator says so. A new epoch nobody objects to opens after the settle time.
 local OK, FOREIGN, TWIN = 0, 7, 11
 local ALIVE_MS, FORGET_MS, KEEP_MS = 5000, 86400000, 2592000000
-local node, uuid, run, first, epoch_remembered, acked, last_charge, longest, settle, new_epoch, pauses_known, caps_hash, caps, heard =
-    list_unpack(cmsgpack.unpack(ARGV[1]))
+local node, uuid, run, first, epoch_remembered, acked, last_charge, longest, settle, new_epoch, pauses_known,
+    caps_hash, caps, heard = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local now_ms = div(now, 1000)
-local general = call('HMGET', KEYS[1], 'schema', 'epoch', 'open_at', 'lost', 'trusted', 'pauses', 'mixed', 'charged')
+local general = call('HMGET', KEYS[1],
+    'schema', 'epoch', 'open_at', 'lost', 'trusted', 'pauses', 'mixed', 'charged')
 local stored = call('HMGET', KEYS[4], 'run', 'seq')
 local beat = call('HGET', KEYS[2], node)
 
@@ -125,7 +129,8 @@ local function lower_of(a, b)
     return met[both]
 end
 
--- The lowest caps of each limit on which the nodes that have it differ; one that some lack is a difference too.
+-- The lowest caps of each limit on which the nodes that have it differ; one that some lack is another
+-- difference.
 local function agree(maps)
     local lowest, differs = {}, false
 
@@ -210,8 +215,8 @@ for i = 1, 4 do
 end
 
 local version = tonumber(general[6]) or 0
-local reply = {OK, now, epoch, open_at, seq, #alive, differ and 1 or 0, version, want_caps and 1 or 0, lost and 1 or 0,
-    charged}
+local reply = {OK, now, epoch, open_at, seq, #alive, differ and 1 or 0, version, want_caps and 1 or 0,
+    lost and 1 or 0, charged}
 if version ~= pauses_known then
     local all = call('HGETALL', KEYS[1])
 

@@ -1,8 +1,8 @@
--- lease: slots of a concurrency limit. A sorted set: member "node's uuid:run:number", score = when it expires (us).
--- op 1 takes one, op 2 renews (adds it again if Redis forgot it: the connection is there), op 3 gives it back.
--- None is given while a holder may not have said again that it holds one: under an epoch the node has not met, and right after a new
--- one began.
--- A slot of a former run of the asking node is free: that process is dead, and its connections with it.
+-- lease: slots of a concurrency limit. A sorted set: member "node's uuid:run:number", score = when it expires
+-- in us. op 1 takes one, op 2 renews (adds it again if Redis forgot it: the connection is there), op 3 gives
+-- it back. None is given while a holder may not have said again that it holds one: under an epoch the node
+-- has not met, and right after a new one began. A slot of a former run of the asking node is free: that
+-- process is dead, and its connections with it.
 -- KEYS: g, o, the leases. ARGV[1]: msgpack of {op, uuid, run, number, ttl us, cap, field of o, epoch}
 -- -> {1 granted | 0, time, us until the first slot expires by itself}
 local op, uuid, run, number, ttl, cap, field, epoch = list_unpack(cmsgpack.unpack(ARGV[1]))

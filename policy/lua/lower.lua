@@ -1,5 +1,5 @@
--- lower: the upstream says that the real cap is lower than ours. For a time, the cap of one limit of one instance becomes a
--- share of what was really used (at least 1, so that mail can show that it passes again).
+-- lower: the upstream says that the real cap is lower than ours. For a time, the cap of one limit of one
+-- instance becomes a share of what was really used (at least 1, so that mail can show that it passes again).
 -- KEYS: g, o, the state key. ARGV[1]: msgpack of {prefix, name, percent, duration us}
 -- -> {time, cap}
 local prefix, name, percent, duration = list_unpack(cmsgpack.unpack(ARGV[1]))

@@ -1,11 +1,12 @@
--- pause: puts a pause (op 1), or ends those of an instance (op 2). A pause is a field of g, FIELD for all mail and FIELD:e for external
--- mail. So both may stand on one instance, and neither ends with the other:
---   "e|a TILL SINCE CLASS ACTOR REASON"   e: external mail, a: all mail; times in ms, TILL 0: until somebody resumes it
+-- pause: puts a pause (op 1), or ends those of an instance (op 2). A pause is a field of g, FIELD for all
+-- mail and FIELD:e for external mail. So both may stand on one instance, and neither ends with the other:
+--   "e|a TILL SINCE CLASS ACTOR REASON"   e: external mail, a: all mail; times in ms, TILL 0: until resumed
 --   "r WHEN"                              resumed then: a node that was away must not bring the pause back
--- KEYS: g. ARGV[1]: msgpack of {op, field, extent, till, rest of the text, remembered}; remembered: 0 for a new pause, else the SINCE with
--- which a node remembers one that Redis has forgotten
--- -> {0 done | 1 one in force already ends no earlier | 2 was resumed meanwhile | 3 none in force | 4 no place, time ms, text}
-local FIELDS_MAX = 640 -- all pauses there may be in force, the other fields of g, and some marks of resumed ones
+-- KEYS: g. ARGV[1]: msgpack of {op, field, extent, till, rest of the text, remembered}; remembered: 0 for a
+--   new pause, else the SINCE with which a node remembers one that Redis has forgotten
+-- -> {0 done | 1 one in force already ends no earlier | 2 was resumed meanwhile | 3 none in force |
+--   4 no place, time ms, text}
+local FIELDS_MAX = 640 -- all pauses there may be in force, the other fields of g, and some marks of resumes
 -- by SCOPE: which pauses share their places, and how many there are (relay/store/pause_list.h says why)
 local KIND = {['0'] = 'route', ['1'] = 'middle', ['2'] = 'middle', ['3'] = 'sender', ['4'] = 'sender'}
 local PLACES = {route = 150, middle = 150, sender = 300}

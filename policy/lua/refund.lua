@@ -1,5 +1,6 @@
 -- refund: takes a charge of which nothing was offered back out of the buckets it came from, or nowhere.
--- KEYS: g, then one state key per scope instance that has limits. ARGV[1]: msgpack of {epoch, time of the charge, {name, amount} per line, lines per scope}
+-- KEYS: g, then one state key per scope instance that has limits. ARGV[1]: msgpack of {epoch, time of the
+--   charge, {name, amount} per line, lines per scope}
 -- -> how many limits took it back
 local epoch, at, lines, counts = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now, i, key, given = clock(), 0, 1, 0

@@ -2,13 +2,16 @@
 libsendgov_a_SOURCES += relay/admin/admin.h relay/admin/admin.c relay/admin/admin_state.h \
     relay/admin/command.h relay/admin/command.c relay/admin/command_act.c relay/admin/command_run.h \
     relay/admin/command_show.c relay/admin/control.h relay/admin/control.c relay/admin/control_socket.h \
-    relay/admin/control_socket.c relay/admin/http.h relay/admin/http.c relay/admin/http_conns.h relay/admin/http_conns.c \
+    relay/admin/control_socket.c relay/admin/http.h relay/admin/http.c relay/admin/http_conns.h \
+    relay/admin/http_conns.c \
     relay/admin/http_host.h relay/admin/http_host.c relay/admin/http_page.h relay/admin/http_page.c \
-    relay/admin/json_text.h relay/admin/json_text.c relay/admin/peer.h relay/admin/peer.c relay/admin/scrape.h \
+    relay/admin/json_text.h relay/admin/json_text.c relay/admin/peer.h relay/admin/peer.c \
+    relay/admin/scrape.h \
     relay/admin/scrape.c relay/admin/scrape_process.c relay/admin/usage_view.h relay/admin/usage_view.c
 libsendgov_a_SOURCES += relay/base/nearest.h relay/base/nearest.c
 if HAVE_CMOCKA
-ADMIN_TESTS = tests/unit/test_nearest tests/unit/test_admin_command tests/unit/test_admin_control tests/unit/test_admin_http
+ADMIN_TESTS = tests/unit/test_nearest tests/unit/test_admin_command tests/unit/test_admin_control \
+    tests/unit/test_admin_http
 check_PROGRAMS += $(ADMIN_TESTS)
 TESTS += $(ADMIN_TESTS)
 tests_unit_test_nearest_SOURCES = tests/unit/test_nearest.c

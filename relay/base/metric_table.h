@@ -1,31 +1,57 @@
 /* The one table of metrics: id, kind, name, up to three labels, help. Included by metric.h and
  * metric.c with METRIC defined; no include guard on purpose. */
-METRIC(BUILD_INFO, METRIC_GAUGE, "sendgov_build_info", "version", NULL, NULL, "Always 1; the version is in the label.")
-METRIC(CONFIG_INFO, METRIC_GAUGE, "sendgov_config_info", "hash", NULL, NULL, "Always 1; the hash changes exactly when a reload was applied.")
+METRIC(BUILD_INFO, METRIC_GAUGE, "sendgov_build_info", "version", NULL, NULL,
+    "Always 1; the version is in the label.")
+METRIC(CONFIG_INFO, METRIC_GAUGE, "sendgov_config_info", "hash", NULL, NULL,
+    "Always 1; the hash changes exactly when a reload was applied.")
 METRIC(CONNECTIONS, METRIC_GAUGE, "sendgov_connections", "listener", NULL, NULL, "Open client connections.")
-METRIC(CONNECTIONS_TOTAL, METRIC_COUNTER, "sendgov_connections_total", "listener", NULL, NULL, "Accepted client connections.")
-METRIC(CLIENTS_REFUSED, METRIC_COUNTER, "sendgov_clients_refused_total", "reason", NULL, NULL, "Refusals by reason: connection limits, identity, sender rules, syntax.")
-METRIC(AUTH, METRIC_COUNTER, "sendgov_auth_total", "result", NULL, NULL, "SMTP AUTH attempts by clients, by result.")
-METRIC(MESSAGES, METRIC_COUNTER, "sendgov_messages_total", "outcome", NULL, NULL, "Settled messages: relayed, deferred, rejected, uncertain.")
-METRIC(RECIPIENTS, METRIC_COUNTER, "sendgov_recipients_total", "class", "outcome", NULL, "Recipients of settled messages, internal or external.")
-METRIC(DECISIONS, METRIC_COUNTER, "sendgov_decisions_total", "decision", "limit", NULL, "Budget decisions and the limit that bound.")
-METRIC(DECISION_SECONDS, METRIC_HISTOGRAM, "sendgov_decision_seconds", NULL, NULL, NULL, "Time from asking for budget to the verdict.")
-METRIC(STORE_SECONDS, METRIC_HISTOGRAM, "sendgov_store_seconds", NULL, NULL, NULL, "Round trip of one Redis command.")
-METRIC(STORE_UP, METRIC_GAUGE, "sendgov_store_up", NULL, NULL, NULL, "1 when the last script call to Redis succeeded.")
-METRIC(STORE_ERRORS, METRIC_COUNTER, "sendgov_store_errors_total", "error", NULL, NULL, "Calls to Redis without a decision, by error.")
-METRIC(OVERSHOOT, METRIC_COUNTER, "sendgov_overshoot_total", NULL, NULL, NULL, "Messages that left without a valid charge. Must stay 0.")
-METRIC(CHARGES_VOID, METRIC_COUNTER, "sendgov_charges_void_total", "reason", NULL, NULL, "Charges that stay counted although nothing was offered upstream with them.")
-METRIC(REFUNDS, METRIC_COUNTER, "sendgov_refunds_total", NULL, NULL, NULL, "Charges given back because nothing was offered upstream.")
+METRIC(CONNECTIONS_TOTAL, METRIC_COUNTER, "sendgov_connections_total", "listener", NULL, NULL,
+    "Accepted client connections.")
+METRIC(CLIENTS_REFUSED, METRIC_COUNTER, "sendgov_clients_refused_total", "reason", NULL, NULL,
+    "Refusals by reason: connection limits, identity, sender rules, syntax.")
+METRIC(AUTH, METRIC_COUNTER, "sendgov_auth_total", "result", NULL, NULL,
+    "SMTP AUTH attempts by clients, by result.")
+METRIC(MESSAGES, METRIC_COUNTER, "sendgov_messages_total", "outcome", NULL, NULL,
+    "Settled messages: relayed, deferred, rejected, uncertain.")
+METRIC(RECIPIENTS, METRIC_COUNTER, "sendgov_recipients_total", "class", "outcome", NULL,
+    "Recipients of settled messages, internal or external.")
+METRIC(DECISIONS, METRIC_COUNTER, "sendgov_decisions_total", "decision", "limit", NULL,
+    "Budget decisions and the limit that bound.")
+METRIC(DECISION_SECONDS, METRIC_HISTOGRAM, "sendgov_decision_seconds", NULL, NULL, NULL,
+    "Time from asking for budget to the verdict.")
+METRIC(STORE_SECONDS, METRIC_HISTOGRAM, "sendgov_store_seconds", NULL, NULL, NULL,
+    "Round trip of one Redis command.")
+METRIC(STORE_UP, METRIC_GAUGE, "sendgov_store_up", NULL, NULL, NULL,
+    "1 when the last script call to Redis succeeded.")
+METRIC(STORE_ERRORS, METRIC_COUNTER, "sendgov_store_errors_total", "error", NULL, NULL,
+    "Calls to Redis without a decision, by error.")
+METRIC(OVERSHOOT, METRIC_COUNTER, "sendgov_overshoot_total", NULL, NULL, NULL,
+    "Messages that left without a valid charge. Must stay 0.")
+METRIC(CHARGES_VOID, METRIC_COUNTER, "sendgov_charges_void_total", "reason", NULL, NULL,
+    "Charges that stay counted although nothing was offered upstream with them.")
+METRIC(REFUNDS, METRIC_COUNTER, "sendgov_refunds_total", NULL, NULL, NULL,
+    "Charges given back because nothing was offered upstream.")
 METRIC(LIMIT, METRIC_GAUGE, "sendgov_limit", "limit", "scope", "instance", "The cap in force.")
-METRIC(LIMIT_USED, METRIC_GAUGE, "sendgov_limit_used", "limit", "scope", "instance", "Used of the cap in force.")
-METRIC(LIMIT_REMAINING, METRIC_GAUGE, "sendgov_limit_remaining", "limit", "scope", "instance", "Left of the cap in force.")
-METRIC(WARMUP_DAY, METRIC_GAUGE, "sendgov_warmup_day", "route", NULL, NULL, "The step of the warm-up curve, from 1.")
-METRIC(WARMUP_CAP, METRIC_GAUGE, "sendgov_warmup_cap", "route", NULL, NULL, "External recipients per 24 h at this step.")
+METRIC(LIMIT_USED, METRIC_GAUGE, "sendgov_limit_used", "limit", "scope", "instance",
+    "Used of the cap in force.")
+METRIC(LIMIT_REMAINING, METRIC_GAUGE, "sendgov_limit_remaining", "limit", "scope", "instance",
+    "Left of the cap in force.")
+METRIC(WARMUP_DAY, METRIC_GAUGE, "sendgov_warmup_day", "route", NULL, NULL,
+    "The step of the warm-up curve, from 1.")
+METRIC(WARMUP_CAP, METRIC_GAUGE, "sendgov_warmup_cap", "route", NULL, NULL,
+    "External recipients per 24 h at this step.")
 METRIC(PAUSED, METRIC_GAUGE, "sendgov_paused", "scope", "class", NULL, "Pauses in force.")
-METRIC(UPSTREAM_REPLIES, METRIC_COUNTER, "sendgov_upstream_replies_total", "class", "enhanced", NULL, "Upstream replies to a transaction by class.")
-METRIC(UPSTREAM_CONNECTIONS, METRIC_GAUGE, "sendgov_upstream_connections", "route", "state", NULL, "Upstream connections by state: connecting, busy, idle.")
-METRIC(UPSTREAM_CONNECTS, METRIC_COUNTER, "sendgov_upstream_connects_total", "result", NULL, NULL, "Upstream connection attempts by result.")
-METRIC(UPSTREAM_TLS_FAILURES, METRIC_COUNTER, "sendgov_upstream_tls_failures_total", "reason", NULL, NULL, "Upstream connections given up because TLS could not be trusted.")
-METRIC(UNCERTAIN, METRIC_COUNTER, "sendgov_uncertain_total", NULL, NULL, NULL, "Connections lost between the final dot and its reply.")
-METRIC(LOG_DROPPED, METRIC_COUNTER, "sendgov_log_dropped_total", NULL, NULL, NULL, "Log lines dropped because stderr did not take them.")
-METRIC(LOOP_STALL_SECONDS, METRIC_HISTOGRAM, "sendgov_loop_stall_seconds", NULL, NULL, NULL, "Time one turn of the event loop took.")
+METRIC(UPSTREAM_REPLIES, METRIC_COUNTER, "sendgov_upstream_replies_total", "class", "enhanced", NULL,
+    "Upstream replies to a transaction by class.")
+METRIC(UPSTREAM_CONNECTIONS, METRIC_GAUGE, "sendgov_upstream_connections", "route", "state", NULL,
+    "Upstream connections by state: connecting, busy, idle.")
+METRIC(UPSTREAM_CONNECTS, METRIC_COUNTER, "sendgov_upstream_connects_total", "result", NULL, NULL,
+    "Upstream connection attempts by result.")
+METRIC(UPSTREAM_TLS_FAILURES, METRIC_COUNTER, "sendgov_upstream_tls_failures_total", "reason", NULL, NULL,
+    "Upstream connections given up because TLS could not be trusted.")
+METRIC(UNCERTAIN, METRIC_COUNTER, "sendgov_uncertain_total", NULL, NULL, NULL,
+    "Connections lost between the final dot and its reply.")
+METRIC(LOG_DROPPED, METRIC_COUNTER, "sendgov_log_dropped_total", NULL, NULL, NULL,
+    "Log lines dropped because stderr did not take them.")
+METRIC(LOOP_STALL_SECONDS, METRIC_HISTOGRAM, "sendgov_loop_stall_seconds", NULL, NULL, NULL,
+    "Time one turn of the event loop took.")

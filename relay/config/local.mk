@@ -2,8 +2,10 @@
 libsendgov_a_SOURCES += relay/config/config.h relay/config/units.h \
     relay/config/check.c relay/config/check.h relay/config/check_clients.c relay/config/check_limits.c \
     relay/config/check_listeners.c relay/config/check_routes.c relay/config/config.c relay/config/draft.c \
-    relay/config/draft.h relay/config/dump.c relay/config/files.c relay/config/include.c relay/config/limit.c \
-    relay/config/network.c relay/config/node.c relay/config/node.h relay/config/profile.c relay/config/reference.c \
+    relay/config/draft.h relay/config/dump.c relay/config/files.c relay/config/include.c \
+    relay/config/limit.c \
+    relay/config/network.c relay/config/node.c relay/config/node.h relay/config/profile.c \
+    relay/config/reference.c \
     relay/config/reference.h relay/config/schedule.c \
     relay/config/section.c relay/config/setting.h relay/config/setting_table.c relay/config/tenant_limit.c \
     relay/config/type.h relay/config/type_list.c relay/config/type_number.c relay/config/type_redis.c \
@@ -16,8 +18,10 @@ sendgov_reference_LDADD = libsendgov.a
 dist_man_MANS += relay/config/sendgov.yaml.5
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors tests/unit/test_config_limits tests/unit/test_config_reference
-TESTS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors tests/unit/test_config_limits tests/unit/test_config_reference
+check_PROGRAMS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors \
+    tests/unit/test_config_limits tests/unit/test_config_reference
+TESTS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors \
+    tests/unit/test_config_limits tests/unit/test_config_reference
 tests_unit_test_units_SOURCES = tests/unit/test_units.c
 tests_unit_test_units_LDADD = $(unit_ldadd)
 config_test_files = tests/unit/config_files.c tests/unit/config_files.h
@@ -36,7 +40,8 @@ tests_unit_test_config_reference_CPPFLAGS = $(config_test_cppflags)
 tests_unit_test_config_reference_LDADD = $(unit_ldadd)
 endif
 
-EXTRA_DIST += tests/tables/config_errors tests/tables/replies.txt tests/fuzz/fuzz_config.c tests/fuzz/corpus/config
+EXTRA_DIST += tests/tables/config_errors tests/tables/replies.txt tests/fuzz/fuzz_config.c \
+    tests/fuzz/corpus/config
 
 if FUZZING
 noinst_PROGRAMS += tests/fuzz/fuzz_config

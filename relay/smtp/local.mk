@@ -1,10 +1,12 @@
 # the wire protocol, pure
-libsendgov_a_SOURCES += relay/smtp/address.h relay/smtp/address.c relay/smtp/envelope.h relay/smtp/envelope.c \
+libsendgov_a_SOURCES += relay/smtp/address.h relay/smtp/address.c relay/smtp/envelope.h \
+    relay/smtp/envelope.c \
     relay/smtp/reply.h relay/smtp/command.h relay/smtp/command.c relay/smtp/param.h relay/smtp/param.c \
     relay/smtp/sasl.h relay/smtp/sasl.c relay/smtp/body.h relay/smtp/body.c \
     relay/smtp/body_lines.h relay/smtp/body_lines.c \
     relay/smtp/header.h relay/smtp/header.c relay/smtp/header_authors.c \
-    relay/smtp/server.h relay/smtp/server_part.h relay/smtp/server.c relay/smtp/server_command.c relay/smtp/server_auth.c
+    relay/smtp/server.h relay/smtp/server_part.h relay/smtp/server.c relay/smtp/server_command.c \
+    relay/smtp/server_auth.c
 
 EXTRA_DIST += tests/lib/body_reference.h
 

@@ -1,12 +1,14 @@
 # counters and pauses
 libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store/book.h relay/store/book.c \
     relay/store/msgpack.h relay/store/msgpack.c relay/store/store_codec.h relay/store/store_codec.c \
-    relay/store/store_codec_reply.c relay/store/store_caps.h relay/store/store_caps.c relay/store/store_keys.h relay/store/store_keys.c \
+    relay/store/store_codec_reply.c relay/store/store_caps.h relay/store/store_caps.c \
+    relay/store/store_keys.h relay/store/store_keys.c \
     relay/store/journal.h relay/store/journal.c relay/store/pause_list.h relay/store/pause_list.c \
     relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
     relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \
     relay/store/store_memory.c relay/store/store_redis_part.h relay/store/store_redis.c \
-    relay/store/store_redis_charge.c relay/store/store_redis_batch.c relay/store/store_redis_clock.c relay/store/store_redis_lease.c \
+    relay/store/store_redis_charge.c relay/store/store_redis_batch.c relay/store/store_redis_clock.c \
+    relay/store/store_redis_lease.c \
     relay/store/store_redis_pause.c relay/store/store_redis_warmup.c
 
 if HAVE_CMOCKA
@@ -20,6 +22,7 @@ tests_unit_test_pause_list_SOURCES = tests/unit/test_pause_list.c
 tests_unit_test_pause_list_LDADD = $(unit_ldadd)
 tests_unit_test_resp_guard_SOURCES = tests/unit/test_resp_guard.c
 tests_unit_test_resp_guard_LDADD = $(unit_ldadd)
-tests_unit_test_store_redis_SOURCES = tests/unit/test_store_redis.c tests/lib/private_redis.c tests/lib/private_redis.h
+tests_unit_test_store_redis_SOURCES = tests/unit/test_store_redis.c tests/lib/private_redis.c \
+    tests/lib/private_redis.h
 tests_unit_test_store_redis_LDADD = $(unit_ldadd)
 endif

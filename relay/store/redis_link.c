@@ -54,7 +54,7 @@ struct redis_link {
     redisReader *reader;
     struct resp_guard guard;
     struct list pending;
-    struct list deadlines; /* of pending, those that matter: in order of sending, each due later than the one before */
+    struct list deadlines; /* of pending, those that matter, each due later than the one before */
     struct timer timer;
     struct task down_task; /* tells a failure found during somebody's call */
     int64_t back_off_ms;
@@ -151,8 +151,8 @@ redis_link_drop(struct redis_link *l, enum store_error error, const char *detail
 
 /* ---- deadlines: one timer, on the earliest, which need not be that of the oldest command ----
  *
- * Answers come in the order of sending. So a command matters for the timer only until one behind it is due no later:
- * that one will be pending for longer. Those that matter are in order of their deadlines, the earliest first. */
+ * Answers come in the order of sending. So a command matters for the timer only until one behind it is due no
+ * later: that one will be pending for longer. Those that matter are in order of their deadlines. */
 
 static void
 watch_earliest(struct redis_link *l)

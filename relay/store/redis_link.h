@@ -2,9 +2,9 @@
  *
  * hiredis is used as the codec only; bytes travel over our stream (TCP, unix socket, TLS). After connecting: AUTH, SELECT, a look at
  * INFO (version, persistence, eviction, role), SCRIPT LOAD of every script; only then on_up. Every command has a deadline; when
- * one misses its own, the connection is dropped with everything under way, so no late reply can ever be taken for
- * another's. A script that Redis forgot (NOSCRIPT) is loaded and asked again once, unseen. Reconnects by itself, after
- * 50 ms doubling to 1.5 s (so that mail moves within 2 s of Redis' return).
+ * one misses its own, the connection is dropped with everything under way, so no late reply can ever be taken
+ * for another's. A script that Redis forgot (NOSCRIPT) is loaded and asked again once, unseen. Reconnects by
+ * itself, after 50 ms doubling to 1.5 s (so that mail moves within 2 s of Redis' return).
  *
  * Callbacks come from the loop, never during link_send. */
 #ifndef SENDGOV_STORE_REDIS_LINK_H

@@ -57,8 +57,8 @@ void store_discard(struct store *s, struct store_plan **plan);
  * agree on the lowest. Call at start and after every reload; the array must live until the next call. */
 void store_set_limits(struct store *s, const struct limit_conf *limits, size_t n);
 
-/* The most connections a mailbox or a route may have over all nodes, by this node's configuration: of these, too, the
- * lowest holds. Nothing is kept of what is passed; it is told with the next store_set_limits. */
+/* The most connections a mailbox or a route may have over all nodes, by this node's configuration: of these,
+ * too, the lowest holds. Nothing is kept of what is passed; it is told with the next store_set_limits. */
 struct slot_cap {
     enum limit_scope scope;
     const char *instance;

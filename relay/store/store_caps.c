@@ -27,8 +27,8 @@ add_caps(struct buf *out, const uint64_t *caps, size_t n)
     msgpack_str(out, span_of((const char *)bytes, (size_t)(at - bytes)));
 }
 
-/* The caps by step as far as they change, so that equal curves look equal; returns how many. A geometric one never
- * falls: it is not followed beyond its highest, since late steps of a slow one are dear. */
+/* The caps by step as far as they change, so that equal curves look equal; returns how many. A geometric one
+ * never falls: it is not followed beyond its highest, since late steps of a slow one are dear. */
 static size_t
 curve_of(const struct limit_conf *l, uint64_t caps[WARMUP_STEP_MAX])
 {

@@ -184,8 +184,8 @@ beat_error_words(enum store_error error)
     }
 }
 
-/* The first time of a process, or one that was doubted then, is doubted while it lies before charges this node
- * knows of. */
+/* The first time of a process, or one that was doubted then, is doubted while it lies before charges this
+ * node knows of. */
 static bool
 is_time_doubted(const struct redis_store *r, const struct heartbeat_reply *h)
 {
@@ -202,7 +202,7 @@ take_time(struct redis_store *r, const struct heartbeat_reply *h)
 
     r->time_doubted = is_time_doubted(r, h);
     agrees = redis_clock_learn(&r->clock, h->time_us, r->beat_mono_us, clock_mono_us());
-    if (r->time_doubted) { /* the clock itself would believe it after a few beats that agree with one another */
+    if (r->time_doubted) { /* the clock itself would believe it after a few beats that agree */
         r->clock.off = true;
         r->clock.agreed = 0;
     }

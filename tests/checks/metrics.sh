@@ -10,7 +10,8 @@ owed=""
 failed=0
 not_ok() { printf 'not ok %s\n' "$1"; failed=1; }
 
-rows=$(sed -n 's/^METRIC(\([A-Z_0-9]*\), METRIC_\([A-Z]*\), "\([^"]*\)".*"\([^"]*\)")$/\1 \2 \3 \4/p' $table)
+rows=$(sed '/^METRIC(.*,$/{N;s/\n */ /;}' $table |
+    sed -n 's/^METRIC(\([A-Z_0-9]*\), METRIC_\([A-Z]*\), "\([^"]*\)".*"\([^"]*\)")$/\1 \2 \3 \4/p')
 [ "$(wc -l <<<"$rows")" = "$(grep -c '^METRIC(' $table)" ] || not_ok "$table: a row this script cannot read"
 
 duplicates=$(awk '{print $3}' <<<"$rows" | sort | uniq -d)

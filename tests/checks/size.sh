@@ -1,11 +1,13 @@
 #!/bin/bash
 # How long the functions are: the ten longest, median and 90th percentile (universal ctags). A function of more than 80
-# lines fails, unless the comment before it has a line that begins with "Long:" and gives the reason.
+# lines fails, unless the comment before it has a line that begins with "Long:" and gives the reason. Lines of
+# scripts and makefiles have at most 110 columns.
 #
 #   tests/checks/size.sh [SRCDIR]
 set -u
 cd "${1:-.}" || exit 2
 limit=80
+columns=110
 
 if ! ctags --version 2>/dev/null | grep -q Universal; then
     echo "not ok size: universal-ctags is not installed"
@@ -32,5 +34,11 @@ while read -r lines name file at; do
     echo "not ok $file:$at: $name has $lines lines; split it, or give the reason in a comment line \"Long: ...\""
     failed=1
 done <<<"$functions"
+wide=$(find Makefile.am conf policy relay tests tls -name '*.lua' -o -name '*.mk' -o -name Makefile.am |
+    sort | xargs awk -v most="$columns" 'length > most {printf "%s:%d: %d columns\n", FILENAME, FNR, length}')
+if [ -n "$wide" ]; then
+    sed 's/^/not ok /' <<<"$wide"
+    failed=1
+fi
 [ $failed = 0 ] && echo "ok size"
 exit $failed

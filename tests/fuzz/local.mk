@@ -1,12 +1,13 @@
-# Fuzz targets. With --enable-fuzzing (and --enable-sanitizers) libFuzzer programs, `make fuzz` builds them all; in every other
-# build the same targets as replay programs that run the corpus within `make check`.
+# Fuzz targets. With --enable-fuzzing (and --enable-sanitizers) libFuzzer programs, `make fuzz` builds them
+# all; in every other build the same targets as replay programs that run the corpus within `make check`.
 include tests/fuzz/local_upstream.mk
 include tests/fuzz/local_store.mk
 
 .PHONY: fuzz
 
 if FUZZING
-noinst_PROGRAMS += tests/fuzz/fuzz_address tests/fuzz/fuzz_command tests/fuzz/fuzz_body tests/fuzz/fuzz_sasl tests/fuzz/fuzz_header tests/fuzz/fuzz_server
+noinst_PROGRAMS += tests/fuzz/fuzz_address tests/fuzz/fuzz_command tests/fuzz/fuzz_body tests/fuzz/fuzz_sasl \
+    tests/fuzz/fuzz_header tests/fuzz/fuzz_server
 fuzz: $(noinst_PROGRAMS)
 tests_fuzz_fuzz_address_SOURCES = tests/fuzz/fuzz_address.c
 tests_fuzz_fuzz_address_LDADD = libsendgov.a
@@ -30,7 +31,9 @@ else
 fuzz:
 	@echo 'configure with CC=clang --enable-fuzzing --enable-sanitizers'; exit 1
 
-FUZZ_REPLAYS = tests/fuzz/replay_address tests/fuzz/replay_command tests/fuzz/replay_body tests/fuzz/replay_sasl tests/fuzz/replay_header tests/fuzz/replay_server tests/fuzz/replay_reply tests/fuzz/replay_client
+FUZZ_REPLAYS = tests/fuzz/replay_address tests/fuzz/replay_command tests/fuzz/replay_body \
+    tests/fuzz/replay_sasl tests/fuzz/replay_header tests/fuzz/replay_server tests/fuzz/replay_reply \
+    tests/fuzz/replay_client
 check_PROGRAMS += $(FUZZ_REPLAYS)
 TESTS += $(FUZZ_REPLAYS)
 tests_fuzz_replay_address_SOURCES = tests/fuzz/fuzz_address.c tests/fuzz/replay.c
@@ -51,7 +54,8 @@ tests_fuzz_replay_client_SOURCES = tests/fuzz/fuzz_client.c tests/fuzz/replay.c
 tests_fuzz_replay_client_LDADD = libsendgov.a
 endif
 
-EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_command.c tests/fuzz/fuzz_body.c tests/fuzz/fuzz_sasl.c tests/fuzz/fuzz_header.c tests/fuzz/fuzz_server.c \
+EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_command.c tests/fuzz/fuzz_body.c \
+    tests/fuzz/fuzz_sasl.c tests/fuzz/fuzz_header.c tests/fuzz/fuzz_server.c \
     tests/fuzz/corpus/address/bare \
     tests/fuzz/corpus/address/injection \
     tests/fuzz/corpus/address/literal \

@@ -1,4 +1,5 @@
-/* What passes the guard ends for hiredis at the same byte, or is an error to it; so nothing gathers in its buffer. */
+/* What passes the guard ends for hiredis at the same byte, or is an error to it: nothing gathers in its
+ * buffer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -130,7 +131,8 @@ take_all(redisReader *reader)
 static bool
 is_idle(const redisReader *reader)
 {
-    return reader->pos == reader->len && (reader->ridx == -1 || (reader->ridx == 0 && reader->rstack[0].type == -1));
+    return reader->pos == reader->len
+        && (reader->ridx == -1 || (reader->ridx == 0 && reader->rstack[0].type == -1));
 }
 
 static uint64_t
@@ -144,8 +146,8 @@ next_random(uint64_t *seed)
 static void
 make_stream(uint64_t *seed, struct buf *out)
 {
-    static const char *const words[] = {"+", "-", ":", "$", "*", "\r\n", "\r", "\n", "0", "1", "2", "-1", "x", "+OK\r\n",
-        ":7\r\n", "$1\r\n", "*2\r\n", "$-1\r\n", "-0", "01", "*1\r\n", " ", "$2\r\n\r\n\r\n"};
+    static const char *const words[] = {"+", "-", ":", "$", "*", "\r\n", "\r", "\n", "0", "1", "2", "-1", "x",
+        "+OK\r\n", ":7\r\n", "$1\r\n", "*2\r\n", "$-1\r\n", "-0", "01", "*1\r\n", " ", "$2\r\n\r\n\r\n"};
 
     buf_clear(out);
     for (uint64_t n = 1 + next_random(seed) % 24; n > 0; n--)

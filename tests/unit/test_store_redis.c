@@ -557,14 +557,16 @@ old_snapshot_is_lost_memory(void **state)
 static void
 put_aside(struct rig *r)
 {
-    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('COPY', k, 'x' .. k) end");
+    cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do"
+        " redis.call('COPY', k, 'x' .. k) end");
 }
 
 static void
 put_back(struct rig *r)
 {
     cli(r, "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'sendgov*')) do redis.call('DEL', k) end"
-        " for _, k in ipairs(redis.call('KEYS', 'xsendgov*')) do redis.call('RENAME', k, string.sub(k, 2)) end");
+        " for _, k in ipairs(redis.call('KEYS', 'xsendgov*')) do"
+        " redis.call('RENAME', k, string.sub(k, 2)) end");
 }
 
 static void
@@ -1164,8 +1166,8 @@ a_raised_cap_does_not_overtake_the_heartbeat(void **state)
 static const struct schedule_conf growing = {.name = "growing", .curve = CURVE_GEOMETRIC, .first = 50,
     .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
 static const uint64_t other_caps[] = {60, 65, 120, 90};
-static const struct schedule_conf other = {.name = "other", .curve = CURVE_TABLE, .table = other_caps, .n_table = 4,
-    .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+static const struct schedule_conf other = {.name = "other", .curve = CURVE_TABLE, .table = other_caps,
+    .n_table = 4, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
 
 static void
 add_warmup(struct rig *r, const char *name, bool hour_cap)
@@ -1193,10 +1195,13 @@ give_node_1_the_other_curve(struct rig *r)
 static void
 set_warmup(struct rig *r, const char *limit, int step, int days_ago, int peak)
 {
-    static const char script[] = "local key = redis.call('KEYS', '*:s:0:contoso')[1] local v, at = redis.call('GET', key), 2"
-        " while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at) local warm = at + 3 + #name + 42"
+    static const char script[] = "local key = redis.call('KEYS', '*:s:0:contoso')[1]"
+        " local v, at = redis.call('GET', key), 2"
+        " while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at)"
+        " local warm = at + 3 + #name + 42"
         " if name == ARGV[1] then local step, day = struct.unpack('>I2I4', v, warm)"
-        " v = v:sub(1, warm - 1) .. struct.pack('>I2I4I8', ARGV[2], day - ARGV[3], ARGV[4]) .. v:sub(warm + 14) end"
+        " local new = struct.pack('>I2I4I8', ARGV[2], day - ARGV[3], ARGV[4])"
+        " v = v:sub(1, warm - 1) .. new .. v:sub(warm + 14) end"
         " at = at + 2 + size end redis.call('SET', key, v)";
 
     cli(r, "EVAL %s 0 %s %d %d %d", script, limit, step, days_ago, peak);
@@ -1309,7 +1314,8 @@ slots_are_shared_and_freed(void **state)
 static void
 allow_connections(struct rig *r, size_t node, uint64_t cap, const struct limit_conf *limits)
 {
-    struct slot_cap caps[] = {{SCOPE_MAILBOX, "other@contoso.com", 1}, {SCOPE_MAILBOX, "relay@contoso.com", cap}};
+    struct slot_cap caps[] = {
+        {SCOPE_MAILBOX, "other@contoso.com", 1}, {SCOPE_MAILBOX, "relay@contoso.com", cap}};
 
     store_set_slot_caps(r->nodes[node].store, caps, 2);
     store_set_limits(r->nodes[node].store, limits, r->n_limits);
@@ -1610,7 +1616,7 @@ static const struct schedule_conf contoso_curve = {.name = "curve", .curve = CUR
     .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
 
 static void
-add_warmup(struct rig *r)
+add_route_warmup(struct rig *r)
 {
     add_limit(r, "contoso-warmup", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 86400000);
     add_limit(r, "contoso-warmup-hour", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 3600000);
@@ -1645,7 +1651,7 @@ usage_of_an_hour_cap_has_the_step_of_its_day(void **state)
     struct rig *r = *state;
     const struct usage *u;
 
-    add_warmup(r);
+    add_route_warmup(r);
     begin(r, 1);
     charge_at_step(r, 20, 10);
     u = use(r, 0, 0);
@@ -1685,7 +1691,7 @@ usage_after_midnight_is_that_of_the_new_day(void **state)
     struct rig *r = *state;
     long long before;
 
-    add_warmup(r);
+    add_route_warmup(r);
     begin(r, 1);
     charge_at_step(r, 9, 1);
     for (size_t limit = 0; limit < 2; limit++) {
@@ -1721,7 +1727,7 @@ a_step_back_is_told_until_redis_has_it(void **state)
     struct rig *r = *state;
 
     r->conf.command_ms = 250;
-    add_warmup(r);
+    add_route_warmup(r);
     begin(r, 1);
     charge_at_step(r, 5, 4);
     kill(r->server.pid, SIGSTOP);
@@ -1742,7 +1748,7 @@ a_step_back_waits_for_a_connection(void **state)
 {
     struct rig *r = *state;
 
-    add_warmup(r);
+    add_route_warmup(r);
     begin(r, 1);
     charge_at_step(r, 5, 4);
     private_redis_kill(&r->server, SIGKILL);
