@@ -81,7 +81,7 @@ flow_plan_message(struct flow *f, const struct message *m, struct charge_request
     subject.external = m->envelope.recipients[0].class == RECIPIENT_EXTERNAL;
     subject.recipients = (uint32_t)m->envelope.n_recipients;
     subject.least = subject.recipients; /* what is not granted could not be held */
-    subject.bytes = m->content_bytes;
+    subject.bytes = m->content_bytes + span_str(m->trace).n;
     return plan(f, &subject, request_out);
 }
 

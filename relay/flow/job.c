@@ -1,5 +1,6 @@
 #include "relay/flow/job.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,7 +147,7 @@ job_refuse_with(struct job *job, const char *end, int code, const char *enhanced
 /* Once more from the start, as long as there are tries; each try is a charge of its own. Not for a client
  * that left meanwhile: it will send again, and ours would be a second copy. */
 static void
-job_start_over(struct job *job, const char *why)
+job_start_over(struct job *job, const char *end, const char *enhanced, const char *why)
 {
     if (job->conn != NULL)
         upstream_release(&job->conn);
@@ -155,7 +156,7 @@ job_start_over(struct job *job, const char *why)
     else if (++job->tries < TRIES_MAX)
         job_lease(job);
     else
-        job_refuse_with(job, "Uc", 451, "4.4.1", why);
+        job_refuse_with(job, end, 451, enhanced, why);
 }
 
 /* ---- the upstream transaction ---- */
@@ -169,11 +170,11 @@ on_sent(void *arg, const struct tx_outcome *outcome)
     if (!outcome->offered) {
         /* Proven: not a byte of MAIL left. */
         store_refund(job->flow->store, &job->request, &job->verdict);
-        job_start_over(job, closed_again);
+        job_start_over(job, "Uc", "4.4.1", closed_again);
         return;
     }
     if (outcome->lost_on_reuse) {
-        job_start_over(job, "connections to the upstream are lost as soon as they are used");
+        job_start_over(job, "Uc", "4.4.1", "connections to the upstream are lost as soon as they are used");
         return;
     }
     settle_outcome(job->message, outcome, &s);
@@ -225,6 +226,18 @@ is_charge_fresh(const struct job *job)
     return age_ms * 5 <= (int64_t)job->request.lifetime_ms * 4;
 }
 
+/* Redis is far or busy, and the shortest limit of this message leaves little time. */
+static void
+start_over_late(struct job *job)
+{
+    char why[REPLY_TEXT_MAX];
+
+    snprintf(why, sizeof(why), "Redis' answers come too late to be used: the last took %lld ms, a charge of the"
+        " limits of this message is good for %u ms", (long long)(clock_mono_ms() - job->verdict.sent_mono_ms),
+        job->request.lifetime_ms);
+    job_start_over(job, "Sb", "4.3.2", why);
+}
+
 static void
 on_granted(struct job *job)
 {
@@ -232,10 +245,11 @@ on_granted(struct job *job)
 
     if (!is_charge_fresh(job)) {
         metric_add(f->metrics, M_CHARGES_VOID, 1, "late", NULL, NULL);
-        job_start_over(job, "the answers of Redis came too late to be used");
+        store_refund(f->store, &job->request, &job->verdict); /* not a byte was offered */
+        start_over_late(job);
     } else if (upstream_conn_is_dead(job->conn)) {
         store_refund(f->store, &job->request, &job->verdict);
-        job_start_over(job, closed_again);
+        job_start_over(job, "Uc", "4.4.1", closed_again);
     } else {
         ledger_decision(f->metrics, &job->verdict);
         job_send(job);
@@ -333,7 +347,7 @@ on_lease(void *arg, struct upstream_conn *conn, const struct lease_failure *fail
     job->conn = conn;
     job->caps = *upstream_conn_caps(conn);
     if (upstream_conn_is_dead(conn))
-        job_start_over(job, "the upstream closes every connection before it can be used");
+        job_start_over(job, "Uc", "4.4.1", "the upstream closes every connection before it can be used");
     else if (job->caps.size_max != 0 && m->content_bytes + span_str(m->trace).n > job->caps.size_max)
         job_refuse_with(job, "Ud", 552, "5.3.4", "message is larger than the upstream takes");
     else if (m->envelope.body == SMTP_BODY_8BITMIME && !job->caps.eightbitmime)

@@ -86,7 +86,7 @@ a_profile_brings_limits(void **state)
     (void)state;
     limit_is(c, "out-mailbox-minute", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_MESSAGES, 25, 60000);
     limit_is(c, "out-mailbox-day", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_RECIPIENTS, 8000, 86400000);
-    limit_is(c, "out-mailbox-spike", LIMIT_RATE, SCOPE_MAILBOX, UNIT_MESSAGES, 5, 1000);
+    limit_is(c, "out-mailbox-spike", LIMIT_RATE, SCOPE_MAILBOX, UNIT_MESSAGES, 300, 60000);
     assert_int_equal(config_limit(c, "out-mailbox-spike")->burst, 5);
     limit_is(c, "out-onmicrosoft-day", LIMIT_WINDOW, SCOPE_SENDER_DOMAIN, UNIT_EXTERNAL, 90, 86400000);
     assert_string_equal(config_limit(c, "out-onmicrosoft-day")->only, "x.onmicrosoft.com");
