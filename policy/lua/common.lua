@@ -385,8 +385,9 @@ local function cap_at(caps, step)
     return (unpack(COUNT, caps, (max(min(step, #caps / COUNT_SIZE), 1) - 1) * COUNT_SIZE + 1))
 end
 
--- What lowers caps for a time: other nodes' lower configuration ("c:" fields, all nodes alike: the burst,
--- then the caps by step) and the upstream's word ("b:" fields, for one instance).
+-- What lowers caps for a time: other nodes' stricter configuration ("c:" fields, all nodes alike: the burst,
+-- the period in ms, then the caps by step) and the upstream's word ("b:" fields, for one instance). The period
+-- of such a line becomes the longer one.
 -- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
     local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
@@ -406,7 +407,9 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
         local common, own, step = fields[2 * k - 1], fields[2 * k], lines[k][L_STEP]
 
         if common then
-            local by_step = sub(common, COUNT_SIZE + 1)
+            local by_step = sub(common, 2 * COUNT_SIZE + 1)
+
+            lines[k][L_PERIOD] = max(lines[k][L_PERIOD], cap_at(common, 2) * 1000)
 
             bursts[k], caps[k], nexts[k] = cap_at(common, 1), cap_at(by_step, step), cap_at(by_step, step + 1)
         end

@@ -14,6 +14,7 @@
 -- forgot: counters that should count were lost, so nothing leaves for the longest window from now on, or
 -- until the operator says so. A new epoch nobody objects to opens after the settle time.
 local OK, FOREIGN, TWIN = 0, 7, 11
+local SILENT_MS, SAY_MS = 1500, 1200
 local ALIVE_MS, FORGET_MS, KEEP_MS = 5000, 86400000, 2592000000
 local node, uuid, run, first, epoch_remembered, acked, last_charge, longest, settle, new_epoch, pauses_known,
     caps_hash, caps, heard = list_unpack(cmsgpack.unpack(ARGV[1]))
@@ -95,6 +96,28 @@ end
 seq = max(seq, acked)
 call('HSET', KEYS[4], 'run', run, 'seq', seq)
 
+-- Silence. While no node could beat, one of them may have been told of a block by the upstream. Before mail
+-- leaves again, all that lived have the time to come back (their back-off is shorter) and say their pauses.
+local function group_was_silent()
+    local beats, ats, newest = call('HGETALL', KEYS[2]), {}, 0
+
+    for i = 1, #beats, 2 do
+        ats[beats[i]] = tonumber(string.match(beats[i + 1], '^(%d+)')) or 0
+        newest = max(newest, ats[beats[i]])
+    end
+    for other, at in pairs(ats) do
+        if other ~= node and at > newest - ALIVE_MS and now_ms - newest > SILENT_MS then
+            return true
+        end
+    end
+    return false
+end
+
+if group_was_silent() and open_at < now_ms + SAY_MS then
+    open_at = now_ms + SAY_MS
+    call('HSET', KEYS[1], 'open_at', open_at)
+end
+
 -- Who lives, and do their caps agree?
 call('HSET', KEYS[2], node, string.format('%.0f %s:%s %s', now_ms, uuid, run, caps_hash))
 if caps ~= '' then
@@ -129,8 +152,9 @@ local function lower_of(a, b)
     return met[both]
 end
 
--- The lowest caps of each limit on which the nodes that have it differ; one that some lack is another
--- difference.
+-- The lowest caps and the longest period of each limit on which the nodes that have it differ: N in every
+-- longer interval is N in every shorter one too, so that obeys all of them. A limit that some lack is a
+-- difference that only they can end: what leaves through them is not counted.
 local function agree(maps)
     local lowest, differs = {}, false
 
@@ -148,10 +172,11 @@ local function agree(maps)
                 lowest[field] = {caps = caps, burst = burst, period = period, nodes = 1, differ = false}
             else
                 l.nodes = l.nodes + 1
-                if l.caps ~= caps or l.burst ~= burst then
-                    l.caps, l.burst, l.differ = lower_of(l.caps, caps), min(l.burst, burst), true
+                if l.caps ~= caps or l.burst ~= burst or l.period ~= period then
+                    l.caps, l.burst = lower_of(l.caps, caps), min(l.burst, burst)
+                    l.period, l.differ = max(l.period, period), true
                 end
-                differs = differs or l.differ or l.period ~= period
+                differs = differs or l.differ
             end
         end
     end
@@ -202,7 +227,7 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
         for field, l in pairs(lowest) do
             if l.differ then
                 marks.c = marks.c or sub(field, 1, 2) == 'c:' -- a charge does not ask for slots
-                call('HSET', KEYS[3], field, pack(COUNT, l.burst) .. l.caps)
+                call('HSET', KEYS[3], field, pack(COUNT, l.burst) .. pack(COUNT, l.period) .. l.caps)
             end
         end
         mixed = (marks.c and 'c' or '') .. (marks.b and 'b' or '')

@@ -36,7 +36,7 @@ for _, other in ipairs(held) do
     end
 end
 local common = call('HGET', KEYS[2], field) -- of nodes that differ, the lowest
-cap = common and min(cap, cap_at(common, 2)) or cap
+cap = common and min(cap, cap_at(common, 3)) or cap
 if count < cap then
     return hold()
 end

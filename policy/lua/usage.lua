@@ -16,7 +16,7 @@ if line[L_KIND] == 2 then
     local used = call('ZCOUNT', KEYS[3], '(' .. string.format('%.0f', now), '+inf')
     local common = call('HGET', KEYS[2], 'l:' .. prefix)
 
-    cap = common and min(line[L_CAP], cap_at(common, 2)) or line[L_CAP]
+    cap = common and min(line[L_CAP], cap_at(common, 3)) or line[L_CAP]
     return {now, used, cap, used < cap and 0 or -1, 0, 0, 0, 0}
 end
 local state = load_state(KEYS[3])

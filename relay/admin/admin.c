@@ -34,11 +34,18 @@ admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
             store_error_to_str(st.error), st.detail[0] ? ": " : "", st.detail);
         return false;
     }
+    if (st.charge_error != STORE_OK) {
+        snprintf(reason_out, READY_TEXT_MAX, "not ready: Redis answers, but charges fail (%s: %s)",
+            store_error_to_str(st.charge_error), st.detail);
+        return false;
+    }
     if (st.closed_for_ms != 0) {
-        snprintf(reason_out, READY_TEXT_MAX, "not ready: the counters are new, or Redis lost some; nothing leaves");
+        snprintf(reason_out, READY_TEXT_MAX,
+            "not ready: the counters are new, or Redis was away or lost some; nothing leaves");
         if (st.closed_for_ms > 0)
             snprintf(reason_out, READY_TEXT_MAX,
-                "not ready: the counters are new, or Redis lost some; nothing leaves for %" PRId64 " s",
+                "not ready: the counters are new, or Redis was away or lost some; nothing leaves for %" PRId64
+                " s",
                 (st.closed_for_ms + 999) / 1000);
         return false;
     }

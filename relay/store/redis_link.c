@@ -16,7 +16,7 @@
 #include "tls/tls.h"
 
 #define BACK_OFF_MIN_MS 50
-#define BACK_OFF_MAX_MS 1500
+#define BACK_OFF_MAX_MS 500 /* shorter than what heartbeat.lua leaves after a silence */
 #define SETUP_MS 2000            /* one command of the set-up: loading a script may meet a busy Redis */
 #define QUEUE_MAX (192 * 1024)   /* bytes not taken by Redis: more commands would only wait for their deadline */
 #define FEED_BYTES (16 * 1024)

@@ -134,6 +134,7 @@ struct store_status {
     bool up;                 /* the last script call succeeded, within the last heartbeats */
     enum store_error error;  /* why not */
     char detail[256];        /* text of the last error, without secrets */
+    enum store_error charge_error; /* heartbeats succeed and charges fail: of the last of them; STORE_OK: no */
     int64_t closed_for_ms;   /* counters lost: nothing leaves for so long; 0: open; -1: not known */
     int64_t redis_time_ms;   /* of the last answer */
     unsigned nodes;          /* alive, this one included */

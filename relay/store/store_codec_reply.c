@@ -368,6 +368,8 @@ codec_error(struct span text)
     };
     struct span word;
 
+    if (span_find_nocase(text, SPAN_LIT("user executing the script can't")) >= 0)
+        return STORE_NOPERM; /* said inside a script: "ERR The user executing the script can't run ..." */
     span_cut(text, ' ', &word);
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
         if (span_eq(word, span_str(table[i].prefix)))

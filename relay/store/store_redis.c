@@ -56,6 +56,12 @@ redis_store_is_ready(const struct redis_store *r, enum store_error *error_out)
     return *error_out == STORE_OK;
 }
 
+enum store_error
+redis_store_charge_error(const struct redis_store *r)
+{
+    return clock_mono_ms() - r->charge_error_mono_ms < CHARGE_ERROR_MS ? r->charge_error : STORE_OK;
+}
+
 bool
 redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg)
 {
@@ -113,6 +119,17 @@ pack_caps(struct redis_store *r)
     for (size_t i = 0; i < packed.n; i++)
         hash = (hash ^ (unsigned char)packed.p[i]) * 1099511628211ull;
     snprintf(r->caps_hash, sizeof(r->caps_hash), "%016llx", (unsigned long long)hash);
+}
+
+static uint64_t
+shortest_period_ms(const struct redis_store *r)
+{
+    uint64_t shortest = 86400000;
+
+    for (size_t i = 0; i < r->n_limits; i++)
+        if (r->limits[i].kind != LIMIT_CONCURRENCY && r->limits[i].period_ms < shortest)
+            shortest = r->limits[i].period_ms;
+    return shortest;
 }
 
 static uint64_t
@@ -236,7 +253,8 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
         redis_store_note(r, STORE_CLOCK,
             r->time_doubted ? "Redis' time lies before charges this node knows of" : "Redis' clock jumped");
     } else {
-        redis_store_note(r, STORE_OK, "");
+        if (redis_store_charge_error(r) == STORE_OK)
+            redis_store_note(r, STORE_OK, "");
         redis_clock_save(&r->clock, r->journal);
     }
     renew = take_epoch(r, &h) || first_on_connection;
@@ -296,6 +314,7 @@ set_limits(struct store *s, const struct limit_conf *limits, size_t n)
 
     r->limits = limits;
     r->n_limits = n;
+    redis_clock_set_shortest(&r->clock, shortest_period_ms(r) * 1000);
     pack_caps(r);
     r->beating = false; /* one under way has the old caps: the new ones go after it, and before the next charge */
     redis_store_beat(r);
@@ -368,7 +387,8 @@ status(const struct store *s, struct store_status *out)
     memset(out, 0, sizeof(*out));
     out->up = redis_store_is_ready(r, &error);
     out->error = error;
-    if (!out->up)
+    out->charge_error = redis_store_charge_error(r);
+    if (!out->up || out->charge_error != STORE_OK)
         snprintf(out->detail, sizeof(out->detail), "%s", r->detail);
     out->redis_time_ms = (int64_t)(r->clock.time_us / 1000);
     out->closed_for_ms = -1;
@@ -555,6 +575,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     if (journal_is_suspect(r->journal))
         log_text(LOG_ERROR, "store_journal", "store.journal could not be read and was put aside as store.journal.bad;"
             " if Redis has lost its counters too, nothing leaves for the longest window");
+    redis_clock_set_shortest(&r->clock, shortest_period_ms(r) * 1000);
     redis_clock_restore(&r->clock, r->journal, clock_mono_us());
     r->node = xstrdup(setup->node);
     conf_copy(&r->conf, conf);

@@ -106,8 +106,10 @@ on_batch(void *arg, const struct redisReply *redis_reply, enum store_error error
         error = STORE_PROTOCOL;
         redis_link_drop(s->link, error, "charge.lua gave an answer that makes no sense");
     }
-    if (granted > 0)
+    if (granted > 0) {
+        s->charge_error = STORE_OK;
         redis_store_note_granted(s, first, &reply, first->verdict.seq + granted - 1);
+    }
     while (!list_is_empty(&all)) {
         struct ask *ask = take_first(&all);
 

@@ -164,6 +164,7 @@ take_verdict(struct redis_store *s, struct ask *ask, const struct charge_reply *
             redis_store_beat(s); /* which looks closer, and decides for all that follow */
         return;
     }
+    s->charge_error = STORE_OK;
     if (reply->verdict.kind == VERDICT_GRANTED) {
         redis_store_note_granted(s, ask, reply, seq);
         if (ask->forgotten && !ask->request.look && s->metrics)
@@ -181,8 +182,11 @@ redis_store_charge_failed(struct redis_store *s, struct ask *ask, enum store_err
     if (!ask->request.look && (error == STORE_TIMEOUT || error == STORE_DOWN) && s->metrics)
         metric_add(s->metrics, M_CHARGES_VOID, 1, "no_answer", NULL, NULL);
     answer_error(ask, error);
-    if (redis_link_is_up(s->link))
+    if (redis_link_is_up(s->link)) {
+        s->charge_error = error;
+        s->charge_error_mono_ms = clock_mono_ms();
         redis_store_note(s, error, redis_link_error_text(s->link));
+    }
 }
 
 void

@@ -3,9 +3,21 @@
  * silence adds in drift (1 in 1000) is allowed. */
 #include "relay/store/store_redis_part.h"
 
-#define AHEAD_US 5000000
+#define AHEAD_MOST_US 5000000
+#define AHEAD_LEAST_US 100000
 #define BACK_US 1000000
 #define AGREE_BEATS 3
+
+/* How far ahead is still believed. What is, every window loses: for a short one it must be little. */
+void
+redis_clock_set_shortest(struct redis_clock *c, uint64_t shortest_us)
+{
+    c->ahead_us = shortest_us / 40;
+    if (c->ahead_us < AHEAD_LEAST_US)
+        c->ahead_us = AHEAD_LEAST_US;
+    if (c->ahead_us > AHEAD_MOST_US)
+        c->ahead_us = AHEAD_MOST_US;
+}
 
 void
 redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t slack_ms, uint64_t *earliest_out,
@@ -18,7 +30,7 @@ redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t sla
         return;
     *earliest_out = c->time_us + (uint64_t)(since_read - since_read / 1000);
     *earliest_out = *earliest_out > BACK_US ? *earliest_out - BACK_US : 0;
-    *latest_out = c->time_us + (uint64_t)(since_sent + since_sent / 1000 + slack_ms * 1000) + AHEAD_US;
+    *latest_out = c->time_us + (uint64_t)(since_sent + since_sent / 1000 + slack_ms * 1000) + c->ahead_us;
 }
 
 uint64_t
@@ -51,7 +63,7 @@ redis_clock_learn(struct redis_clock *c, uint64_t time_us, int64_t sent_mono_us,
 void
 redis_clock_trust(struct redis_clock *c)
 {
-    *c = (struct redis_clock){0};
+    *c = (struct redis_clock){.ahead_us = c->ahead_us};
 }
 
 void
@@ -67,7 +79,6 @@ redis_clock_restore(struct redis_clock *c, const struct journal *j, int64_t now_
 {
     struct journal_time t = journal_time(j);
 
-    *c = (struct redis_clock){0};
     if (t.redis_us > 0 && t.sent_mono_us <= t.read_mono_us && t.read_mono_us <= now_mono_us) {
         c->time_us = t.redis_us;
         c->sent_us = t.sent_mono_us;

@@ -12,16 +12,19 @@
 #define HEARTBEAT_MS 1000
 #define LEASE_TTL_MS (6 * 60 * 1000)
 #define LEASE_RENEW_MS (30 * 1000)
+#define CHARGE_ERROR_MS 10000 /* so long a failed charge speaks for those to come, when none comes */
 #define SILENCE_MS 5000 /* without an accepted heartbeat for so long the node no longer counts as alive elsewhere */
 
 /* What Redis' time should be by this node's own monotonic clock. */
 struct redis_clock {
     uint64_t time_us;         /* of the last answer that agreed; 0: none yet */
     int64_t sent_us, read_us; /* mono: the question left, the answer came */
+    uint64_t ahead_us;        /* so far ahead is believed; a fortieth of the shortest period, 0.1 to 5 s */
     bool off;                 /* Redis' clock jumped: no decisions until it agrees again */
     unsigned agreed;          /* heartbeats in a row that did, while off */
 };
 
+void redis_clock_set_shortest(struct redis_clock *c, uint64_t shortest_us);
 /* [earliest, latest] for a script that starts within the next slack_ms. 0, 0 when nothing is known. */
 void redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t slack_ms, uint64_t *earliest_out,
     uint64_t *latest_out);
@@ -66,6 +69,8 @@ struct redis_store {
     struct buf prefix;
     char run[17];
     struct redis_clock clock;
+    enum store_error charge_error; /* of the last charge; STORE_OK: it was decided */
+    int64_t charge_error_mono_ms;
     bool time_doubted; /* it lies before charges this node knows of: not believed until it has passed them */
 
     const struct limit_conf *limits;
@@ -109,6 +114,8 @@ bool redis_store_is_ready(const struct redis_store *r, enum store_error *error_o
 /* Sends what was put into r->command. */
 bool redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg);
 /* Something failed that is not the connection: for status, log and metric. STORE_OK: all is well again. */
+/* Do charges fail although heartbeats do not? The error, or STORE_OK. */
+enum store_error redis_store_charge_error(const struct redis_store *r);
 void redis_store_note(struct redis_store *r, enum store_error error, const char *detail);
 /* Counts a question without a decision. */
 void redis_store_count_error(struct redis_store *r, enum store_error error);
