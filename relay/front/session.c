@@ -63,8 +63,9 @@ idle_ms(const struct session *s)
     return s->messages_sent == 0 && s->server.tx == NULL ? c->first_mail_ms : c->idle_ms;
 }
 
-/* Which clock runs while the session talks. begun: a line has begun whose end has not come; moved: a command
- * was completed, so a begun one is new. */
+/* Which clock runs while the session talks. begun: a line has begun whose end has not come; moved: a line was
+ * completed, so a begun one is new. Bytes alone never move the clock, or one byte a minute would hold a place
+ * for ever. */
 static void
 arm(struct session *s, bool begun, bool moved)
 {
@@ -365,14 +366,13 @@ is_over_after_message(struct session *s)
 static size_t
 feed(struct session *s, struct span in)
 {
+    uint32_t lines = s->server.lines;
     size_t used_all = 0, used = 0;
-    bool moved = false;
 
     do {
         enum server_action action = server_input(&s->server, span_from(in, used_all), &s->front->out, &used);
 
         used_all += used;
-        moved = moved || used > 0;
         if (!perform(s, action))
             return used_all;
         if (s->server.tx == NULL)
@@ -384,7 +384,7 @@ feed(struct session *s, struct span in)
         return used_all;
     if (stream_is_full(s->stream))
         stream_pause(s->stream); /* the peer does not read; the clock goes on */
-    arm(s, used_all < in.n, moved);
+    arm(s, used_all < in.n || server_is_skipping(&s->server), s->server.lines != lines);
     return used_all;
 }
 

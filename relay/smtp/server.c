@@ -214,6 +214,7 @@ take_line(struct server *s, struct span in, struct buf *out, size_t *used_out)
         return incomplete_line(s, in, used_out);
     n = (size_t)(lf - in.p);
     *used_out = n + 1;
+    s->lines++;
     if (n == 0 || lf[-1] != '\r')
         return server_end_with(s, &bad_newline, "newline", out);
     if (s->reading == SERVER_SKIP_LINE || n + 1 > line_max(s, in)) {

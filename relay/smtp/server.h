@@ -108,6 +108,7 @@ struct server {
     bool esmtp;         /* EHLO, not HELO */
     bool authenticated;
     uint32_t errors, junk, auth_failures, messages;
+    uint32_t lines;     /* whole ones, commands and responses; wraps */
     uint32_t delay_ms;  /* SERVER_DO_DELAY */
     const char *why;    /* SERVER_DO_CLOSE: a word for log and metric */
     /* The last refusal of the machine's own, for the log; code 0: none. The owner clears it. */
@@ -141,7 +142,14 @@ enum server_action server_answer(struct server *s, const struct reply *reply, st
 enum server_action server_answer_recipient(
     struct server *s, const struct reply *reply, enum recipient_class class, struct buf *out);
 void server_set_sink(struct server *s, body_sink_fn *sink, void *arg);
-/* Is a line begun whose end has not come, or a command whose answer has? For the deadline of a command. */
+/* Is the rest of a line that was too long being thrown away? Its bytes count as used, and yet it goes on. */
+static inline bool
+server_is_skipping(const struct server *s)
+{
+    return s->reading == SERVER_SKIP_LINE;
+}
+
+/* Between two commands: no answer is owed, no response or body awaited. */
 static inline bool
 server_is_idle(const struct server *s)
 {

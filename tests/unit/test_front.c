@@ -513,6 +513,51 @@ test_deadlines(void **state)
     world_end(&w);
 }
 
+/* A byte now and then, each sooner than any clock: what ends that. */
+static void
+drip(struct client *c, size_t first_n)
+{
+    static char first[20000];
+    int64_t start = loop_now_ms(w.loop);
+
+    memset(first, 'x', first_n);
+    first[first_n] = '\0';
+    client_send(c, first);
+    while (loop_now_ms(w.loop) - start < 2500) {
+        int64_t next = loop_now_ms(w.loop) + 200;
+
+        while (loop_now_ms(w.loop) < next)
+            loop_turn(w.loop, 50);
+        client_send(c, "x");
+    }
+    client_expect(c, "421 4.4.2 Command took too long");
+    client_expect(c, "");
+}
+
+/* What is thrown away of a line over its limit is no progress. */
+static void
+test_endless_lines(void **state)
+{
+    struct client c;
+
+    (void)state;
+    world_begin(&w, YAML);
+    client_connect(&c, &w, w.port2);
+    client_expect(&c, "220");
+    drip(&c, 10);
+    client_close(&c);
+    begin_mail(&c);
+    drip(&c, 2100);
+    client_close(&c);
+    client_connect(&c, &w, w.port);
+    client_expect(&c, "220");
+    client_talk(&c, "EHLO x\r\n", "250");
+    client_talk(&c, "AUTH LOGIN\r\n", "334");
+    drip(&c, 17000);
+    client_close(&c);
+    world_end(&w);
+}
+
 static void
 test_soft_errors_delay(void **state)
 {
@@ -676,6 +721,7 @@ main(void)
         cmocka_unit_test(test_doors),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_endless_lines),
         cmocka_unit_test(test_soft_errors_delay),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_drain_deadline),
