@@ -68,6 +68,14 @@ scan_dot_string(struct cursor *c, char *content, size_t *n_out)
     return is_dot_string(content, n) ? ADDRESS_OK : ADDRESS_BAD_SYNTAX;
 }
 
+/* RFC 5321 allows angle brackets between quotes. An upstream that ends a path at the first ">" would read
+ * another address and, behind it, parameters; nobody has such a mailbox. */
+static bool
+may_be_quoted(unsigned char b)
+{
+    return b >= 0x20 && b < 0x7f && b != '<' && b != '>';
+}
+
 static enum address_status
 scan_quoted_string(struct cursor *c, char *content, size_t *n_out)
 {
@@ -76,7 +84,7 @@ scan_quoted_string(struct cursor *c, char *content, size_t *n_out)
     for (c->p++; c->p < c->end && *c->p != '"'; c->p++) {
         if (*c->p == '\\')
             c->p++;
-        if (c->p == c->end || (unsigned char)*c->p < 0x20 || (unsigned char)*c->p >= 0x7f)
+        if (c->p == c->end || !may_be_quoted((unsigned char)*c->p))
             return why_stopped(c);
         if (n == ADDRESS_LOCAL_MAX)
             return ADDRESS_TOO_LONG;

@@ -2,8 +2,8 @@
  *
  * Everything after the parser decides on the canonical form and sends it again from that form, so
  * that no byte of the client's spelling reaches the upstream: domain in lower case without a trailing dot,
- * local part unquoted where it needs no quotes. Source routes, address literals, control bytes and 8-bit
- * bytes are refused, each with its own status. */
+ * local part unquoted where it needs no quotes. Source routes, address literals, control bytes, 8-bit bytes
+ * and angle brackets between quotes are refused. */
 #ifndef SENDGOV_SMTP_ADDRESS_H
 #define SENDGOV_SMTP_ADDRESS_H
 

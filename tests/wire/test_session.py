@@ -52,6 +52,7 @@ def test_pipelined_commands_are_answered_in_order(rig, c):
     b'<"a\rRCPT TO:<x@y>"@contoso.com>', b'<a\x00b@contoso.com>', b'<a>@contoso.com>', b'<a@contoso.com\x01>', b"<a@contoso.com> SIZE=1\x00",
     b'<"a\x7f"@contoso.com>', b"<a b@contoso.com>", b"<a@con toso.com>", b"<a@contoso.com", b"<<a@contoso.com>>", b"<a@@contoso.com>",
     b"<@contoso.com>", b"<a@-contoso.com>", b"<" + b"a" * 65 + b"@contoso.com>", b"<a@" + b"b" * 260 + b".com>", b"<\xff\xfe@contoso.com>",
+    b'<"a>b"@contoso.com>', b'<"a\\>b"@contoso.com>', b'<"app@contoso.com> X"@contoso.com>', b'<"a<b"@contoso.com>',
     "<ä@contoso.com>".encode(), b"<a@[127.0.0.1>", b"<a@..com>",
 ])
 def test_crooked_paths_are_refused(rig, c, path):
