@@ -23,6 +23,7 @@
 
 #define SERVER_LINE_MAX 2048       /* command line with CRLF */
 #define SERVER_AUTH_LINE_MAX 16384 /* AUTH and its continuation lines: bearer tokens */
+#define SERVER_RCPT_EXCESS_MAX 1000 /* RCPT over recipients_max that one transaction may bring */
 #define SERVER_ERROR_DELAY_MS 1000
 #define SERVER_AUTH_DELAY_MS 2000
 
@@ -87,6 +88,7 @@ struct server_tx {
     struct envelope envelope;
     struct address recipient;  /* SERVER_WAIT_RCPT */
     uint32_t refused;          /* recipients */
+    uint32_t excess;           /* recipients over recipients_max; refused as well */
     uint64_t content_max;      /* of this message; the owner may lower it at MAIL */
     struct body body;
     struct header header;

@@ -138,19 +138,31 @@ run_mail(struct server *s, struct span args, size_t rest_n, struct buf *out)
     return SERVER_DO_MAIL;
 }
 
+/* One recipient more than a transaction may have. RFC 5321 section 4.5.3.1.10 has the client send the rest
+ * later, so the 452 must not end the session with those accepted before, as junk would; but it is counted. */
+static enum server_action
+put_off_recipient(struct server *s, struct buf *out)
+{
+    static const struct complaint later = {
+        452, "4.5.3", "Too many recipients; send the rest in another transaction"};
+    static const struct complaint enough = {
+        421, "4.7.0", "Far too many recipients for one transaction; send the rest in others"};
+
+    s->tx->refused++;
+    if (++s->tx->excess > SERVER_RCPT_EXCESS_MAX)
+        return server_end_with(s, &enough, "recipients", out);
+    server_say(s, &later, out);
+    return SERVER_READ;
+}
+
 static enum server_action
 run_rcpt(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
-    static const struct complaint too_many = {
-        452, "4.5.3", "Too many recipients; send the rest in another transaction"};
     const struct complaint *c;
 
     (void)rest_n;
-    if (s->tx->envelope.n_recipients >= s->conf->recipients_max) {
-        s->tx->refused++;
-        server_say(s, &too_many, out);
-        return server_junk(s, out) ? SERVER_READ : SERVER_DO_CLOSE;
-    }
+    if (s->tx->envelope.n_recipients >= s->conf->recipients_max)
+        return put_off_recipient(s, out);
     c = command_parse_rcpt(args, s->conf->lenient, &s->tx->recipient);
     if (c != NULL) {
         s->tx->refused++;

@@ -10,7 +10,8 @@ void server_set_state(struct server *s, enum server_state next);
 void server_say(struct server *s, const struct complaint *c, struct buf *out);
 /* The client did something wrong: its reply, a delay after a few of them, and the end after many. */
 enum server_action server_error(struct server *s, const struct complaint *c, struct buf *out);
-/* Commands that cost nothing and bring nothing. False: too many of them, the session was ended. */
+/* Commands that cost nothing and bring nothing. False: too many of them, the session was ended and the
+ * command has its reply; so this comes before any other reply to it. */
 bool server_junk(struct server *s, struct buf *out);
 enum server_action server_end_with(
     struct server *s, const struct complaint *c, const char *why, struct buf *out);

@@ -495,6 +495,43 @@ test_limits(void **state)
     end(&p);
 }
 
+/* Recipients over the limit are no junk: those before them still go. Then each command has one reply, the
+ * last one too. */
+static void
+test_too_many_recipients(void **state)
+{
+    (void)state;
+    for (unsigned n = SERVER_RCPT_EXCESS_MAX - 1; n <= SERVER_RCPT_EXCESS_MAX + 1; n++) {
+        bool over = n > SERVER_RCPT_EXCESS_MAX;
+        unsigned replies = 0, last = 0;
+        struct span rest, line;
+        struct play p;
+
+        begin(&p, &plain);
+        turn(&p, SPAN_LIT(EHLO), 0);
+        turn(&p, SPAN_LIT(MAIL RCPT RCPT RCPT), 0);
+        buf_clear(&p.out);
+        for (unsigned i = 0; i < n; i++)
+            turn(&p, SPAN_LIT(RCPT), 0);
+        for (rest = buf_span(&p.out); rest.n > 0; replies++) {
+            rest = span_cut(rest, '\n', &line);
+            last = span_starts_nocase(line, SPAN_LIT("452 4.5.3")) ? 452 :
+                span_starts_nocase(line, SPAN_LIT("421 4.7.0"))    ? 421 :
+                                                                     0;
+            assert_int_equal(last, over && rest.n == 0 ? 421 : 452);
+        }
+        assert_int_equal(replies, n);
+        assert_int_equal(p.closed, over);
+        buf_clear(&p.out);
+        if (!over) {
+            turn(&p, SPAN_LIT("DATA\r\n"), 0);
+            turn(&p, SPAN_LIT(BODY MAIL RCPT RCPT RCPT RCPT), 0); /* a new transaction has its own */
+            assert_string_equal(codes(&p), "354 250 250 250 250 250 452");
+        }
+        end(&p);
+    }
+}
+
 static void
 test_strangers(void **state)
 {
@@ -551,6 +588,7 @@ main(void)
         cmocka_unit_test(test_offers),
         cmocka_unit_test(test_auth),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_too_many_recipients),
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_bdat),
         cmocka_unit_test(test_helo),
