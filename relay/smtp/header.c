@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "relay/base/ascii.h"
+
 #define LINE_KEEP_MAX (HEADER_VALUE_MAX + 64) /* of a line that comes in pieces */
 
 void
@@ -49,10 +51,10 @@ close_field(struct header *h, enum header_field next)
     case HEADER_FROM:
         if (h->from_fields++ == 0)
             buf_add_span(&h->from, buf_span(&h->value));
-        h->from_cut = h->from_cut || h->cut;
+        h->from_unread = h->from_unread || h->cut || h->crooked;
         break;
     case HEADER_SENDER:
-        if (h->sender_fields++ == 0 && !h->cut)
+        if (h->sender_fields++ == 0 && !h->cut && !h->crooked)
             buf_add_span(&h->sender, buf_span(&h->value));
         break;
     case HEADER_RECEIVED:
@@ -65,7 +67,7 @@ close_field(struct header *h, enum header_field next)
     case HEADER_CLOSED:
         break;
     }
-    h->cut = false;
+    h->cut = h->crooked = false;
     buf_clear(&h->value);
     h->field = next;
 }
@@ -82,26 +84,60 @@ add_value(struct header *h, struct span text)
     buf_add_span(&h->value, text);
 }
 
-/* Which field a line begins; *value_out is what follows the colon. */
-static enum header_field
-name_of(struct span line, struct span *value_out)
+/* Is text this name to a reader who leaves out what no name may hold (RFC 5322 section 3.6.8)? */
+static bool
+is_name(struct span text, struct span name)
 {
-    struct span name;
-    ptrdiff_t colon;
-    char first = line.n > 0 ? (char)(line.p[0] | 0x20) : '\0';
+    size_t at = 0;
 
-    if (first != 'f' && first != 's' && first != 'r')
-        return HEADER_OTHER;
-    colon = span_find_byte(line, ':');
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] <= 0x20 || text.p[i] >= 0x7f)
+            continue;
+        if (at == name.n || ascii_lower(text.p[i]) != ascii_lower(name.p[at]))
+            return false;
+        at++;
+    }
+    return at == name.n;
+}
+
+/* Which field a line begins; *value_out is what follows the colon. A name with anything more than blanks
+ * around it is crooked: some read it as another one. */
+static enum header_field
+name_of(struct span line, struct span *value_out, bool *crooked_out)
+{
+    static const struct {
+        struct span name;
+        enum header_field field;
+    } names[] = {
+        {SPAN_LIT("From"), HEADER_FROM},
+        {SPAN_LIT("Sender"), HEADER_SENDER},
+        {SPAN_LIT("Received"), HEADER_RECEIVED},
+    };
+    ptrdiff_t colon = span_find_byte(line, ':');
+    struct span text;
+
     if (colon < 0)
         return HEADER_NONE;
-    name = span_trim(span_head(line, (size_t)colon));
+    text = span_head(line, (size_t)colon);
     *value_out = span_from(line, (size_t)colon + 1);
-    if (span_eq_nocase(name, SPAN_LIT("From")))
-        return HEADER_FROM;
-    if (span_eq_nocase(name, SPAN_LIT("Sender")))
-        return HEADER_SENDER;
-    return span_eq_nocase(name, SPAN_LIT("Received")) ? HEADER_RECEIVED : HEADER_OTHER;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (is_name(text, names[i].name)) {
+            *crooked_out = !span_eq_nocase(span_trim(text), names[i].name);
+            return names[i].field;
+        }
+    return HEADER_OTHER;
+}
+
+/* Does it go on with the field before, for us or for a reader who drops control bytes? */
+static bool
+is_folded(struct span line)
+{
+    for (size_t i = 0; i < line.n; i++)
+        if (line.p[i] == ' ' || line.p[i] == '\t')
+            return true;
+        else if ((unsigned char)line.p[i] > 0x20 && line.p[i] != 0x7f)
+            return false;
+    return false;
 }
 
 /* A whole line without its CRLF. */
@@ -110,18 +146,20 @@ take_line(struct header *h, struct span line)
 {
     struct span value = {line.p, 0};
     enum header_field field;
+    bool crooked = false;
 
     if (line.n == 0) {
         close_field(h, HEADER_CLOSED);
         return;
     }
-    if (line.p[0] == ' ' || line.p[0] == '\t') {
+    if (is_folded(line)) {
         if (h->field >= HEADER_FROM)
             add_value(h, line);
         return;
     }
-    field = name_of(line, &value);
+    field = name_of(line, &value, &crooked);
     close_field(h, field);
+    h->crooked = crooked;
     if (field >= HEADER_FROM)
         add_value(h, value);
 }
@@ -178,7 +216,7 @@ read_authors(struct header *h, struct header_authors *out)
 {
     struct header_authors sender;
 
-    if (h->from_cut || !header_parse_authors(buf_span(&h->from), out))
+    if (h->from_unread || !header_parse_authors(buf_span(&h->from), out))
         return HEADER_BAD_FROM;
     if (out->n == 1)
         return HEADER_OK;

@@ -2,8 +2,8 @@
  *
  * Fed with the canonical wire form. Keeps the From and Sender fields and counts Received fields, and those
  * that this relay wrote itself. Reads on to the first empty line whatever stands before it: a line that is no
- * field does not end the header section here, so that a From hidden behind one is seen too. Bounded in bytes
- * and lines. */
+ * field does not end the header section here, so that a From hidden behind one is seen too, and a name that
+ * is From but for bytes no name may hold counts as one. Bounded in bytes and lines. */
 #ifndef SENDGOV_SMTP_HEADER_H
 #define SENDGOV_SMTP_HEADER_H
 
@@ -38,7 +38,8 @@ struct header {
     uint32_t from_fields, sender_fields, received_fields, own_fields;
     bool cut;           /* the field under way is longer than HEADER_VALUE_MAX */
     bool partial_cut;   /* `partial` is */
-    bool from_cut;      /* From was */
+    bool crooked;       /* the name of the field under way holds bytes that no name may */
+    bool from_unread;   /* From was cut or crooked */
     struct buf partial; /* a line that is not complete yet */
     struct buf value;   /* of the field under way, unfolded; kept for the fields we read */
     struct buf from, sender;

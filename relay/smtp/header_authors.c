@@ -3,7 +3,8 @@
  *     mailbox-list = mailbox *("," mailbox)       mailbox = [display-name] "<" addr-spec ">" / addr-spec
  *
  * with comments and folding between any two tokens. Refused is what two readers may understand differently:
- * groups, control bytes, blanks inside an address, a display name that holds another address unquoted. */
+ * groups, control bytes anywhere, a backslash outside quotes and comments, blanks inside an address, a
+ * display name that holds another address unquoted. */
 #include "relay/smtp/header.h"
 
 #define ADDR_MAX (ADDRESS_LOCAL_MAX * 2 + ADDRESS_DOMAIN_MAX + 8)
@@ -28,6 +29,12 @@ struct reader {
     const char *p, *end;
 };
 
+static bool
+is_control(char c)
+{
+    return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+}
+
 /* p is at "(": past the comment, nested ones included. */
 static bool
 skip_comment(struct reader *r)
@@ -35,9 +42,14 @@ skip_comment(struct reader *r)
     unsigned depth = 0;
 
     for (; r->p < r->end; r->p++) {
-        if (*r->p == '\\' && r->p + 1 < r->end)
-            r->p++;
-        else if (*r->p == '(')
+        bool escaped = *r->p == '\\' && r->p + 1 < r->end;
+
+        r->p += escaped;
+        if (is_control(*r->p))
+            return false;
+        if (escaped)
+            continue;
+        if (*r->p == '(')
             depth++;
         else if (*r->p == ')' && --depth == 0) {
             r->p++;
@@ -85,7 +97,7 @@ take_quoted(struct reader *r, struct draft *d)
     while (r->p < r->end && *r->p != '"') {
         if (*r->p == '\\' && r->p + 1 < r->end && !put(d, *r->p++, true))
             return false;
-        if (!put(d, *r->p++, true))
+        if (is_control(*r->p) || !put(d, *r->p++, true))
             return false;
     }
     return r->p < r->end && put(d, *r->p++, true);
@@ -113,7 +125,7 @@ take_token(struct reader *r, struct draft *d)
         d->gap = false;
     } else if (c == '>' && d->place == IN_ANGLE)
         d->place = AFTER_ANGLE;
-    else if (strchr("<>:;)", c) != NULL || (unsigned char)c < 0x20 || c == 0x7f)
+    else if (strchr("<>:;)\\", c) != NULL || is_control(c))
         return false; /* strchr also finds NUL */
     else
         return put(d, c, false);
