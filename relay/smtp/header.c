@@ -153,6 +153,7 @@ take_line(struct header *h, struct span line)
         return;
     }
     if (is_folded(line)) {
+        h->bad_start = h->bad_start || h->lines == 1;
         if (h->field >= HEADER_FROM)
             add_value(h, line);
         return;
@@ -240,6 +241,8 @@ header_end(struct header *h, struct header_authors *out)
         close_field(h, HEADER_CLOSED);
     if (is_over(h))
         return HEADER_TOO_BIG;
+    if (h->bad_start)
+        return HEADER_BAD_START;
     if (h->own_fields >= 2)
         return HEADER_LOOP;
     if (h->received_fields > h->limits.hops_max)
@@ -262,6 +265,7 @@ header_authors_fini(struct header_authors *a)
 static const struct complaint complaints[] = {
     [HEADER_OK] = {0, NULL, NULL},
     [HEADER_TOO_BIG] = {552, "5.3.4", "Message header is too large"},
+    [HEADER_BAD_START] = {554, "5.6.0", "Message begins with a blank, not with a header field"},
     [HEADER_HOPS] = {554, "5.4.6",
         "Too many hops: this message has more Received fields than any path needs"},
     [HEADER_LOOP] = {554, "5.4.6", "Mail loop: this message has passed here twice already"},

@@ -38,6 +38,7 @@ struct header {
     uint32_t from_fields, sender_fields, received_fields, own_fields;
     bool cut;           /* the field under way is longer than HEADER_VALUE_MAX */
     bool partial_cut;   /* `partial` is */
+    bool bad_start;     /* the first line is a folded one */
     bool crooked;       /* the name of the field under way holds bytes that no name may */
     bool from_unread;   /* From was cut or crooked */
     struct buf partial; /* a line that is not complete yet */
@@ -48,6 +49,7 @@ struct header {
 enum header_status {
     HEADER_OK,
     HEADER_TOO_BIG,
+    HEADER_BAD_START, /* the first line is folded: it would go on with our Received field */
     HEADER_HOPS,
     HEADER_LOOP,
     HEADER_NO_FROM,
