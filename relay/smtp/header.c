@@ -33,14 +33,43 @@ is_over(const struct header *h)
     return h->bytes > h->limits.bytes_max || h->lines > h->limits.lines_max;
 }
 
-/* Our own trace, as front writes it: "... by HOSTNAME (sendgov) ...", these three never folded apart. */
+static bool
+is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Does text begin with these words? A blank of theirs stands for any run of blanks, so for folding too. */
+static bool
+starts_with_words(struct span text, const char *words)
+{
+    size_t at = 0;
+
+    for (; *words != '\0'; words++, at++) {
+        char c = at == text.n ? '\0' : is_blank(text.p[at]) ? ' ' : ascii_lower(text.p[at]);
+
+        if (c != ascii_lower(*words))
+            return false;
+        while (c == ' ' && at + 1 < text.n && is_blank(text.p[at + 1]))
+            at++;
+    }
+    return true;
+}
+
+/* Our own trace, as front writes it: "... by HOSTNAME (sendgov) ...". A server on the way may have folded it
+ * elsewhere. */
 static bool
 is_own_trace(const struct header *h, struct span value)
 {
     char mark[300];
     int n = snprintf(mark, sizeof mark, "by %s (sendgov)", h->limits.hostname);
 
-    return n > 0 && (size_t)n < sizeof mark && span_find_nocase(value, span_of(mark, (size_t)n)) >= 0;
+    if (n <= 0 || (size_t)n >= sizeof mark)
+        return false;
+    for (size_t at = 0; at < value.n; at++)
+        if (starts_with_words(span_from(value, at), mark))
+            return true;
+    return false;
 }
 
 /* The field under way is complete. */
@@ -133,7 +162,7 @@ static bool
 is_folded(struct span line)
 {
     for (size_t i = 0; i < line.n; i++)
-        if (line.p[i] == ' ' || line.p[i] == '\t')
+        if (is_blank(line.p[i]))
             return true;
         else if ((unsigned char)line.p[i] > 0x20 && line.p[i] != 0x7f)
             return false;

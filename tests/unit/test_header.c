@@ -197,6 +197,13 @@ test_messages(void **state)
         {OURS FROM "\r\n", HEADER_OK, "a@b.c"},
         {OURS OURS FROM "\r\n", HEADER_LOOP, ""},
         {OURS FROM OURS "\r\n", HEADER_LOOP, ""},
+        {OURS "Received: from x by\r\n\trelay.contoso.com (sendgov) with SMTP\r\n" FROM "\r\n",
+            HEADER_LOOP, ""},
+        {OURS "Received: by relay.contoso.com\r\n\t(sendgov)\r\n" FROM "\r\n", HEADER_LOOP, ""},
+        {OURS "Received: BY  Relay.contoso.com \t (sendgov)\r\n" FROM "\r\n", HEADER_LOOP, ""},
+        {OURS "Received: by \r\n \r\n relay.contoso.com (sendgov)\r\n" FROM "\r\n", HEADER_LOOP, ""},
+        {OURS "Received: by relay.contoso.com(sendgov)by relay.contoso.co (sendgov) b\r\n" FROM "\r\n",
+            HEADER_OK, "a@b.c"},
         {"Received: by relay.contoso.com (Postfix)\r\nReceived: by relay.contoso.com (Postfix)\r\n" FROM "\r"
                                                                                                          "\n",
             HEADER_OK, "a@b.c"},
