@@ -126,8 +126,7 @@ run_mail(struct server *s, struct span args, size_t rest_n, struct buf *out)
         return server_error(s, c, out);
     if (mail.declared_bytes > s->conf->size_max) {
         address_fini(&mail.sender);
-        server_say(s, &too_big, out);
-        return SERVER_READ;
+        return server_error(s, &too_big, out);
     }
     s->tx = xcalloc(1, sizeof *s->tx);
     s->tx->envelope.sender = mail.sender;

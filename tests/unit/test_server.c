@@ -187,6 +187,7 @@ converse(const struct server_conf *conf, const char *const *turns, const char *w
 #define TURNS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define EHLO "EHLO me\r\n"
 #define MAIL "MAIL FROM:<a@b.c>\r\n"
+#define HUGE "MAIL FROM:<a@b.c> SIZE=1001\r\n"
 #define RCPT "RCPT TO:<x@y.z>\r\n"
 #define BODY "From: a@b.c\r\n\r\nhello\r\n.\r\n"
 
@@ -486,6 +487,7 @@ test_limits(void **state)
             "MAIL FROM:<a@bad.test>\r\n"
             "MAIL FROM:<a@bad.test>\r\n"),
         "250 550 550 550 550 421", true);
+    converse(&plain, TURNS(EHLO, HUGE HUGE HUGE HUGE HUGE), "250 552 552 552 552 421", true);
     begin(&p, &plain);
     turn(&p, SPAN_LIT(EHLO "X\r\nX\r\n"), 1);
     assert_int_equal(p.delays, 0);
