@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
@@ -53,12 +54,18 @@ stop_clock(struct session *s)
     timer_stop(&s->timer);
 }
 
+static bool
+is_crowd(size_t n_sessions, const struct front_conf *c)
+{
+    return (uint64_t)n_sessions * 5 > (uint64_t)c->connections_max * 4;
+}
+
 static int64_t
 idle_ms(const struct session *s)
 {
     const struct front_conf *c = &s->generation->config->front;
 
-    if (s->front->n_sessions * 5 > (uint64_t)c->connections_max * 4)
+    if (is_crowd(s->front->n_sessions, c))
         return CROWDED_IDLE_MS < c->idle_ms ? CROWDED_IDLE_MS : c->idle_ms;
     return s->messages_sent == 0 && s->server.tx == NULL ? c->first_mail_ms : c->idle_ms;
 }
@@ -81,6 +88,20 @@ arm(struct session *s, bool begun, bool moved)
             start_clock(s, CLOCK_COMMAND, c->command_ms);
     } else
         start_clock(s, CLOCK_IDLE, idle_ms(s));
+}
+
+/* The crowd begins: who is silent already has no longer from now on than who comes last. */
+static void
+shorten_idle(struct front *f)
+{
+    int64_t due = clock_mono_ms() + CROWDED_IDLE_MS;
+
+    LIST_EACH(it, &f->sessions) {
+        struct session *s = LIST_ITEM(it, struct session, link);
+
+        if (s->clock == CLOCK_IDLE && s->timer.due_mono_ms > due)
+            start_clock(s, CLOCK_IDLE, CROWDED_IDLE_MS);
+    }
 }
 
 /* ---- life ---- */
@@ -107,6 +128,8 @@ session_open(struct front_socket *socket, int fd, const struct net_addr *peer, s
     s->self = slots_add(&f->handles, s);
     list_add_tail(&f->sessions, &s->link);
     f->n_sessions++;
+    if (is_crowd(f->n_sessions, front_conf_of(f)) && !is_crowd(f->n_sessions - 1, front_conf_of(f)))
+        shorten_idle(f);
     f->n_strangers++;
     s->stranger = true;
     session_identify(s);

@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include "relay/base/clock.h"
 #include "relay/base/metric.h"
+#include "relay/front/session.h"
 #include "tests/unit/front_fakes.h"
 
 #define COMMON \
@@ -472,6 +474,45 @@ test_doors(void **state)
     world_end(&w);
 }
 
+/* The longest that any session may still be silent. */
+static int64_t
+longest_idle_ms(void)
+{
+    int64_t longest = 0;
+
+    LIST_EACH(it, &w.front->sessions) {
+        const struct session *s = LIST_ITEM(it, struct session, link);
+        int64_t left = s->timer.due_mono_ms - clock_mono_ms();
+
+        assert_int_equal(s->clock, CLOCK_IDLE);
+        longest = left > longest ? left : longest;
+    }
+    return longest;
+}
+
+/* Over 80 % of the connections: those that were silent before have no more time than those that came last. */
+static void
+test_crowd(void **state)
+{
+    struct client c[5];
+
+    (void)state;
+    world_begin(&w, COMMON "smtp: {connections: 5}\n" LISTENERS CLIENTS("relay"));
+    for (int i = 0; i < 5; i++) {
+        client_connect(&c[i], &w, w.port2);
+        client_expect(&c[i], "220");
+        assert_true(i < 4 ? longest_idle_ms() > 50000 : longest_idle_ms() <= 10000);
+    }
+    client_close(&c[0]);
+    for (int i = 0; i < 2; i++)
+        loop_turn(w.loop, 10);
+    client_talk(&c[1], "NOOP\r\n", "250");
+    assert_true(longest_idle_ms() > 50000);
+    for (int i = 1; i < 5; i++)
+        client_close(&c[i]);
+    world_end(&w);
+}
+
 static void
 test_rate(void **state)
 {
@@ -719,6 +760,7 @@ main(void)
         cmocka_unit_test(test_early_body),
         cmocka_unit_test(test_hint),
         cmocka_unit_test(test_doors),
+        cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_endless_lines),
