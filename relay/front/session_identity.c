@@ -42,6 +42,22 @@ session_move_on(struct session *s)
 
 /* ---- AUTH ---- */
 
+static bool
+has_failed_too_often(const struct session *s)
+{
+    return peer_auth_failures(s->peer, loop_now_ms(s->front->loop)) >=
+        s->generation->config->front.auth_failures_per_ip;
+}
+
+/* Asked before a check and again after it: else all that are under way at the same moment would be answered,
+ * however many failed meanwhile. */
+static enum server_action
+refuse_for_address(struct session *s)
+{
+    metric_add(s->front->metrics, M_AUTH, 1, "limited", NULL, NULL);
+    return server_auth_done(&s->server, SERVER_AUTH_LIMITED, &s->front->out);
+}
+
 /* A right password is not enough: the login must belong to a client that may come in here. */
 static enum server_action
 conclude(struct session *s, bool right)
@@ -78,7 +94,7 @@ on_verified(void *arg, bool right)
     struct session *s = arg;
 
     if (s->state == SESSION_WAITING)
-        session_go_on(s, conclude(s, right));
+        session_go_on(s, has_failed_too_often(s) ? refuse_for_address(s) : conclude(s, right));
 }
 
 enum server_action
@@ -88,10 +104,8 @@ session_start_auth(struct session *s, bool *waits_out)
     const struct server_sasl *sasl = s->server.sasl;
     int64_t now = loop_now_ms(f->loop);
 
-    if (peer_auth_failures(s->peer, now) >= s->generation->config->front.auth_failures_per_ip) {
-        metric_add(f->metrics, M_AUTH, 1, "limited", NULL, NULL);
-        return server_auth_done(&s->server, SERVER_AUTH_LIMITED, &f->out);
-    }
+    if (has_failed_too_often(s))
+        return refuse_for_address(s);
     switch (verify_start(f->verify, s->generation->users, sasl->user, sasl->password, now, on_verified, s)) {
     case VERIFY_RIGHT:
         return conclude(s, true);

@@ -253,6 +253,33 @@ test_auth_failures(void **state)
     world_end(&w);
 }
 
+/* All at the same moment: no more of them learn whether they were right than one after the other. */
+static void
+test_auth_failures_in_parallel(void **state)
+{
+    struct client c[4];
+
+    (void)state;
+    world_begin(&w, COMMON "smtp: {auth_failures_per_ip: 2}\n" LISTENERS CLIENTS("relay"));
+    for (int i = 0; i < 4; i++) {
+        client_connect(&c[i], &w, w.port);
+        client_expect(&c[i], "220");
+        client_talk(&c[i], "EHLO x\r\n", "250");
+    }
+    for (int i = 0; i < 4; i++) {
+        const char *line = i == 3 ? LOGIN : WRONG;
+
+        assert_int_equal(send(c[i].fd, line, strlen(line), 0), strlen(line));
+    }
+    for (int i = 3; i >= 0; i--) {
+        client_expect(&c[i], i < 2 ? "535 5.7.8" : "421 4.7.0 Too many authentication failures from your");
+        client_close(&c[i]);
+    }
+    assert_int_equal((int)metric_get(w.metrics, M_AUTH, "wrong", NULL, NULL), 2);
+    assert_int_equal((int)metric_get(w.metrics, M_AUTH, "limited", NULL, NULL), 2);
+    world_end(&w);
+}
+
 static void
 test_wrong_password_is_slow(void **state)
 {
@@ -751,6 +778,7 @@ main(void)
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_auth),
         cmocka_unit_test(test_auth_failures),
+        cmocka_unit_test(test_auth_failures_in_parallel),
         cmocka_unit_test(test_wrong_password_is_slow),
         cmocka_unit_test(test_gone_during_auth),
         cmocka_unit_test(test_client_leaves),
