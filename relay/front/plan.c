@@ -6,6 +6,7 @@
 #include "relay/front/front_part.h"
 #include "relay/front/identity.h"
 #include "relay/front/session.h"
+#include "relay/front/trace.h"
 
 /* Bodies up to here stay in memory. */
 #define SPILL_BYTES ((size_t)256 * 1024)
@@ -283,6 +284,8 @@ front_refresh_offers(struct front *f)
 
         flow_route_caps(f->flow, &c->routes[i], &route_size, &route_eightbit);
         eightbit = eightbit && route_eightbit;
+        if (route_size > TRACE_ROOM)
+            route_size -= TRACE_ROOM; /* RFC 1870: what is offered is taken */
         if (route_size == 0 || route_size > c->front.message_bytes_max)
             route_size = c->front.message_bytes_max;
         size = route_size > size ? route_size : size;

@@ -10,9 +10,6 @@
 #include "relay/front/session.h"
 #include "relay/front/trace.h"
 
-/* Our trace header goes on top of what the client sends. */
-#define TRACE_ROOM 1024
-
 void
 session_drop_mail(struct session *s)
 {

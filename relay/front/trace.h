@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What it takes of an upstream's SIZE, at most. */
+#define TRACE_ROOM 1024
+
 struct trace {
     const char *helo; /* checked by command_is_helo_name */
     const char *peer; /* address text */
