@@ -186,7 +186,10 @@ parse_mailbox(struct cursor *c, struct mailbox *m)
     if (!at_byte(c, '@'))
         return c->p == c->end || *c->p == '>' ? ADDRESS_NO_DOMAIN : why_stopped(c);
     c->p++;
-    return parse_domain(c, m);
+    status = parse_domain(c, m);
+    if (status == ADDRESS_OK && m->local_n + 1 + m->domain_n > ADDRESS_TEXT_MAX)
+        return ADDRESS_TOO_LONG;
+    return status;
 }
 
 static void

@@ -13,6 +13,7 @@
 
 #define ADDRESS_LOCAL_MAX 64   /* RFC 5321 section 4.5.3.1.1 */
 #define ADDRESS_DOMAIN_MAX 255 /* section 4.5.3.1.2 */
+#define ADDRESS_TEXT_MAX 254   /* section 4.5.3.1.3: a path of 256 with its brackets */
 
 struct address {
     char *text;         /* canonical "local@domain"; "" is the null sender. Owned */

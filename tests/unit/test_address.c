@@ -163,13 +163,48 @@ test_lengths(void **state)
     memcpy(text, "a@", 2);
     for (size_t i = 2; i + 49 < sizeof text; i += 50)
         text[i + 49] = '.';
-    assert_int_equal(address_parse_plain(span_of(text, 2 + 255), &a), ADDRESS_OK);
+    assert_int_equal(address_parse_plain(span_of(text, 254), &a), ADDRESS_OK);
+    assert_int_equal(strlen(a.text), ADDRESS_TEXT_MAX);
     address_fini(&a);
+    assert_int_equal(address_parse_plain(span_of(text, 255), &a), ADDRESS_TOO_LONG);
     assert_int_equal(address_parse_plain(span_of(text, 2 + 256), &a), ADDRESS_TOO_LONG);
     memset(text + 2, 'd', 64);
     assert_int_equal(address_parse_plain(span_of(text, 2 + 63), &a), ADDRESS_OK);
     address_fini(&a);
     assert_int_equal(address_parse_plain(span_of(text, 2 + 64), &a), ADDRESS_BAD_SYNTAX);
+}
+
+/* The path as it goes on is bounded, not the client's spelling of it. */
+static void
+test_path_length(void **state)
+{
+    char text[800];
+    struct address a;
+    size_t used;
+
+    (void)state;
+    for (size_t local_n = 1; local_n <= 64; local_n++) {
+        for (int quoted = 0; quoted < 2; quoted++) {
+            size_t n = 0, room = ADDRESS_TEXT_MAX - local_n - 1, start;
+
+            text[n++] = '<';
+            if (quoted)
+                text[n++] = '"';
+            memset(text + n, 'a', local_n);
+            n += local_n;
+            if (quoted)
+                text[n++] = '"';
+            text[n++] = '@';
+            for (start = n; n - start < room; n++)
+                text[n] = (n - start) % 50 == 49 && n - start + 1 < room ? '.' : 'd';
+            text[n] = '>';
+            assert_int_equal(address_parse_path(span_of(text, n + 1), false, &a, &used), ADDRESS_OK);
+            assert_int_equal(strlen(a.text), ADDRESS_TEXT_MAX);
+            address_fini(&a);
+            memcpy(text + n, "d>", 2);
+            assert_int_equal(address_parse_path(span_of(text, n + 2), false, &a, &used), ADDRESS_TOO_LONG);
+        }
+    }
 }
 
 /* What came out goes in again and stays as it is. */
@@ -196,6 +231,7 @@ main(void)
         cmocka_unit_test(test_null_sender),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_path_length),
         cmocka_unit_test(test_canonical_is_stable),
     };
 
