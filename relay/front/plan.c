@@ -105,6 +105,15 @@ server_conf_of(const struct front_conf *c, const struct listener_conf *l, bool a
     };
 }
 
+/* Can a login be used on this listener, and does it make anybody a client? Else neither AUTH nor the advice
+ * to authenticate is of use. */
+static bool
+takes_logins(const struct generation *g, const struct listener_conf *l)
+{
+    return g->users != NULL && (l->tls != FRONT_TLS_OFF || l->auth_without_tls) &&
+        identity_login_helps(g->config, l);
+}
+
 static int
 load(struct generation *g, struct err *err)
 {
@@ -120,7 +129,7 @@ load(struct generation *g, struct err *err)
         struct front_listener *l = &g->listeners[i];
 
         l->conf = &c->listeners[i];
-        l->server = server_conf_of(&c->front, l->conf, g->users != NULL && identity_login_helps(c, l->conf));
+        l->server = server_conf_of(&c->front, l->conf, takes_logins(g, l->conf));
         g->n_listeners++;
         if (load_tls(c, l, err) != 0)
             return -1;

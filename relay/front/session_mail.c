@@ -6,7 +6,6 @@
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
-#include "relay/front/identity.h"
 #include "relay/front/session.h"
 #include "relay/front/trace.h"
 
@@ -46,7 +45,7 @@ has_identity(struct session *s, struct reply *refusal)
 {
     if (s->client != NULL)
         return true;
-    if (s->generation->users != NULL && identity_login_helps(s->generation->config, s->listener->conf))
+    if (s->listener->server.auth)
         reply_set(refusal, 530, "5.7.0", "Authentication required");
     else
         reply_set(

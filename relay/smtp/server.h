@@ -32,7 +32,7 @@ struct server_conf {
     const char *hostname;
     bool starttls;          /* STARTTLS can be had */
     bool tls_required;      /* and must be used before anything else */
-    bool auth;              /* there are logins */
+    bool auth;              /* there are logins, and a way to use them */
     bool auth_without_tls;
     bool lenient;           /* old devices: blanks before the path */
     bool eightbitmime;      /* offered */

@@ -233,6 +233,34 @@ test_auth(void **state)
     world_end(&w);
 }
 
+/* Passwords need TLS and there is none: nobody is told to do what cannot help. */
+static void
+test_auth_out_of_reach(void **state)
+{
+    struct client c;
+
+    (void)state;
+    world_begin(&w, COMMON SMTP
+        "listeners:\n"
+        "  apps: {address: \"PORT\", tls: off}\n"
+        "  devices: {address: \"PORT2\", tls: off, auth_without_tls: true}\n"
+        "clients:\n  erp: {login: erp, senders: [\"@contoso.test\"]}\n");
+    client_connect(&c, &w, w.port);
+    client_expect(&c, "220");
+    client_talk(&c, "EHLO x\r\n", "250-relay.test");
+    assert_null(strstr(client_reply(&c), "AUTH"));
+    client_talk(&c, LOGIN, "502 5.5.1 Authentication is not available here");
+    client_talk(&c, "MAIL FROM:<a@contoso.test>\r\n", "550 5.7.1 Relaying denied");
+    client_close(&c);
+    client_connect(&c, &w, w.port2);
+    client_expect(&c, "220");
+    client_talk(&c, "EHLO x\r\n", "250-relay.test");
+    client_talk(&c, "MAIL FROM:<a@contoso.test>\r\n", "530 5.7.0");
+    client_talk(&c, LOGIN, "235");
+    client_close(&c);
+    world_end(&w);
+}
+
 static void
 test_auth_failures(void **state)
 {
@@ -779,6 +807,7 @@ main(void)
         cmocka_unit_test(test_relay_forms),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_auth),
+        cmocka_unit_test(test_auth_out_of_reach),
         cmocka_unit_test(test_auth_failures),
         cmocka_unit_test(test_auth_failures_in_parallel),
         cmocka_unit_test(test_wrong_password_is_slow),
