@@ -252,7 +252,8 @@ const struct setting setting_table[] = {
     {SECTION_CLIENT, "senders", LIST(client_entry, senders, TYPE_SENDER), .flags = SETTING_REQUIRED,
         .help = "Senders it may use, in envelope and From header: \"@contoso.com\", scan@contoso.com, "
                 "\"@*.contoso.com\", or "
-                "\"*\" for every registered domain."},
+                "\"*\" for every registered domain. A Sender header is held to this only where From has "
+                "several addresses, Resent-From never."},
     {SECTION_CLIENT, "null_sender", BOOL(client_entry, conf.null_sender), .fallback = "false",
         .help = "May send with the null sender (bounces), on its route."},
     {SECTION_CLIENT, "accept", WORD(client_entry, conf.accept, enum accept_mode, accept_words),
