@@ -14,7 +14,7 @@ METRIC(AUTH, METRIC_COUNTER, "sendgov_auth_total", "result", NULL, NULL,
 METRIC(MESSAGES, METRIC_COUNTER, "sendgov_messages_total", "outcome", NULL, NULL,
     "Settled messages: relayed, deferred, rejected, uncertain.")
 METRIC(RECIPIENTS, METRIC_COUNTER, "sendgov_recipients_total", "class", "outcome", NULL,
-    "Recipients of settled messages, internal or external.")
+    "Recipients of settled messages and those refused at RCPT, internal or external.")
 METRIC(DECISIONS, METRIC_COUNTER, "sendgov_decisions_total", "decision", "limit", NULL,
     "Budget decisions and the limit that bound.")
 METRIC(DECISION_SECONDS, METRIC_HISTOGRAM, "sendgov_decision_seconds", NULL, NULL, NULL,

@@ -6,6 +6,7 @@
 #include "relay/base/xmalloc.h"
 #include "relay/flow/connections.h"
 #include "relay/flow/job.h"
+#include "relay/flow/ledger.h"
 #include "relay/flow/refuse.h"
 
 struct flow *
@@ -101,23 +102,26 @@ plan_look(struct flow *f, const struct flow_look *look, enum recipient_class cla
     return 0;
 }
 
-void
-flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class, struct reply *refusal_out)
+bool
+flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class, struct flow_refusal *out)
 {
     const struct envelope *e = look->envelope;
     struct charge_request request;
     struct verdict verdict;
 
-    refusal_out->code = 0;
     if (e->n_recipients > 0 && e->recipients[0].class != class) {
-        reply_set(refusal_out, 452, "4.5.3", "recipients inside and outside the organisation go in separate "
-            "transactions; send this one again after the rest");
-        return;
+        refuse_mixed(out);
+        return true;
     }
-    if (plan_look(f, look, class, (uint32_t)e->n_recipients + 1, &request) != 0)
-        refuse_too_many_limits(refusal_out);
-    else if (refuse_locally(f, &request, &verdict))
-        refuse_with_verdict(&verdict, &request, refusal_out);
+    if (plan_look(f, look, class, (uint32_t)e->n_recipients + 1, &request) != 0) {
+        refuse_too_many_limits(out);
+        return true;
+    }
+    if (!refuse_locally(f, &request, &verdict))
+        return false;
+    ledger_decision(f->metrics, &verdict);
+    refuse_with_verdict(&verdict, &request, f->config, out);
+    return true;
 }
 
 struct handle
@@ -133,15 +137,50 @@ flow_submit(struct flow *f, struct message **m, flow_done_fn *done, void *arg)
 }
 
 struct handle
-flow_look(struct flow *f, const struct flow_look *look, flow_done_fn *done, void *arg)
+flow_look(struct flow *f, const struct flow_look *look, flow_looked_fn *looked, void *arg)
 {
     const struct envelope *e = look->envelope;
-    struct job *job = job_new(f, done, arg);
+    struct job *job = job_new(f, NULL, arg);
 
+    job->looked = looked;
     sg_assert(e->n_recipients > 0);
     if (plan_look(f, look, e->recipients[0].class, (uint32_t)e->n_recipients, &job->request) != 0)
         job_fail_plan(job);
     return job->self;
+}
+
+/* ---- books ---- */
+
+static struct settlement
+settlement_of(const struct flow_refusal *why)
+{
+    struct settlement s = {.outcome = why->reply.code >= 500 ? "rejected" : "deferred", .class = CLASS_OK,
+        .end = why->end};
+
+    reply_copy(&s.answer, &why->reply);
+    return s;
+}
+
+void
+flow_book_message(struct flow *f, struct message **m, const struct flow_refusal *why)
+{
+    struct settlement s = settlement_of(why);
+    struct ledger_entry entry = {.message = *m, .settlement = &s, .verdict = &why->verdict};
+
+    ledger_count(f->metrics, &entry);
+    ledger_log(&entry);
+    message_free(m);
+}
+
+void
+flow_book_recipients(struct flow *f, struct message **m, const struct flow_refusal *why)
+{
+    struct settlement s = settlement_of(why);
+    struct ledger_entry entry = {.message = *m, .settlement = &s, .verdict = &why->verdict};
+
+    ledger_count_recipients(f->metrics, &entry);
+    ledger_log_recipients(&entry);
+    message_free(m);
 }
 
 void

@@ -4,11 +4,13 @@
  *
  * The charge is the last thing before the first byte of MAIL, when body and connection are ready. A message
  * has exactly one settlement, carried out in one order: pause, client reply, refund, metrics, one log line.
- * flow never calls upward: front hands a message in and gets one answer.
+ * flow never calls upward: front hands a message in and gets one answer. What ends before that, by a "no" of
+ * the governor or a rule of the relay, front brings for the books only.
  */
 #ifndef SENDGOV_FLOW_FLOW_H
 #define SENDGOV_FLOW_FLOW_H
 
+#include "policy/charge.h"
 #include "relay/base/blob.h"
 #include "relay/base/slots.h"
 #include "relay/config/config.h"
@@ -53,13 +55,34 @@ struct flow_look {
     const struct envelope *envelope; /* recipients so far */
     uint64_t bytes;                  /* declared, or 0 */
 };
-/* Local and immediate: reply code 0 = go on. For RCPT (a pause that stops this class; 452 4.5.3 when the
- * class differs from the first recipient's and the rest could not be held) and for MAIL. Only ever stricter
- * than the charge. */
-void flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    struct reply *refusal_out);
-/* defer clients: a charge that only looks, before 354. done with code 0 = go on, else the refusal. */
-struct handle flow_look(struct flow *f, const struct flow_look *look, flow_done_fn *done, void *arg);
+/* A "no": what the client hears, and what the books want to know of it. */
+struct flow_refusal {
+    struct reply reply;
+    struct end_code end;
+    struct verdict verdict; /* the governor's; GRANTED: it was not asked */
+    struct config *config;  /* verdict points to its limits; a reference in what flow_refusal_keep gave */
+};
+/* A copy that outlives the turn. */
+struct flow_refusal *flow_refusal_keep(const struct flow_refusal *r);
+void flow_refusal_free(struct flow_refusal **r);
+
+/* Local and immediate: true and *out for a refusal. For RCPT (a pause that stops this class; 452 4.5.3 when
+ * the class differs from the first recipient's and the rest could not be held) and for MAIL. Only ever
+ * stricter than the charge. Counted as a decision; whoever asked books what became of the transaction. */
+bool flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class,
+    struct flow_refusal *out);
+/* refusal: NULL = go on. It is good until the call returns. */
+typedef void flow_looked_fn(void *arg, const struct flow_refusal *refusal);
+/* defer clients: a charge that only looks, before 354. looked exactly once, never during the call, unless
+ * forgotten. */
+struct handle flow_look(struct flow *f, const struct flow_look *look, flow_looked_fn *looked, void *arg);
+
+/* ---- books: what ended without being submitted; nobody is answered ---- */
+
+/* The whole message was refused: metrics and its one line. Frees it. */
+void flow_book_message(struct flow *f, struct message **m, const struct flow_refusal *why);
+/* Only its unnamed recipients were; the client went on without them. Frees it. */
+void flow_book_recipients(struct flow *f, struct message **m, const struct flow_refusal *why);
 
 /* What the route's upstream was last seen to offer; what the front may promise to clients. */
 void flow_route_caps(const struct flow *f, const struct route_conf *route, uint64_t *size_out,

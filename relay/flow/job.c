@@ -114,24 +114,42 @@ job_settle(struct job *job, struct settlement *s, const struct reply *upstream_r
     job_end(job);
 }
 
+/* A look has seen; refusal NULL: it may go on. Whoever asked has the books of it. */
+static void
+job_show(struct job *job, const struct flow_refusal *refusal)
+{
+    flow_looked_fn *looked = job->looked;
+
+    job->looked = NULL;
+    if (looked != NULL)
+        looked(job->arg, refusal);
+    job_end(job);
+}
+
+static void
+job_refuse_as(struct job *job, const struct flow_refusal *refusal)
+{
+    struct settlement s = {.outcome = refusal->reply.code >= 500 ? "rejected" : "deferred", .class = CLASS_OK,
+        .end = refusal->end};
+
+    if (job->message == NULL) {
+        job_show(job, refusal);
+        return;
+    }
+    reply_copy(&s.answer, &refusal->reply);
+    job_settle(job, &s, NULL);
+}
+
 /* Refused by the governor, with or without having asked it. */
 static void
 job_refuse(struct job *job, const struct verdict *verdict)
 {
-    struct settlement s = {.outcome = "deferred", .class = CLASS_OK};
+    struct flow_refusal refusal;
 
-    refuse_with_verdict(verdict, &job->request, &s.answer);
+    refuse_with_verdict(verdict, &job->request, job->config, &refusal);
     job->verdict = *verdict;
     ledger_decision(job->flow->metrics, verdict);
-    if (job->message == NULL) {
-        job_answer(job, &s.answer);
-        job_end(job);
-        return;
-    }
-    s.end = ledger_end_of_verdict(verdict);
-    if (s.answer.code >= 500)
-        s.outcome = "rejected";
-    job_settle(job, &s, NULL);
+    job_refuse_as(job, &refusal);
 }
 
 static void
@@ -272,27 +290,18 @@ on_verdict(void *arg, const struct verdict *verdict)
         job_refuse(job, verdict);
     else if (job->message != NULL)
         on_granted(job);
-    else {
-        struct reply go_on = {.code = 0};
-
-        job_answer(job, &go_on);
-        job_end(job);
-    }
+    else
+        job_show(job, NULL);
 }
 
 static void
 refuse_plan(void *arg)
 {
     struct job *job = arg;
-    struct settlement s = {.outcome = "deferred", .end = {"Nb"}};
+    struct flow_refusal refusal;
 
-    refuse_too_many_limits(&s.answer);
-    if (job->message != NULL) {
-        job_settle(job, &s, NULL);
-    } else {
-        job_answer(job, &s.answer);
-        job_end(job);
-    }
+    refuse_too_many_limits(&refusal);
+    job_refuse_as(job, &refusal);
 }
 
 /* A reload since the plan, perhaps while the job waited for its connection: the limits are those in force
@@ -421,6 +430,7 @@ void
 job_forget(struct job *job)
 {
     job->done = NULL;
+    job->looked = NULL;
     if (job->state != JOB_SENDING)
         job_drop(job);
 }
@@ -429,6 +439,7 @@ void
 job_abandon(struct job *job)
 {
     job->done = NULL;
+    job->looked = NULL;
     if (job->state != JOB_SENDING) {
         job_drop(job);
     } else {

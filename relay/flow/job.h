@@ -29,7 +29,8 @@ struct job {
     enum job_state state;
     struct message *message;
     struct config *config; /* reference held: `request` points to its limits */
-    flow_done_fn *done;    /* NULL: forgotten */
+    flow_done_fn *done;    /* of a message; NULL: forgotten */
+    flow_looked_fn *looked; /* of a look; NULL: forgotten */
     void *arg;
     struct charge_request request;
     struct handle pending;

@@ -8,21 +8,37 @@
 
 #define DAY_MS (24 * 60 * 60 * 1000LL)
 
-static const char *
-class_label(const struct envelope *e)
+static const char *const class_names[] = {"internal", "external"};
+_Static_assert(sizeof(class_names) / sizeof(class_names[0]) == RECIPIENT_CLASS_COUNT, "a name for each");
+
+size_t
+ledger_recipients(const struct message *m, enum recipient_class class)
 {
-    return e->n_recipients > 0 && e->recipients[0].class == RECIPIENT_EXTERNAL ? "external" : "internal";
+    const struct envelope *e = &m->envelope;
+    bool is_theirs = e->n_recipients > 0 && e->recipients[0].class == class; /* one class: see flow_hint */
+
+    return m->unnamed[class] + (is_theirs ? e->n_recipients : 0);
+}
+
+void
+ledger_count_recipients(struct metrics *metrics, const struct ledger_entry *entry)
+{
+    for (int c = 0; c < RECIPIENT_CLASS_COUNT; c++) {
+        size_t n = ledger_recipients(entry->message, (enum recipient_class)c);
+
+        if (n > 0)
+            metric_add(metrics, M_RECIPIENTS, (double)n, class_names[c], entry->settlement->outcome, NULL);
+    }
 }
 
 void
 ledger_count(struct metrics *metrics, const struct ledger_entry *entry)
 {
-    const struct envelope *e = &entry->message->envelope;
     const struct settlement *s = entry->settlement;
     char enhanced[ENHANCED_MAX];
 
     metric_add(metrics, M_MESSAGES, 1, s->outcome, NULL, NULL);
-    metric_add(metrics, M_RECIPIENTS, (double)e->n_recipients, class_label(e), s->outcome, NULL);
+    ledger_count_recipients(metrics, entry);
     if (s->outcome[0] == 'u')
         metric_add(metrics, M_UNCERTAIN, 1, NULL, NULL, NULL);
     if (entry->upstream_reply != NULL) {
@@ -99,38 +115,84 @@ log_upstream(struct log_line *l, const struct ledger_entry *entry)
     log_cstr(l, "class", reply_class_to_str(entry->settlement->class));
 }
 
+static void
+log_recipients(struct log_line *l, const struct message *m)
+{
+    for (int c = RECIPIENT_CLASS_COUNT - 1; c >= 0; c--) {
+        size_t n = ledger_recipients(m, (enum recipient_class)c);
+
+        if (n > 0)
+            log_int(l, class_names[c], (int64_t)n);
+    }
+}
+
+/* What the client was told, codes and all. */
+static void
+log_answer(struct log_line *l, const struct reply *answer)
+{
+    char text[REPLY_TEXT_MAX + ENHANCED_MAX + 8], enhanced[ENHANCED_MAX];
+
+    enhanced_format(answer->enhanced, enhanced);
+    snprintf(text, sizeof(text), "%d %s%s%s", answer->code, enhanced, enhanced[0] != '\0' ? " " : "",
+        answer->text);
+    log_str(l, "answer", span_str(text));
+}
+
+/* What both kinds of line begin with. */
+static void
+log_subject(struct log_line *l, const struct message *m, const struct settlement *s)
+{
+    log_cstr(l, "id", m->id);
+    log_cstr(l, "session", m->session);
+    log_cstr(l, "outcome", s->outcome);
+    log_cstr(l, "end", s->end.letters);
+    log_cstr(l, "client", m->client->name);
+    log_cstr(l, "peer", m->peer);
+    log_str(l, "sender", span_str(m->envelope.sender.text));
+    log_recipients(l, m);
+}
+
+static void
+log_way(struct log_line *l, const struct message *m)
+{
+    log_cstr(l, "route", m->route->name);
+    if (m->mailbox != NULL)
+        log_str(l, "mailbox", span_str(m->mailbox->name));
+}
+
+void
+ledger_log_recipients(const struct ledger_entry *entry)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_INFO, "recipients");
+    log_subject(&l, entry->message, entry->settlement);
+    log_way(&l, entry->message);
+    log_verdict(&l, entry->verdict);
+    log_answer(&l, &entry->settlement->answer);
+    log_end(&l);
+}
+
 void
 ledger_log(const struct ledger_entry *entry)
 {
     const struct message *m = entry->message;
     const struct settlement *s = entry->settlement;
+    bool is_relayed = s->outcome[0] == 'r' && s->end.letters[0] == '-';
     struct log_line l;
 
-    log_begin(&l, s->outcome[0] == 'r' && s->end.letters[0] == '-' ? LOG_INFO : LOG_NOTICE, "message");
-    log_cstr(&l, "id", m->id);
-    log_cstr(&l, "session", m->session);
-    log_cstr(&l, "outcome", s->outcome);
-    log_cstr(&l, "end", s->end.letters);
-    log_cstr(&l, "client", m->client->name);
-    log_cstr(&l, "peer", m->peer);
-    log_str(&l, "sender", span_str(m->envelope.sender.text));
-    log_int(&l, class_label(&m->envelope), (int64_t)m->envelope.n_recipients);
+    log_begin(&l, is_relayed ? LOG_INFO : LOG_NOTICE, "message");
+    log_subject(&l, m, s);
     log_int(&l, "bytes", (int64_t)m->content_bytes);
-    log_cstr(&l, "route", m->route->name);
-    if (m->mailbox != NULL)
-        log_str(&l, "mailbox", span_str(m->mailbox->name));
+    log_way(&l, m);
     log_verdict(&l, entry->verdict);
     log_int(&l, "waited_ms", entry->waited_ms);
     log_upstream(&l, entry);
     log_cstr(&l, "tls", m->tls);
     if (entry->client_left)
         log_bool(&l, "client_left", true);
-    if (s->outcome[0] != 'r' || s->end.letters[0] != '-') {
-        char answer[REPLY_TEXT_MAX + 8];
-
-        snprintf(answer, sizeof(answer), "%d %s", s->answer.code, s->answer.text);
-        log_str(&l, "answer", span_str(answer));
-    }
+    if (!is_relayed)
+        log_answer(&l, &s->answer);
     log_end(&l);
 }
 

@@ -19,8 +19,14 @@ struct ledger_entry {
     bool client_left;
 };
 
+/* Recipients of a class, the unnamed ones included. */
+size_t ledger_recipients(const struct message *m, enum recipient_class class);
+
 void ledger_count(struct metrics *metrics, const struct ledger_entry *entry);
 void ledger_log(const struct ledger_entry *entry);
+/* The same for recipients that a message lost at RCPT; the message is counted with its own line. */
+void ledger_count_recipients(struct metrics *metrics, const struct ledger_entry *entry);
+void ledger_log_recipients(const struct ledger_entry *entry);
 /* One budget decision: granted, over, paused ... and the limit that bound. */
 void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
 struct end_code ledger_end_of_verdict(const struct verdict *verdict);

@@ -8,6 +8,14 @@
 
 #define MESSAGE_ID_MAX 24
 
+/* How a message ended: who ended it, in which phase. The two letters of the log line.
+ * First letter: `-` nobody, it was relayed; C the client left; G the governor; R a rule of the relay, about
+ * the message itself; S the store; U the upstream; N this node. Second: b budget, p pause, c connect, t TLS,
+ * a AUTH, m MAIL, r RCPT, d DATA, h header, o body, `.` the dot. */
+struct end_code {
+    char letters[3];
+};
+
 /* 22 characters: 10 of the time in ms, 12 random ones. Sorts by time, unique over nodes. */
 void message_id_make(char out[MESSAGE_ID_MAX]);
 
@@ -19,6 +27,9 @@ struct message {
     const struct route_conf *route;
     const struct mailbox_conf *mailbox; /* NULL: the route has none */
     struct envelope envelope;  /* all recipients of one class where the rest could not be held */
+    /* Of each class, beside those of the envelope: refused at RCPT, or of an envelope that is gone. For the
+     * books of what never went on. */
+    uint32_t unnamed[RECIPIENT_CLASS_COUNT];
     struct blob *body;         /* canonical wire form, without the final dot */
     uint64_t content_bytes;    /* un-stuffed */
     char *trace;               /* our Received header, wire form */

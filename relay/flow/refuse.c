@@ -1,19 +1,39 @@
 #include "relay/flow/refuse.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "policy/refusal.h"
+#include "relay/base/xmalloc.h"
 #include "relay/flow/flow_part.h"
+#include "relay/flow/ledger.h"
+
+static void
+start(struct flow_refusal *out, const char *end)
+{
+    out->verdict = (struct verdict){.kind = VERDICT_GRANTED};
+    out->config = NULL;
+    memcpy(out->end.letters, end, sizeof(out->end.letters));
+}
 
 void
-refuse_too_many_limits(struct reply *reply_out)
+refuse_too_many_limits(struct flow_refusal *out)
 {
-    reply_set(reply_out, 451, "4.3.5", "too many limits apply to one message; see the log of the relay");
+    start(out, "Nb");
+    reply_set(&out->reply, 451, "4.3.5", "too many limits apply to one message; see the log of the relay");
+}
+
+void
+refuse_mixed(struct flow_refusal *out)
+{
+    start(out, "Rr");
+    reply_set(&out->reply, 452, "4.5.3", "recipients inside and outside the organisation go in separate "
+        "transactions; send this one again after the rest");
 }
 
 void
 refuse_with_verdict(const struct verdict *verdict, const struct charge_request *request,
-    struct reply *reply_out)
+    struct config *config, struct flow_refusal *out)
 {
     char text[REPLY_TEXT_MAX], enhanced[ENHANCED_MAX];
     struct enhanced code_enhanced;
@@ -21,7 +41,32 @@ refuse_with_verdict(const struct verdict *verdict, const struct charge_request *
 
     refusal_format(verdict, request, &code, &code_enhanced, text, sizeof(text));
     enhanced_format(code_enhanced, enhanced);
-    reply_set(reply_out, code, enhanced, "%s", text);
+    reply_set(&out->reply, code, enhanced, "%s", text);
+    out->end = ledger_end_of_verdict(verdict);
+    out->verdict = *verdict;
+    out->config = config;
+}
+
+struct flow_refusal *
+flow_refusal_keep(const struct flow_refusal *r)
+{
+    struct flow_refusal *kept = xmalloc(sizeof(*kept));
+
+    reply_copy(&kept->reply, &r->reply);
+    kept->end = r->end;
+    kept->verdict = r->verdict;
+    kept->config = r->config != NULL ? config_ref(r->config) : NULL;
+    return kept;
+}
+
+void
+flow_refusal_free(struct flow_refusal **r)
+{
+    if (*r == NULL)
+        return;
+    config_unref(&(*r)->config);
+    free(*r);
+    *r = NULL;
 }
 
 bool

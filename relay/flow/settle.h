@@ -12,14 +12,6 @@
 struct store;
 struct upstream;
 
-/* How a message ended: who ended it, in which phase. The two letters of the log line.
- * First letter: `-` nobody, it was relayed; C the client left; G the governor; S the store; U the upstream; N
- * this node. Second: b budget, p pause, c connect, t TLS, a AUTH, m MAIL, r RCPT, d DATA, o body, `.` the
- * dot. */
-struct end_code {
-    char letters[3];
-};
-
 /* What follows from a reply for the mail after it. */
 enum settle_action {
     ACTION_NONE,

@@ -2,6 +2,7 @@
 libsendgov_a_SOURCES += policy/admit.c relay/front/front.h relay/front/front_conf.h relay/front/front_part.h \
     relay/front/front.c relay/front/plan.c relay/front/accept.c \
     relay/front/session.h relay/front/session.c relay/front/session_identity.c relay/front/session_mail.c \
+    relay/front/session_books.c \
     relay/front/identity.h relay/front/identity.c relay/front/sender.h relay/front/sender.c \
     relay/front/trace.h relay/front/trace.c relay/front/users.h relay/front/users.c \
     relay/front/verify.h relay/front/verify.c relay/front/peers.h relay/front/peers.c

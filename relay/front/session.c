@@ -170,7 +170,7 @@ log_end_of(const struct session *s, const char *why)
     log_end(&l);
 }
 
-/* Everything but the stream goes. */
+/* Everything but stream and transaction goes. */
 static void
 let_go(struct session *s, const char *why)
 {
@@ -183,7 +183,6 @@ let_go(struct session *s, const char *why)
         flow_forget(f->flow, s->pending);
     if (s->server.state == SERVER_WAIT_AUTH)
         verify_forget(f->verify, s);
-    session_drop_mail(s);
     timer_fini(&s->timer);
     buf_fini(&s->held);
     server_fini(&s->server);
@@ -204,6 +203,7 @@ session_close(struct session *s, const char *why)
 {
     if (s->state == SESSION_CLOSED)
         return;
+    session_drop_mail(s);
     stream_close(&s->stream);
     let_go(s, why);
 }
@@ -212,6 +212,7 @@ session_close(struct session *s, const char *why)
 static void
 finish(struct session *s)
 {
+    session_drop_mail(s);
     stream_finish(&s->stream, FINISH_MS);
     let_go(s, s->server.why);
 }

@@ -29,9 +29,16 @@ enum session_clock {
 
 /* A transaction of an identified client. */
 struct session_mail {
+    char id[MESSAGE_ID_MAX];          /* of the message it may become */
+    const struct client_conf *client; /* whose it is; of the session's generation */
     struct sender_path path;
-    struct blob *body; /* from 354 on */
+    bool begun;        /* 354 was said */
+    struct blob *body; /* from then on, until flow has it */
     enum blob_status body_status;
+    uint32_t accepted[RECIPIENT_CLASS_COUNT], refused[RECIPIENT_CLASS_COUNT]; /* by the governor */
+    struct flow_refusal *refusal; /* why; NULL: it refused nothing. With it: */
+    struct address sender; /* text NULL otherwise */
+    uint64_t declared_bytes;
 };
 
 struct session {
@@ -90,6 +97,15 @@ enum server_action session_decide_mail(struct session *s);
 enum server_action session_decide_rcpt(struct session *s);
 enum server_action session_decide_data(struct session *s, bool *waits_out);
 enum server_action session_take_message(struct session *s, bool *waits_out);
+
+/* ---- session_books.c: what of a transaction is refused before flow has it ---- */
+/* Sender and way are good: s->mail from here on. */
+void session_begin_mail(struct session *s, const struct sender_path *path);
+/* The transaction is over; what was refused of it is booked. */
 void session_drop_mail(struct session *s);
+/* The governor refused the transaction, or a recipient of it, while the envelope is still there. */
+void session_note_refusal(struct session *s, const struct flow_refusal *refusal);
+/* The message of the transaction as far as it is known without envelope and body. */
+struct message *session_describe(const struct session *s);
 
 #endif

@@ -1,23 +1,8 @@
 /* A transaction of a session: sender, recipients, body, and the way to flow. */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "relay/base/clock.h"
 #include "relay/base/log.h"
-#include "relay/base/metric.h"
-#include "relay/base/xmalloc.h"
 #include "relay/front/session.h"
 #include "relay/front/trace.h"
-
-void
-session_drop_mail(struct session *s)
-{
-    if (s->mail == NULL)
-        return;
-    blob_free(&s->mail->body);
-    free(s->mail);
-    s->mail = NULL;
-}
 
 static struct flow_look
 look_of(const struct session *s)
@@ -28,14 +13,18 @@ look_of(const struct session *s)
         s->generation->config, s->client, s->mail->path.route, s->mail->path.mailbox, e, e->declared_bytes};
 }
 
-/* A local refusal of the governor is no fault of the client, and its text is for the client alone. */
+/* A local refusal of the governor is no fault of the client. */
 static bool
-is_hinted(struct session *s, enum recipient_class class, struct reply *refusal)
+is_hinted(struct session *s, enum recipient_class class, struct reply *answer)
 {
     struct flow_look look = look_of(s);
+    struct flow_refusal refusal;
 
-    flow_hint(s->front->flow, &look, class, refusal);
-    return refusal->code != 0;
+    if (!flow_hint(s->front->flow, &look, class, &refusal))
+        return false;
+    session_note_refusal(s, &refusal);
+    reply_copy(answer, &refusal.reply);
+    return true;
 }
 
 /* ---- MAIL ---- */
@@ -83,6 +72,7 @@ session_decide_mail(struct session *s)
     struct reply refusal;
     struct sender_path path = {NULL, NULL};
 
+    session_drop_mail(s); /* it belongs to the generation the session has now */
     if (f->state == FRONT_DRAINING || !session_move_on(s)) {
         reply_set(&refusal, 421, "4.3.2", "The relay is shutting down; try again later");
         return server_answer(&s->server, &refusal, &f->out);
@@ -95,9 +85,7 @@ session_decide_mail(struct session *s)
     }
     if (!fits_route(s, path.route, &refusal))
         return server_answer(&s->server, &refusal, &f->out);
-    session_drop_mail(s);
-    s->mail = xcalloc(1, sizeof *s->mail);
-    s->mail->path = path;
+    session_begin_mail(s, &path);
     if (is_hinted(s, RECIPIENT_INTERNAL, &refusal)) {
         session_drop_mail(s);
         return server_answer(&s->server, &refusal, &f->out);
@@ -118,8 +106,11 @@ session_decide_rcpt(struct session *s)
         session_refused(s, "recipient", refusal.text);
         return server_answer_recipient(&s->server, &refusal, class, out);
     }
-    if (is_hinted(s, class, &refusal))
+    if (is_hinted(s, class, &refusal)) {
+        s->mail->refused[class]++;
         return server_answer_recipient(&s->server, &refusal, class, out);
+    }
+    s->mail->accepted[class]++;
     return server_answer_recipient(&s->server, NULL, class, out);
 }
 
@@ -137,18 +128,24 @@ on_wire(void *arg, struct span wire)
 static enum server_action
 begin_body(struct session *s)
 {
+    s->mail->begun = true;
     s->mail->body = blob_new(s->front->bodies);
     server_set_sink(&s->server, on_wire, s->mail);
     return server_answer(&s->server, NULL, &s->front->out);
 }
 
 static void
-on_looked(void *arg, const struct reply *reply)
+on_looked(void *arg, const struct flow_refusal *refusal)
 {
     struct session *s = arg;
 
     s->pending = HANDLE_NONE;
-    session_go_on(s, reply->code == 0 ? begin_body(s) : server_answer(&s->server, reply, &s->front->out));
+    if (refusal == NULL) {
+        session_go_on(s, begin_body(s));
+        return;
+    }
+    session_note_refusal(s, refusal);
+    session_go_on(s, server_answer(&s->server, &refusal->reply, &s->front->out));
 }
 
 /* Clients that queue by themselves are told before the body travels in vain. */
@@ -205,15 +202,6 @@ is_header_admitted(struct session *s, struct reply *refusal)
     return admitted;
 }
 
-static void
-describe_tls(const struct session *s, char *out, size_t size)
-{
-    const struct tls_peer *tls = stream_tls_peer(s->stream);
-
-    if (tls != NULL)
-        snprintf(out, size, "%s:%s", tls->version, tls->cipher);
-}
-
 static char *
 make_trace(const struct session *s, const char *id)
 {
@@ -235,11 +223,8 @@ static struct message *
 make_message(struct session *s)
 {
     struct server_tx *tx = s->server.tx;
-    struct message *m = message_new(s->generation->config);
+    struct message *m = session_describe(s);
 
-    m->client = s->client;
-    m->route = s->mail->path.route;
-    m->mailbox = s->mail->path.mailbox;
     m->envelope = tx->envelope;
     envelope_init(&tx->envelope);
     m->body = s->mail->body;
@@ -247,10 +232,6 @@ make_message(struct session *s)
     blob_seal(m->body);
     m->content_bytes = tx->body.content_bytes;
     m->trace = make_trace(s, m->id);
-    snprintf(m->peer, sizeof m->peer, "%s", s->peer_text);
-    snprintf(m->session, sizeof m->session, "%s", s->id);
-    describe_tls(s, m->tls, sizeof m->tls);
-    m->received_mono_ms = clock_mono_ms();
     return m;
 }
 

@@ -9,7 +9,7 @@
 enum smtp_body { SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 
 /* A recipient is internal (a domain of the route) or external (any other): what Microsoft counts. */
-enum recipient_class { RECIPIENT_INTERNAL, RECIPIENT_EXTERNAL };
+enum recipient_class { RECIPIENT_INTERNAL, RECIPIENT_EXTERNAL, RECIPIENT_CLASS_COUNT };
 
 struct recipient {
     struct address address;

@@ -26,6 +26,7 @@ void
 flow_fake_reset(void)
 {
     message_free(&flow_fake.message);
+    message_free(&flow_fake.book);
     memset(&flow_fake, 0, sizeof flow_fake);
     flow_fake.eightbit = true;
 }
@@ -44,14 +45,14 @@ flow_submit(struct flow *f, struct message **m, flow_done_fn *done, void *arg)
 }
 
 struct handle
-flow_look(struct flow *f, const struct flow_look *look, flow_done_fn *done, void *arg)
+flow_look(struct flow *f, const struct flow_look *look, flow_looked_fn *looked, void *arg)
 {
     (void)f;
     assert_non_null(look->client);
-    flow_fake.looked++;
-    flow_fake.done = done;
+    flow_fake.looks++;
+    flow_fake.looked = looked;
     flow_fake.arg = arg;
-    return (struct handle){2, flow_fake.looked};
+    return (struct handle){2, flow_fake.looks};
 }
 
 void
@@ -61,16 +62,44 @@ flow_forget(struct flow *f, struct handle h)
     (void)h;
     flow_fake.forgotten++;
     flow_fake.done = NULL;
+    flow_fake.looked = NULL;
+}
+
+bool
+flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class, struct flow_refusal *out)
+{
+    bool at_mail = look->envelope->n_recipients == 0 && flow_fake.hint_at_mail;
+
+    (void)f;
+    assert_non_null(look->route);
+    *out = (struct flow_refusal){.reply = flow_fake.hint, .end = {"Gp"}};
+    return out->reply.code != 0 && (class == RECIPIENT_EXTERNAL || at_mail);
+}
+
+static void
+keep_book(struct message **m, const struct flow_refusal *why)
+{
+    message_free(&flow_fake.book);
+    flow_fake.book = *m;
+    *m = NULL;
+    flow_fake.book_reply = why->reply;
+    flow_fake.book_end = why->end;
 }
 
 void
-flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class, struct reply *refusal_out)
+flow_book_message(struct flow *f, struct message **m, const struct flow_refusal *why)
 {
     (void)f;
-    assert_non_null(look->route);
-    *refusal_out = flow_fake.hint;
-    if (class == RECIPIENT_INTERNAL)
-        refusal_out->code = 0;
+    flow_fake.booked++;
+    keep_book(m, why);
+}
+
+void
+flow_book_recipients(struct flow *f, struct message **m, const struct flow_refusal *why)
+{
+    (void)f;
+    flow_fake.booked_recipients++;
+    keep_book(m, why);
 }
 
 void
@@ -86,13 +115,18 @@ void
 flow_fake_answer(int code, const char *enhanced, const char *text)
 {
     flow_done_fn *done = flow_fake.done;
-    struct reply reply = {.code = 0};
+    flow_looked_fn *looked = flow_fake.looked;
+    struct flow_refusal refusal = {.end = {"Gb"}};
 
-    assert_non_null(done);
+    assert_true(done != NULL || looked != NULL);
     flow_fake.done = NULL;
+    flow_fake.looked = NULL;
     if (code != 0)
-        reply_set(&reply, code, enhanced, "%s", text);
-    done(flow_fake.arg, &reply);
+        reply_set(&refusal.reply, code, enhanced, "%s", text);
+    if (done != NULL)
+        done(flow_fake.arg, &refusal.reply);
+    else
+        looked(flow_fake.arg, code != 0 ? &refusal : NULL);
 }
 
 /* ---- world ---- */

@@ -9,10 +9,16 @@
 /* What the fake flow was asked, and what it answers next. */
 struct flow_fake {
     struct message *message; /* submitted last; owned until the next one */
-    unsigned submitted, looked, forgotten;
-    flow_done_fn *done;      /* of what waits for an answer; NULL: nothing does */
+    unsigned submitted, looks, forgotten;
+    flow_done_fn *done;      /* of the message that waits for an answer; NULL: none does */
+    flow_looked_fn *looked;  /* likewise of a look */
     void *arg;
     struct reply hint;       /* code 0: no refusal; for external recipients only */
+    bool hint_at_mail;       /* and at MAIL */
+    unsigned booked, booked_recipients; /* messages; messages' recipients */
+    struct message *book;    /* booked last; owned until the next one */
+    struct reply book_reply;
+    struct end_code book_end;
     uint64_t size;           /* of the upstream, 0: unknown */
     bool eightbit;
 };

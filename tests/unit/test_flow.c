@@ -126,6 +126,16 @@ test_a_timed_pause_ends_by_the_stores_clock(void **state)
 }
 
 static void
+on_looked(void *arg, const struct flow_refusal *refusal)
+{
+    static const struct reply go_on;
+
+    scene_on_answer(arg, refusal != NULL ? &refusal->reply : &go_on);
+    if (refusal != NULL)
+        assert_string_equal(refusal->end.letters, "Gb");
+}
+
+static void
 test_look_takes_nothing(void **state)
 {
     struct envelope e;
@@ -138,13 +148,13 @@ test_look_takes_nothing(void **state)
     scene_fill_envelope(&e, 1);
     look = (struct flow_look){.config = s.config, .client = &scene_client, .route = &s.w.route,
         .envelope = &e};
-    flow_look(s.flow, &look, scene_on_answer, &s);
+    flow_look(s.flow, &look, on_looked, &s);
     scene_finish(&s);
     assert_int_equal(s.answers, 1);
     assert_int_equal(s.answer.code, 0);
     assert_int_equal(scene_used(&s), 0);
     assert_int_equal(scene_relay(&s, 1), 250);
-    flow_look(s.flow, &look, scene_on_answer, &s);
+    flow_look(s.flow, &look, on_looked, &s);
     scene_finish(&s);
     assert_int_equal(s.answers, 3);
     assert_int_equal(s.answer.code, 451);

@@ -405,13 +405,16 @@ test_defer(void **state)
     begin_mail(&c);
     client_talk(&c, "RCPT TO:<a@b.example>\r\n", "250");
     client_send(&c, "DATA\r\n");
-    while (flow_fake.looked == 0)
+    while (flow_fake.looks == 0)
         loop_turn(w.loop, 10);
     flow_fake_answer(451, "4.4.5", "limit x 10/10, retry after 7 s");
     client_expect(&c, "451 4.4.5 limit x");
+    assert_int_equal(flow_fake.booked, 1); /* refused before 354: that was all of this message */
+    assert_string_equal(flow_fake.book_end.letters, "Gb");
+    assert_int_equal(flow_fake.book->unnamed[RECIPIENT_EXTERNAL], 1);
     client_talk(&c, "MAIL FROM:<scan@contoso.test>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n", "250");
     client_expect(&c, "250");
-    while (flow_fake.looked == 1)
+    while (flow_fake.looks == 1)
         loop_turn(w.loop, 10);
     flow_fake_answer(0, NULL, NULL);
     client_expect(&c, "354");
@@ -419,6 +422,7 @@ test_defer(void **state)
     wait_submitted(1);
     flow_fake_answer(250, "2.0.0", "Ok");
     client_expect(&c, "250 2.0.0 Ok");
+    assert_int_equal(flow_fake.booked + flow_fake.booked_recipients, 1);
     client_close(&c);
     world_end(&w);
 }
@@ -459,7 +463,7 @@ test_early_body(void **state)
     begin_mail(&c);
     client_talk(&c, "RCPT TO:<a@b.example>\r\n", "250");
     client_send(&c, "DATA\r\n");
-    while (flow_fake.looked == 0)
+    while (flow_fake.looks == 0)
         loop_turn(w.loop, 10);
     client_talk(&c, "From: x\r\n", "554 5.5.0");
     client_expect(&c, "");
@@ -491,6 +495,90 @@ test_hint(void **state)
     client_talk(&c, "MAIL FROM:<scan@contoso.test> SIZE=98976\r\n", "250");
     client_talk(&c, "RSET\r\n", "250");
     client_talk(&c, "MAIL FROM:<scan@contoso.test> BODY=8BITMIME\r\n", "554 5.6.3");
+    client_close(&c);
+    world_end(&w);
+}
+
+static void
+expect_booked(unsigned messages, unsigned internal, unsigned external)
+{
+    assert_int_equal(flow_fake.booked, messages);
+    assert_int_equal(flow_fake.booked_recipients, 0);
+    assert_string_equal(flow_fake.book_end.letters, "Gp");
+    assert_int_equal(flow_fake.book_reply.code, 451);
+    assert_string_equal(flow_fake.book->client->name, "scanner");
+    assert_string_equal(flow_fake.book->route->name, "contoso");
+    assert_string_equal(flow_fake.book->peer, "127.0.0.1");
+    assert_string_equal(flow_fake.book->envelope.sender.text, "scan@contoso.test");
+    assert_int_equal(flow_fake.book->unnamed[RECIPIENT_INTERNAL], internal);
+    assert_int_equal(flow_fake.book->unnamed[RECIPIENT_EXTERNAL], external);
+}
+
+/* What the governor refuses before there is a body is one message in the books, whatever comes next. */
+static void
+test_books_before_data(void **state)
+{
+    struct client c;
+
+    (void)state;
+    world_begin(&w, YAML);
+    reply_set(&flow_fake.hint, 451, "4.7.0", "external mail is paused");
+    begin_mail(&c);
+    client_talk(&c, "RSET\r\n", "250"); /* nothing was refused */
+    client_talk(&c, "MAIL FROM:<scan@contoso.test> SIZE=77\r\n", "250");
+    client_talk(&c, "RCPT TO:<a@b.example>\r\n", "451 4.7.0");
+    client_talk(&c, "RCPT TO:<b@b.example>\r\n", "451 4.7.0");
+    client_talk(&c, "DATA\r\n", "554 5.5.1");
+    assert_int_equal(flow_fake.booked, 0); /* it might go on */
+    client_talk(&c, "RSET\r\n", "250");
+    expect_booked(1, 0, 2);
+    assert_int_equal(flow_fake.book->content_bytes, 77);
+    client_talk(&c, "MAIL FROM:<scan@contoso.test>\r\nRCPT TO:<a@contoso.test>\r\nRCPT TO:<a@b.example>\r\n"
+        "RSET\r\nMAIL FROM:<scan@contoso.test>\r\n", "250 2.1.0");
+    client_expect(&c, "250 2.1.5");
+    client_expect(&c, "451 4.7.0");
+    client_expect(&c, "250 2.0.0");
+    client_expect(&c, "250 2.1.0");
+    expect_booked(2, 1, 1);
+    client_talk(&c, "RCPT TO:<a@b.example>\r\n", "451 4.7.0");
+    client_talk(&c, "QUIT\r\n", "221");
+    client_expect(&c, "");
+    expect_booked(3, 0, 1);
+    client_close(&c);
+    flow_fake.hint_at_mail = true;
+    client_connect(&c, &w, w.port2);
+    client_expect(&c, "220");
+    client_talk(&c, "EHLO x\r\n", "250-relay.test");
+    client_talk(&c, "MAIL FROM:<scan@contoso.test>\r\n", "451 4.7.0");
+    expect_booked(4, 0, 0);
+    client_close(&c);
+    world_end(&w);
+    assert_int_equal(flow_fake.submitted, 0);
+}
+
+/* A client that sends to the others all the same has one message, and the books name who is missing. */
+static void
+test_books_of_recipients(void **state)
+{
+    char id[MESSAGE_ID_MAX];
+    struct client c;
+
+    (void)state;
+    world_begin(&w, YAML);
+    reply_set(&flow_fake.hint, 451, "4.7.0", "external mail is paused");
+    begin_mail(&c);
+    client_talk(&c, "RCPT TO:<a@b.example>\r\n", "451 4.7.0");
+    client_talk(&c, "RCPT TO:<a@contoso.test>\r\n", "250");
+    send_body(&c, "scan@contoso.test");
+    wait_submitted(1);
+    memcpy(id, flow_fake.message->id, sizeof id);
+    flow_fake_answer(250, "2.0.0", "Ok");
+    client_expect(&c, "250 2.0.0");
+    assert_int_equal(flow_fake.booked, 0);
+    assert_int_equal(flow_fake.booked_recipients, 1);
+    assert_string_equal(flow_fake.book->id, id);
+    assert_int_equal(flow_fake.book->unnamed[RECIPIENT_INTERNAL], 0);
+    assert_int_equal(flow_fake.book->unnamed[RECIPIENT_EXTERNAL], 1);
     client_close(&c);
     world_end(&w);
 }
@@ -818,6 +906,8 @@ main(void)
         cmocka_unit_test(test_pipelined_behind_dot),
         cmocka_unit_test(test_early_body),
         cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_books_before_data),
+        cmocka_unit_test(test_books_of_recipients),
         cmocka_unit_test(test_doors),
         cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_rate),

@@ -1,0 +1,132 @@
+"""Nothing is refused in silence: what the governor or the relay itself refuses is one line and one count."""
+import re
+
+import pytest
+
+from foreign import stamp
+from process import wait_until
+from rig import Rig
+from smtp_client import Client, message
+
+OUTSIDE, INSIDE = "u@fabrikam.com", "colleague@contoso.com"
+
+
+@pytest.fixture
+def site():
+    with Rig(upstream_tls=False) as rig:
+        yield rig
+
+
+def send(node, to=OUTSIDE, body=None):
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        return c.mail("app@contoso.com", to, body or message(message_id=f"<{stamp()}@silent>", to=OUTSIDE))
+
+
+def pause(node):
+    node.ctl("pause", "--scope", "route", "--instance", "contoso", "--reason", "maintenance")
+    wait_until(lambda: node.metric("sendgov_paused") == 1, 2, "the pause")
+
+
+def lines(node, n, event="message"):
+    rows = wait_until(lambda: (lambda r: r if len(r) >= n else None)(node.log_events(event)), 5, f"{n} lines of {event}")
+    assert len(rows) == n, rows
+    return rows
+
+
+def books(node):
+    """What the metrics say of messages and recipients."""
+    found = {}
+    for outcome in ("relayed", "deferred", "rejected"):
+        found[outcome] = node.metric("sendgov_messages_total", outcome=outcome)
+        for kind in ("external", "internal"):
+            found[outcome + " " + kind] = node.metric("sendgov_recipients_total", **{"class": kind, "outcome": outcome})
+    return {name: int(count) for name, count in found.items() if count}
+
+
+def test_a_pause_leaves_a_line_for_each_message(site):
+    node = site.node().start()
+    pause(node)
+    told = [send(node) for _ in range(2)]
+    for row, reply in zip(lines(node, 2), told):
+        assert row["outcome"] == "deferred" and row["end"] == "Gp" and row["decision"] == "paused", row
+        assert row["client"] == "local" and row["sender"] == "app@contoso.com" and row["route"] == "contoso", row
+        assert row["external"] == 1 and "internal" not in row and len(row["id"]) == 22 and row["session"], row
+        assert row["answer"] == f"451 {reply.text}", (row, reply)
+    assert books(node) == {"deferred": 2, "deferred external": 2}
+    assert node.metric("sendgov_decisions_total", decision="paused") == 2
+
+
+def test_a_pause_of_everything_is_told_at_mail(site):
+    node = site.node().start()
+    node.ctl("pause", "--scope", "route", "--instance", "contoso", "--all", "--reason", "maintenance")
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        assert c.cmd("MAIL FROM:<app@contoso.com> SIZE=77").code == 451
+    row, = lines(node, 1)
+    assert row["end"] == "Gp" and row["bytes"] == 77 and not {"external", "internal"} & row.keys(), row
+    assert books(node) == {"deferred": 1}
+
+
+def test_a_recipient_less_is_told_beside_the_message(site):
+    node = site.node().start()
+    pause(node)
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        assert c.cmd("MAIL FROM:<app@contoso.com>").code == 250
+        assert [c.cmd(f"RCPT TO:<{to}>").code for to in (OUTSIDE, "v@fabrikam.com", INSIDE)] == [451, 451, 250]
+        assert c.cmd("DATA").code == 354
+        c.send(message(to=INSIDE) + b".\r\n")
+        assert c.reply().code == 250
+    row, = lines(node, 1)
+    less, = lines(node, 1, "recipients")
+    assert row["outcome"] == "relayed" and row["internal"] == 1 and "external" not in row, row
+    assert less["id"] == row["id"] and less["end"] == "Gp" and less["external"] == 2 and "internal" not in less, less
+    assert books(node) == {"relayed": 1, "relayed internal": 1, "deferred external": 2}
+
+
+def test_who_gives_up_because_of_one_recipient_is_one_message(site):
+    node = site.node().start()
+    pause(node)
+    assert send(node, [INSIDE, OUTSIDE]).code == 452
+    row, = lines(node, 1)
+    assert row["end"] == "Rr" and row["external"] == row["internal"] == 1 and row["answer"].startswith("452 4.5.3 "), row
+    assert books(node) == {"deferred": 1, "deferred external": 1, "deferred internal": 1}
+
+
+def test_who_changes_their_mind_is_no_message(site):
+    node = site.node().start()
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        for last in ("RSET", "QUIT"):
+            assert c.cmd("MAIL FROM:<app@contoso.com>").code == 250
+            assert c.cmd(f"RCPT TO:<{OUTSIDE}>").code == 250
+            c.cmd(last)
+    assert send(node).code == 250
+    assert lines(node, 1)[0]["outcome"] == "relayed" and books(node) == {"relayed": 1, "relayed external": 1}
+
+
+@pytest.mark.parametrize("accept", ["relay", "defer"])
+def test_over_budget_leaves_a_line(site, accept):
+    node = site.node(limits={"day": {"scope": "route", "unit": "external", "window": "1/d"}},
+                     clients={"local": {"networks": ["127.0.0.1/32"], "senders": ["@contoso.com"], "accept": accept}}).start()
+    assert send(node).code == 250
+    told = [send(node) for _ in range(3)]  # by the store, and then by what was learned
+    for row, reply in zip(lines(node, 4)[1:], told):
+        assert row["end"] == "Gb" and row["limit"] == "day" and row["used"] == "1/1" and row["retry_after_ms"] > 0, row
+        assert row["external"] == 1 or reply.text in row["answer"], row
+    assert books(node)["deferred"] == 3
+    assert node.metric("sendgov_decisions_total", decision="over") == 3
+
+
+def test_no_store_leaves_a_line(site):
+    node = site.node().start()
+    site.redis.kill()
+    wait_until(lambda: node.get("/ready")[0] == 503, 10, "/ready to be false")
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        assert re.match("451 4.3.2 no budget decision", str(c.cmd("MAIL FROM:<app@contoso.com>")))
+    row, = lines(node, 1)
+    assert row["end"] == "Sb" and row["decision"] == "no_decision" and row["store_error"], row
+    assert books(node) == {"deferred": 1}
+    site.redis.start()
