@@ -104,7 +104,9 @@ front_on_accept(void *arg, int fd, const struct net_addr *peer, const struct net
 
     (void)local;
     if (why != NULL) {
-        front_count_refusal(f, entry, peer->text, "", l->conf->name, why, "connection refused");
+        front_count_refusal(f, &(struct front_refusal){.peer = entry, .peer_text = peer->text,
+            .session_id = "", .listener = l->conf->name, .client = "", .why = why,
+            .text = "connection refused"});
         turn_away(fd, plain_talk, why);
         return;
     }

@@ -69,21 +69,21 @@ front_free(struct front **fp)
 /* ---- refusals ---- */
 
 void
-front_count_refusal(struct front *f, struct peer *peer, const char *peer_text, const char *session_id,
-    const char *listener, const char *why, const char *text)
+front_count_refusal(struct front *f, const struct front_refusal *r)
 {
     struct log_line l;
     uint32_t unlogged;
 
-    metric_add(f->metrics, M_CLIENTS_REFUSED, 1, why, NULL, NULL);
-    if (!peer_log_refusal(peer, loop_now_ms(f->loop), &unlogged))
+    metric_add(f->metrics, M_CLIENTS_REFUSED, 1, r->why, NULL, NULL);
+    if (!peer_log_refusal(r->peer, r->why, r->client, loop_now_ms(f->loop), &unlogged))
         return;
     log_begin(&l, LOG_NOTICE, "refused");
-    log_cstr(&l, "session", session_id);
-    log_cstr(&l, "listener", listener);
-    log_cstr(&l, "peer", peer_text);
-    log_cstr(&l, "reason", why);
-    log_cstr(&l, "text", text);
+    log_cstr(&l, "session", r->session_id);
+    log_cstr(&l, "listener", r->listener);
+    log_cstr(&l, "peer", r->peer_text);
+    log_cstr(&l, "client", r->client);
+    log_cstr(&l, "reason", r->why);
+    log_cstr(&l, "text", r->text);
     if (unlogged > 0)
         log_int(&l, "unlogged_before", unlogged);
     log_end(&l);

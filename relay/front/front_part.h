@@ -76,9 +76,16 @@ bool front_address_of(const struct net_addr *peer, struct in6_addr *out);
 
 /* ---- front.c ---- */
 void front_session_gone(struct front *f);
-/* One refusal: counted always, logged once per address and while. why: a word of a fixed set. */
-void front_count_refusal(struct front *f, struct peer *peer, const char *peer_text, const char *session_id,
-    const char *listener, const char *why, const char *text);
+/* A refusal that is about no message. */
+struct front_refusal {
+    struct peer *peer;
+    const char *peer_text, *session_id, *listener;
+    const char *client; /* "": no identity */
+    const char *why;    /* a word of a fixed set */
+    const char *text;
+};
+/* Counted always, logged once per address, client, reason and while. */
+void front_count_refusal(struct front *f, const struct front_refusal *r);
 
 static inline const struct front_conf *
 front_conf_of(const struct front *f)

@@ -31,6 +31,12 @@ peers_fini(struct peers *p)
     table_fini(&p->table);
 }
 
+static bool
+is_quiet(const struct peer_quiet *q, int64_t now_mono_ms)
+{
+    return q->logged_mono_ms != 0 && now_mono_ms - q->logged_mono_ms < PEERS_QUIET_MS;
+}
+
 /* Nothing is lost with an entry that would begin anew with the same values. */
 static bool
 drop_idle(void *arg, struct span key, void *value)
@@ -39,9 +45,11 @@ drop_idle(void *arg, struct span key, void *value)
     int64_t now = *(const int64_t *)arg;
 
     (void)key;
-    if (peer->connections > 0 || peer->rate_mono_ms > now || peer_auth_failures(peer, now) > 0 ||
-        peer->logged_mono_ms + PEERS_QUIET_MS > now)
+    if (peer->connections > 0 || peer->rate_mono_ms > now || peer_auth_failures(peer, now) > 0)
         return false;
+    for (size_t i = 0; i < PEERS_KINDS; i++)
+        if (is_quiet(&peer->quiet[i], now))
+            return false;
     free(value);
     return true;
 }
@@ -114,15 +122,45 @@ peer_auth_failed(struct peer *peer, int64_t now_mono_ms)
     peer->auth_failures++;
 }
 
-bool
-peer_log_refusal(struct peer *peer, int64_t now_mono_ms, uint32_t *unlogged_out)
+static uint32_t
+hash_word(uint32_t hash, const char *word)
 {
-    if (peer->logged_mono_ms != 0 && now_mono_ms - peer->logged_mono_ms < PEERS_QUIET_MS) {
-        peer->unlogged++;
+    for (const char *p = word; *p != '\0'; p++)
+        hash = (hash ^ (unsigned char)*p) * 16777619u;
+    return (hash ^ 0xff) * 16777619u;
+}
+
+/* FNV-1a: kinds that collide only share their line. The place of a kind that was not seen for long goes to
+ * the next one; while all are taken, what is new shares the last one: no variety of refusals fills the log. */
+static struct peer_quiet *
+quiet_of(struct peer *peer, uint32_t kind, int64_t now_mono_ms)
+{
+    struct peer_quiet *q = NULL;
+
+    for (size_t i = 0; i < PEERS_KINDS; i++) {
+        if (peer->quiet[i].kind == kind && peer->quiet[i].logged_mono_ms != 0)
+            return &peer->quiet[i];
+        if (q == NULL && !is_quiet(&peer->quiet[i], now_mono_ms))
+            q = &peer->quiet[i];
+    }
+    if (q == NULL)
+        return &peer->quiet[PEERS_KINDS - 1];
+    q->kind = kind;
+    return q;
+}
+
+bool
+peer_log_refusal(struct peer *peer, const char *why, const char *client, int64_t now_mono_ms,
+    uint32_t *unlogged_out)
+{
+    struct peer_quiet *q = quiet_of(peer, hash_word(hash_word(2166136261u, why), client), now_mono_ms);
+
+    if (is_quiet(q, now_mono_ms)) {
+        q->unlogged++;
         return false;
     }
-    *unlogged_out = peer->unlogged;
-    peer->unlogged = 0;
-    peer->logged_mono_ms = now_mono_ms;
+    *unlogged_out = q->unlogged;
+    q->unlogged = 0;
+    q->logged_mono_ms = now_mono_ms;
     return true;
 }

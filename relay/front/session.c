@@ -270,7 +270,9 @@ session_leave_socket(struct front *f, struct front_socket *socket)
 void
 session_refused(struct session *s, const char *why, const char *text)
 {
-    front_count_refusal(s->front, s->peer, s->peer_text, s->id, s->listener->conf->name, why, text);
+    front_count_refusal(s->front, &(struct front_refusal){.peer = s->peer, .peer_text = s->peer_text,
+        .session_id = s->id, .listener = s->listener->conf->name,
+        .client = s->client != NULL ? s->client->name : "", .why = why, .text = text});
 }
 
 /* ---- what the machine asks for ---- */

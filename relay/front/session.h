@@ -105,7 +105,11 @@ void session_begin_mail(struct session *s, const struct sender_path *path);
 void session_drop_mail(struct session *s);
 /* The governor refused the transaction, or a recipient of it, while the envelope is still there. */
 void session_note_refusal(struct session *s, const struct flow_refusal *refusal);
+/* A rule of the relay refused the message after the dot. */
+void session_book_message(struct session *s, const struct flow_refusal *refusal);
 /* The message of the transaction as far as it is known without envelope and body. */
 struct message *session_describe(const struct session *s);
+/* And with that of the envelope and the body's size; the transaction has none any more. */
+void session_move_envelope(struct session *s, struct message *m);
 
 #endif

@@ -4,6 +4,7 @@
  *
  *     ended before 354, the governor had refused something     one settled message, all recipients in it
  *     354 was said, the governor had refused recipients        those recipients; the message has its own line
+ *     a rule of the relay refused it after the dot             one settled message
  *     ended before 354 because the client wanted it so         nothing
  */
 #include <stdio.h>
@@ -78,6 +79,25 @@ book(struct session *s)
         flow_book_recipients(s->front->flow, &m, s->mail->refusal);
     else
         flow_book_message(s->front->flow, &m, s->mail->refusal);
+}
+
+void
+session_move_envelope(struct session *s, struct message *m)
+{
+    struct server_tx *tx = s->server.tx;
+
+    m->envelope = tx->envelope;
+    envelope_init(&tx->envelope);
+    m->content_bytes = tx->body.content_bytes;
+}
+
+void
+session_book_message(struct session *s, const struct flow_refusal *refusal)
+{
+    struct message *m = session_describe(s);
+
+    session_move_envelope(s, m);
+    flow_book_message(s->front->flow, &m, refusal);
 }
 
 void

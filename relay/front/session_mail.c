@@ -1,6 +1,9 @@
 /* A transaction of a session: sender, recipients, body, and the way to flow. */
+#include <string.h>
+
 #include "relay/base/clock.h"
 #include "relay/base/log.h"
+#include "relay/base/metric.h"
 #include "relay/front/session.h"
 #include "relay/front/trace.h"
 
@@ -163,27 +166,47 @@ session_decide_data(struct session *s, bool *waits_out)
 
 /* ---- the message ---- */
 
+/* A refusal after the dot. It has a message line, so it needs no line of its own beside it. */
+static void
+refuse_message(struct session *s, const char *why, const char *end, struct flow_refusal *refusal)
+{
+    memcpy(refusal->end.letters, end, sizeof refusal->end.letters);
+    metric_add(s->front->metrics, M_CLIENTS_REFUSED, 1, why, NULL, NULL);
+}
+
 static bool
-is_stored(struct session *s, struct reply *refusal)
+is_sound(struct session *s, struct flow_refusal *refusal)
+{
+    const struct complaint *c = server_body_complaint(&s->server);
+
+    if (c == NULL)
+        return true;
+    reply_set(&refusal->reply, c->code, c->enhanced, "%s", c->text);
+    refuse_message(s, c->code == 552 ? "size" : "protocol", "Ro", refusal);
+    return false;
+}
+
+static bool
+is_stored(struct session *s, struct flow_refusal *refusal)
 {
     switch (s->mail->body_status) {
     case BLOB_OK:
         return true;
     case BLOB_NO_SPACE:
-        reply_set(refusal, 452, "4.3.1", "No room for this message now; try again later");
+        reply_set(&refusal->reply, 452, "4.3.1", "No room for this message now; try again later");
         break;
     case BLOB_IO_ERROR:
-        reply_set(refusal, 451, "4.3.0", "The message could not be stored now; try again later");
+        reply_set(&refusal->reply, 451, "4.3.0", "The message could not be stored now; try again later");
         break;
     }
     log_text(LOG_ERROR, "body", "a message body could not be stored in %s",
         s->generation->config->front.temp_folder);
-    session_refused(s, "storage", refusal->text);
+    refuse_message(s, "storage", "No", refusal);
     return false;
 }
 
 static bool
-is_header_admitted(struct session *s, struct reply *refusal)
+is_header_admitted(struct session *s, struct flow_refusal *refusal)
 {
     struct header_authors authors;
     enum header_status status = header_end(&s->server.tx->header, &authors);
@@ -191,14 +214,14 @@ is_header_admitted(struct session *s, struct reply *refusal)
     bool admitted;
 
     if (c != NULL) {
-        reply_set(refusal, c->code, c->enhanced, "%s", c->text);
-        session_refused(s, status == HEADER_LOOP || status == HEADER_HOPS ? "loop" : "header", refusal->text);
+        reply_set(&refusal->reply, c->code, c->enhanced, "%s", c->text);
+        refuse_message(s, status == HEADER_LOOP || status == HEADER_HOPS ? "loop" : "header", "Rh", refusal);
         return false;
     }
-    admitted = sender_admit_authors(s->client, s->mail->path.route, &authors, refusal);
+    admitted = sender_admit_authors(s->client, s->mail->path.route, &authors, &refusal->reply);
     header_authors_fini(&authors);
     if (!admitted)
-        session_refused(s, "header-from", refusal->text);
+        refuse_message(s, "header-from", "Rh", refusal);
     return admitted;
 }
 
@@ -222,15 +245,12 @@ make_trace(const struct session *s, const char *id)
 static struct message *
 make_message(struct session *s)
 {
-    struct server_tx *tx = s->server.tx;
     struct message *m = session_describe(s);
 
-    m->envelope = tx->envelope;
-    envelope_init(&tx->envelope);
+    session_move_envelope(s, m);
     m->body = s->mail->body;
     s->mail->body = NULL;
     blob_seal(m->body);
-    m->content_bytes = tx->body.content_bytes;
     m->trace = make_trace(s, m->id);
     return m;
 }
@@ -247,11 +267,16 @@ on_settled(void *arg, const struct reply *reply)
 enum server_action
 session_take_message(struct session *s, bool *waits_out)
 {
-    struct reply refusal;
+    struct flow_refusal refusal = {.verdict = {.kind = VERDICT_GRANTED}};
+    enum server_action action;
     struct message *m;
 
-    if (!is_stored(s, &refusal) || !is_header_admitted(s, &refusal))
-        return server_answer(&s->server, &refusal, &s->front->out);
+    if (!is_sound(s, &refusal) || !is_stored(s, &refusal) || !is_header_admitted(s, &refusal)) {
+        session_book_message(s, &refusal);
+        action = server_answer(&s->server, &refusal.reply, &s->front->out);
+        s->server.complaint.code = 0; /* booked already */
+        return action;
+    }
     m = make_message(s);
     s->messages_sent++;
     s->pending = flow_submit(s->front->flow, &m, on_settled, s);

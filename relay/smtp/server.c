@@ -235,10 +235,11 @@ static const struct complaint stray_newline = {
 static const struct complaint long_body_line = {554, "5.6.0", "Message has a line that is too long"};
 static const struct complaint too_big = {552, "5.3.4", "Message is too large"};
 
-static const struct complaint *
-body_complaint(enum body_status status)
+const struct complaint *
+server_body_complaint(const struct server *s)
 {
-    switch (status) {
+    sg_assert(s->state == SERVER_WAIT_MESSAGE);
+    switch (s->tx->body.status) {
     case BODY_OK:
     case BODY_STATUS_COUNT:
         return NULL;
@@ -262,25 +263,17 @@ on_wire(void *arg, struct span wire)
 }
 
 static enum server_action
-take_body(struct server *s, struct span in, struct buf *out, size_t *used_out)
+take_body(struct server *s, struct span in, size_t *used_out)
 {
     struct server_tx *tx = s->tx;
-    const struct complaint *c;
 
     *used_out = body_scan(&tx->body, in, on_wire, tx);
     if (tx->body.state != BODY_END)
         return SERVER_READ;
-    c = body_complaint(tx->body.status);
-    if (c == NULL) {
-        if (tx->body.eightbit)
-            tx->envelope.body = SMTP_BODY_8BITMIME;
-        server_set_state(s, SERVER_WAIT_MESSAGE);
-        return SERVER_DO_MESSAGE;
-    }
-    server_say(s, c, out);
-    server_drop_tx(s);
-    server_set_state(s, SERVER_READY);
-    return SERVER_READ;
+    if (tx->body.eightbit)
+        tx->envelope.body = SMTP_BODY_8BITMIME;
+    server_set_state(s, SERVER_WAIT_MESSAGE);
+    return SERVER_DO_MESSAGE;
 }
 
 /* ---- input ---- */
@@ -305,7 +298,7 @@ server_input(struct server *s, struct span in, struct buf *out, size_t *used_out
             action = take_line(s, rest, out, &used);
             break;
         case SERVER_BODY:
-            action = take_body(s, rest, out, &used);
+            action = take_body(s, rest, &used);
             break;
         case SERVER_WAIT_DATA:
             used = rest.n;
@@ -412,8 +405,14 @@ answer_data(struct server *s, const struct reply *reply, struct buf *out)
 static enum server_action
 answer_message(struct server *s, const struct reply *reply, struct buf *out)
 {
+    const struct complaint *c = server_body_complaint(s);
+
     server_drop_tx(s);
     server_set_state(s, SERVER_READY);
+    if (c != NULL) {
+        server_say(s, c, out);
+        return SERVER_READ;
+    }
     if (reply == NULL || reply_is_positive(reply)) {
         s->errors = s->junk = 0;
         s->messages++;

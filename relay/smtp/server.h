@@ -71,7 +71,7 @@ enum server_action {
     SERVER_DO_MAIL,   /* decide on envelope.sender; then server_answer */
     SERVER_DO_RCPT,   /* decide on `recipient`; then server_answer_recipient */
     SERVER_DO_DATA,   /* get ready for the body; then server_answer */
-    SERVER_DO_MESSAGE, /* the body is complete and sound; then server_answer */
+    SERVER_DO_MESSAGE, /* the body is complete, and sound unless server_body_complaint; then server_answer */
     SERVER_DO_DELAY,  /* hold the replies back for delay_ms, then go on */
     SERVER_DO_CLOSE,  /* send the replies, then close; `why` says why */
 };
@@ -141,6 +141,9 @@ enum server_action server_auth_done(struct server *s, enum server_auth_result re
 /* Answers MAIL, DATA or a message. NULL is yes (250, or 354). A 421 ends the session. Before a yes to DATA,
  * server_set_sink must have been called. */
 enum server_action server_answer(struct server *s, const struct reply *reply, struct buf *out);
+/* What is wrong with the body of SERVER_DO_MESSAGE; NULL: nothing. The machine says it, whatever the answer
+ * is. */
+const struct complaint *server_body_complaint(const struct server *s);
 enum server_action server_answer_recipient(
     struct server *s, const struct reply *reply, enum recipient_class class, struct buf *out);
 void server_set_sink(struct server *s, body_sink_fn *sink, void *arg);

@@ -85,7 +85,8 @@ answer(struct world *w, enum server_action action)
         buf_clear(&w->body);
         return server_answer(s, w->choice % 7 ? NULL : &no, &w->out);
     case SERVER_DO_MESSAGE:
-        check_body(w);
+        if (server_body_complaint(s) == NULL)
+            check_body(w);
         if (header_end(&s->tx->header, &authors) == HEADER_OK)
             header_authors_fini(&authors);
         return server_answer(s, w->choice % 3 ? NULL : &no, &w->out);

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -583,6 +585,38 @@ test_books_of_recipients(void **state)
     world_end(&w);
 }
 
+/* Longer than memory holds, and the folder for it is gone. */
+static void
+test_books_no_room(void **state)
+{
+    static char line[1024];
+    char folder[128];
+    struct client c;
+
+    (void)state;
+    world_begin(&w, NULL);
+    snprintf(folder, sizeof folder, "%s/bodies", w.dir);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(world_reload(&w, COMMON "smtp: {temp_folder: DIR/bodies}\n" LISTENERS CLIENTS("relay")), 0);
+    assert_int_equal(rmdir(folder), 0);
+    begin_mail(&c);
+    client_talk(&c, "RCPT TO:<a@b.example>\r\n", "250");
+    client_talk(&c, "DATA\r\n", "354");
+    client_send(&c, "From: scan@contoso.test\r\n\r\n");
+    memset(line, 'x', sizeof line - 3);
+    memcpy(line + sizeof line - 3, "\r\n", 3);
+    for (int i = 0; i < 1024; i++)
+        client_send(&c, line);
+    client_talk(&c, ".\r\n", "451 4.3.0");
+    assert_int_equal(flow_fake.submitted, 0);
+    assert_int_equal(flow_fake.booked, 1);
+    assert_string_equal(flow_fake.book_end.letters, "No");
+    assert_int_equal(flow_fake.book->envelope.n_recipients, 1);
+    assert_int_equal(flow_fake.book_reply.code, 451);
+    client_close(&c);
+    world_end(&w);
+}
+
 static void
 test_doors(void **state)
 {
@@ -908,6 +942,7 @@ main(void)
         cmocka_unit_test(test_hint),
         cmocka_unit_test(test_books_before_data),
         cmocka_unit_test(test_books_of_recipients),
+        cmocka_unit_test(test_books_no_room),
         cmocka_unit_test(test_doors),
         cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_rate),

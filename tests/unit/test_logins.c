@@ -239,12 +239,41 @@ test_peers(void **state)
     assert_int_equal(peer_auth_failures(a, 2000 + PEERS_AUTH_WINDOW_MS - 1), 2);
     assert_int_equal(peer_auth_failures(a, 2000 + PEERS_AUTH_WINDOW_MS), 0);
 
-    assert_true(peer_log_refusal(a, 5000, &unlogged));
+    assert_true(peer_log_refusal(a, "sender", "erp", 5000, &unlogged));
     assert_int_equal(unlogged, 0);
-    assert_false(peer_log_refusal(a, 5001, &unlogged));
-    assert_false(peer_log_refusal(a, 5002, &unlogged));
-    assert_true(peer_log_refusal(a, 5000 + PEERS_QUIET_MS, &unlogged));
+    assert_false(peer_log_refusal(a, "sender", "erp", 5001, &unlogged));
+    assert_true(peer_log_refusal(a, "size", "erp", 5001, &unlogged)); /* neither silences the other */
+    assert_true(peer_log_refusal(a, "sender", "crm", 5001, &unlogged));
+    assert_int_equal(unlogged, 0);
+    assert_false(peer_log_refusal(a, "sender", "erp", 5002, &unlogged));
+    assert_true(peer_log_refusal(a, "sender", "erp", 5000 + PEERS_QUIET_MS, &unlogged));
     assert_int_equal(unlogged, 2);
+    peers_fini(&p);
+}
+
+/* However many kinds of refusals one address finds, its lines are bounded, and the rest is counted. */
+static void
+test_many_kinds(void **state)
+{
+    uint32_t unlogged, lines = 0, untold = 0;
+    struct peers p;
+    struct peer *a;
+    char client[16];
+
+    (void)state;
+    peers_init(&p);
+    a = peer_of(&p, "::ffff:192.0.2.1", 0);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(client, sizeof client, "c%d", i);
+        lines += peer_log_refusal(a, "sender", client, 5000 + i % 7, &unlogged);
+    }
+    assert_int_equal(lines, PEERS_KINDS);
+    for (int i = 1000; i < 1000 + PEERS_KINDS; i++) {
+        snprintf(client, sizeof client, "c%d", i);
+        assert_true(peer_log_refusal(a, "sender", client, 5010 + PEERS_QUIET_MS, &unlogged));
+        untold += unlogged;
+    }
+    assert_int_equal(lines + untold, 1000);
     peers_fini(&p);
 }
 
@@ -303,6 +332,7 @@ main(void)
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_verify_full_queue),
         cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_many_kinds),
         cmocka_unit_test(test_many_peers),
         cmocka_unit_test(test_trace),
     };

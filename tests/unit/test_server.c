@@ -91,7 +91,8 @@ decide(struct play *p, enum server_action action)
         server_set_sink(s, sink, &p->body);
         return server_answer(s, NULL, &p->out);
     case SERVER_DO_MESSAGE:
-        buf_printf(&p->log, "message:%zu ", s->tx->envelope.n_recipients);
+        if (server_body_complaint(s) == NULL)
+            buf_printf(&p->log, "message:%zu ", s->tx->envelope.n_recipients);
         return server_answer(s, NULL, &p->out);
     case SERVER_DO_AUTH:
         buf_printf(&p->log, "auth:%s ", s->sasl->user);

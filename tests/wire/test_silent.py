@@ -130,3 +130,38 @@ def test_no_store_leaves_a_line(site):
     assert row["end"] == "Sb" and row["decision"] == "no_decision" and row["store_error"], row
     assert books(node) == {"deferred": 1}
     site.redis.start()
+
+
+STRANGER = message("boss@fabrikam.com")
+LOOP = b"Received: by relay.contoso.com (sendgov)\r\n" * 101
+
+
+@pytest.mark.parametrize("body, code, end, reason", [
+    (STRANGER, "550 5.7.60", "Rh", "header-from"), (b"From: <a@contoso.com>\r\nFrom: <a@contoso.com>\r\n\r\nx\r\n", "550 5.", "Rh", "header"),
+    (LOOP + message(), "554 5.4.6", "Rh", "loop"), (message(text=b"bare\nLF\r\n"), "554 5.6.0", "Ro", "protocol"),
+    (message(text=b"x" * 70000 + b"\r\n"), "554 5.6.0", "Ro", "protocol"),
+    (message(text=(b"x" * 70 + b"\r\n") * 2000), "552 5.3.4", "Ro", "size"),
+], ids=["from", "two-from", "loop", "newline", "line", "size"])
+def test_a_rule_after_the_dot_leaves_a_line_each_time(site, body, code, end, reason):
+    node = site.node(smtp={"message_size": "100KiB", "header_size": "64KiB"}).start()
+    with Client(node.port("plain")) as c:  # on one connection, so from one address at once
+        c.ehlo()
+        for _ in range(3):
+            assert str(c.mail("app@contoso.com", OUTSIDE, body)).startswith(code)
+    for row in lines(node, 3):
+        assert row["outcome"] == "rejected" and row["end"] == end and row["answer"].startswith(code), row
+        assert row["external"] == 1 and row["bytes"] > 0 and row["sender"] == "app@contoso.com", row
+    assert books(node) == {"rejected": 3, "rejected external": 3}
+    assert node.metric("sendgov_clients_refused_total", reason=reason) == 3
+
+
+def test_refusals_of_one_address_do_not_hide_each_other(site):
+    node = site.node().start()
+    with Client(node.port("plain")) as c:
+        c.ehlo()
+        for sender in ("boss@fabrikam.com", "boss@fabrikam.com", "app@contoso.com> SIZE=999999999999 <"):
+            c.cmd(f"MAIL FROM:<{sender}>")
+        c.cmd("MAIL FROM:<app@contoso.com>")
+        c.cmd("RCPT TO:<u@localhost>")
+    rows = node.log_events("refused")
+    assert len(rows) == len({row["reason"] for row in rows}) >= 2 and {row["client"] for row in rows} == {"local"}, rows
