@@ -54,3 +54,15 @@ reply_classify(const struct reply_rules *rules, int code, struct enhanced enhanc
     }
     return code < 500 ? CLASS_TEMPORARY : CLASS_MESSAGE;
 }
+
+void
+reply_advice(const struct reply_rule *rule, char out[REPLY_ADVICE_MAX])
+{
+    size_t n = 0;
+
+    for (const char *p = rule && rule->advice ? rule->advice : ""; *p && n < REPLY_ADVICE_MAX - 1; p++)
+        out[n++] = *p == '\n' || *p == '\t' ? ' ' : *p;
+    while (n > 0 && out[n - 1] == ' ')
+        n--;
+    out[n] = '\0';
+}

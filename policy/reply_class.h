@@ -27,5 +27,9 @@ struct reply_rules {
 /* rule_out (may be NULL): the rule that decided, NULL for the defaults (2xx OK, 4xx TEMPORARY, 5xx MESSAGE). */
 enum reply_class reply_classify(const struct reply_rules *rules, int code, struct enhanced enhanced,
     struct span text, const struct reply_rule **rule_out);
+/* The advice of a rule as one line, cut to what a page and a log line take; empty: it has none, or there is no
+ * rule. */
+#define REPLY_ADVICE_MAX 512
+void reply_advice(const struct reply_rule *rule, char out[REPLY_ADVICE_MAX]);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "policy/warmup.h"
+#include "relay/admin/advice.h"
 #include "relay/admin/command.h"
 #include "relay/admin/command_run.h"
 #include "relay/admin/json_text.h"
@@ -43,11 +44,12 @@ left_to_json(const struct pause *p, int64_t now_ms)
 }
 
 static json_t *
-pauses_to_json(const struct store *s)
+pauses_to_json(const struct admin *a)
 {
     const struct pause *p;
-    size_t n = store_pauses(s, &p);
-    int64_t now_ms = store_now_ms(s);
+    size_t n = store_pauses(a->setup.store, &p);
+    int64_t now_ms = store_now_ms(a->setup.store);
+    char advice[REPLY_ADVICE_MAX];
     json_t *list = json_array();
 
     for (size_t i = 0; i < n; i++) {
@@ -62,6 +64,8 @@ pauses_to_json(const struct store *s)
         json_object_set_new(o, "until", json_time(p[i].until_utc_ms));
         json_object_set_new(o, "left_ms", left_to_json(&p[i], now_ms));
         json_object_set_new(o, "reason", json_text(p[i].reason));
+        advice_of_pause(a->config, &p[i], advice);
+        json_object_set_new(o, "advice", json_text(advice));
         json_object_set_new(o, "actor", json_text(p[i].actor));
         json_array_append_new(list, o);
     }
@@ -157,7 +161,7 @@ run_status(struct call *call)
     json_object_set_new(o, "messages_in_flight", json_u64(flow.in_flight));
     json_object_set_new(o, "store", store_to_json(a->setup.store));
     json_object_set_new(o, "warmups", steps_to_json(a));
-    json_object_set_new(o, "pauses", pauses_to_json(a->setup.store));
+    json_object_set_new(o, "pauses", pauses_to_json(a));
     json_object_set_new(o, "listeners", listeners_to_json(a->setup.front));
     json_object_set_new(o, "upstreams", upstreams_to_json(a->setup.upstream));
     call_ok(call, o);
@@ -175,7 +179,7 @@ answer_list(struct call *call, const char *key, json_t *list)
 void
 run_pauses(struct call *call)
 {
-    answer_list(call, "pauses", pauses_to_json(call->admin->setup.store));
+    answer_list(call, "pauses", pauses_to_json(call->admin));
 }
 
 void

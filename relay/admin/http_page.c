@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "policy/warmup.h"
+#include "relay/admin/advice.h"
 #include "relay/admin/scrape.h"
 #include "relay/admin/usage_view.h"
 #include "relay/base/clock.h"
@@ -141,15 +142,15 @@ add_pauses(const struct admin *a, struct buf *out)
 {
     const struct pause *p;
     size_t n = store_pauses(a->setup.store, &p);
-    char until[CLOCK_RFC3339_MAX + UNITS_TEXT_MAX + 8], since[CLOCK_RFC3339_MAX];
+    char until[CLOCK_RFC3339_MAX + UNITS_TEXT_MAX + 8], since[CLOCK_RFC3339_MAX], advice[REPLY_ADVICE_MAX];
     int64_t now_ms = store_now_ms(a->setup.store);
 
     if (n == 0) {
         buf_add_str(out, "<h2>Pauses</h2><p>none</p>");
         return;
     }
-    buf_add_str(
-        out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason<th>by</tr>\n");
+    buf_add_str(out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason"
+        "<th>what to do<th>by</tr>\n");
     for (size_t i = 0; i < n; i++) {
         clock_format_rfc3339(p[i].since_utc_ms, since);
         format_end(&p[i], now_ms, until, sizeof(until));
@@ -161,6 +162,8 @@ add_pauses(const struct admin *a, struct buf *out)
         cell(out, since);
         cell(out, until);
         cell(out, p[i].reason);
+        advice_of_pause(a->config, &p[i], advice);
+        cell(out, advice);
         cell(out, p[i].actor);
         buf_add_str(out, "</tr>\n");
     }

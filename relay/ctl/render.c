@@ -33,6 +33,31 @@ print_or(struct ctl *c, struct grid *g, const char *none)
 
 /* ---- tables ---- */
 
+/* What to do is a sentence or two: too long beside the rest. */
+static void
+print_advice(struct ctl *c, const json_t *list)
+{
+    const char *const headings[] = {"SCOPE", "INSTANCE", "WHAT TO DO", NULL};
+    bool is_any = false;
+    struct grid g;
+    size_t i;
+    json_t *p;
+
+    grid_init(&g, headings);
+    json_array_foreach(list, i, p) {
+        if (get_text(p, "advice")[0] == '\0')
+            continue;
+        grid_add(&g, "%s", get_text(p, "scope"));
+        grid_add(&g, "%s", get_text(p, "instance"));
+        grid_add(&g, "%s", get_text(p, "advice"));
+        is_any = true;
+    }
+    if (is_any)
+        fputc('\n', c->out);
+    grid_print(&g, c->out);
+    grid_fini(&g);
+}
+
 static void
 print_pauses(struct ctl *c, const json_t *list, const char *none)
 {
@@ -55,7 +80,8 @@ print_pauses(struct ctl *c, const json_t *list, const char *none)
         grid_add(&g, "%s", get_text(p, "actor"));
         grid_add(&g, "%s", get_text(p, "reason"));
     }
-    print_or(c, &g, none);
+    if (print_or(c, &g, none) > 0)
+        print_advice(c, list);
 }
 
 static void

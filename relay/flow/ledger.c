@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/store/store.h"
@@ -197,16 +198,22 @@ ledger_log(const struct ledger_entry *entry)
 }
 
 static void
-log_pause(const struct pause *pause)
+log_pause(const struct settlement *s)
 {
+    const struct pause *pause = &s->pause;
+    char advice[REPLY_ADVICE_MAX], until[CLOCK_RFC3339_MAX];
     struct log_line l;
 
+    reply_advice(s->rule, advice);
+    clock_format_rfc3339(pause->until_utc_ms, until);
     log_begin(&l, LOG_ERROR, "pause");
     log_cstr(&l, "scope", limit_scope_to_str(pause->scope));
     log_str(&l, "instance", span_str(pause->instance));
     log_cstr(&l, "extent", pause->extent == PAUSE_EXTERNAL ? "external" : "all");
     log_cstr(&l, "class", reply_class_to_str(pause->class));
+    log_cstr(&l, "until", pause->until_utc_ms != 0 ? until : "resumed");
     log_str(&l, "reason", span_str(pause->reason));
+    log_str(&l, "advice", span_str(advice));
     log_end(&l);
 }
 
@@ -218,7 +225,7 @@ ledger_pause(const struct message *m, struct settlement *s, struct store *store)
     snprintf(wider.client, sizeof(wider.client), "%s", m->client->name);
     snprintf(wider.route, sizeof(wider.route), "%s", m->route->name);
     if (store_pause(store, &s->pause, s->pause_for_ms, &wider) == PAUSE_SET)
-        log_pause(&s->pause);
+        log_pause(s);
 }
 
 void

@@ -157,13 +157,18 @@ pass_on(struct reply *answer, const struct reply *reply, const char *about)
         about[0] == '\0' ? "" : " to ", about, reply->code, reply->text);
 }
 
+/* Who must act, or when it ends, comes before the upstream's words: many clients keep one line of a reply. */
 static void
 answer_pause(struct settlement *out)
 {
-    reply_set(&out->answer, 451, "4.7.0",
-        "%s %s %s is paused from now on, because the upstream said: %s; try again later",
+    char end[64] = "until an operator resumes it";
+
+    if (out->pause_for_ms > 0)
+        snprintf(end, sizeof(end), "from now on, retry after %lld s",
+            (long long)(out->pause_for_ms + 999) / 1000);
+    reply_set(&out->answer, 451, "4.7.0", "%s %s %s is paused %s, because the upstream said: %s",
         out->pause.extent == PAUSE_EXTERNAL ? "external mail of" : "mail of",
-        limit_scope_to_str(out->pause.scope), out->pause.instance, out->pause.reason);
+        limit_scope_to_str(out->pause.scope), out->pause.instance, end, out->pause.reason);
 }
 
 static void
@@ -172,7 +177,7 @@ settle_refusal(const struct message *m, const struct reply *reply, enum tx_phase
 {
     out->end = ended_by_upstream(phase);
     out->class = reply_classify(&m->route->replies, reply->code, reply->enhanced, span_str(reply->text),
-        NULL);
+        &out->rule);
     choose_action(m, reply, out);
     out->outcome = is_final(out->class, reply) ? "rejected" : "deferred";
     if (out->action == ACTION_PAUSE)

@@ -24,6 +24,7 @@ struct settlement {
     const char *outcome; /* "relayed", "deferred", "rejected", "uncertain": the metric's label */
     struct end_code end;
     enum reply_class class;
+    const struct reply_rule *rule; /* that said so, of the message's route; NULL: none */
     enum settle_action action;
     struct pause pause;  /* ACTION_PAUSE; the store fills in the times */
     int64_t pause_for_ms; /* 0: until somebody resumes it */

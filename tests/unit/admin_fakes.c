@@ -200,8 +200,10 @@ static const struct schedule_conf schedule = {.name = "new-tenant",
     .ceiling = LIMIT_UNLIMITED,
     .use_percent = 75};
 static const char *const domains[] = {"contoso.com"};
-static const struct route_conf routes[] = {
-    {.name = "contoso", .domains = domains, .n_domains = 1, .warmup = &schedule}};
+static const struct reply_rule rules[] = {{.from = {5, 7, 708}, .to = {5, 7, 708},
+    .class = CLASS_BLOCK_TENANT, .advice = "Look at Restricted\nentities, then open a ticket.\n"}};
+static const struct route_conf routes[] = {{.name = "contoso", .domains = domains, .n_domains = 1,
+    .warmup = &schedule, .replies = {rules, 1}}};
 static const struct mailbox_conf mailboxes[] = {{.name = "relay@contoso.com", .route = "contoso"}};
 static const char *const senders[] = {"@contoso.com", "scan@contoso.com"};
 static const struct client_conf clients[] = {{.name = "erp", .senders = senders, .n_senders = 2}};

@@ -155,6 +155,14 @@ test_status(void **state)
     assert_string_equal(
         json_string_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "reason")),
         "550 5.7.708 ?");
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "advice")),
+        "Look at Restricted entities, then open a ticket.");
+    json_decref(a);
+    fake.pauses[0].class = CLASS_OK; /* somebody's own words, whatever they look like */
+    a = expect_ok(&f, "{\"command\":\"pauses\"}");
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "advice")), "");
     json_decref(a);
     fake.store.up = false;
     fake.store.error = STORE_TIMEOUT;

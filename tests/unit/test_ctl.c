@@ -216,7 +216,7 @@ static const char status[] =
     "\"pauses\":[{\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"external\",\"class\":\"block-"
     "tenant\","
     "\"since\":\"2026-11-24T03:04:05.678Z\",\"until\":null,\"reason\":\"550 "
-    "5.7.708\\u001b[2J\",\"actor\":\"relay1\"}],"
+    "5.7.708\\u001b[2J\",\"advice\":\"Open a ticket\\u001b.\",\"actor\":\"relay1\"}],"
     "\"upstreams\":[],\"listeners\":[{\"listener\":\"apps\",\"address\":\"127.0.0.1:587\",\"connections\":7}]"
     "}";
 
@@ -237,6 +237,8 @@ test_status(void **state)
         "messages   2 under way\n\n"
         "SCOPE  INSTANCE  MAIL      CAUSE         SINCE                 UNTIL    ENDS IN  BY      REASON\n"
         "route  contoso   external  block-tenant  2026-11-24 03:04:05Z  resumed  -        relay1  550 5.7.708?[2J\n\n"
+        "SCOPE  INSTANCE  WHAT TO DO\n"
+        "route  contoso   Open a ticket?.\n\n"
         "WARM-UP  SCHEDULE    STEP  CAP/24H\n"
         "contoso  new-tenant     2       70\n\n"
         "no upstream pools\n\n"

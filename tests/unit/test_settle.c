@@ -122,6 +122,8 @@ test_block_of_the_tenant_at_every_step(void **state)
         assert_int_equal(s->result.answer.code, 451);
         assert_string_equal(s->result.outcome, "deferred");
         assert_string_equal(s->result.end.letters, ends[i]);
+        assert_non_null(strstr(s->result.answer.text, "paused until an operator resumes it, because"));
+        assert_non_null(s->result.rule);
     }
 }
 

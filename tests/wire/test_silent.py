@@ -165,3 +165,17 @@ def test_refusals_of_one_address_do_not_hide_each_other(site):
         c.cmd("RCPT TO:<u@localhost>")
     rows = node.log_events("refused")
     assert len(rows) == len({row["reason"] for row in rows}) >= 2 and {row["client"] for row in rows} == {"local"}, rows
+
+
+def test_a_pause_says_who_must_do_what(site):
+    route = {"upstream": f"localhost:{site.sim.port}", "tls": "off", "domains": ["contoso.com"], "profile": "m365-connector"}
+    node = site.node(routes={"contoso": route}).start()
+    site.sim.rule(step="dot", reply="550 5.7.708 Service unavailable. Access denied", count=1)
+    reply = send(node)
+    assert reply.code == 451 and "paused until an operator resumes it" in reply.text, reply
+    row, = lines(node, 1, "pause")
+    assert "support ticket" in row["advice"] and row["until"] == "resumed" and "5.7.708" in row["reason"], row
+    told = node.ctl("--json", "pauses")["pauses"]
+    assert told[0]["advice"] == row["advice"], told
+    for page in (node.ctl("pauses"), node.ctl("status"), node.get("/")[1]):
+        assert "support ticket" in page, page
