@@ -68,6 +68,22 @@ fits_route(struct session *s, const struct route_conf *route, struct reply *refu
     return false;
 }
 
+/* Nobody who comes now gets in here, so nothing of what follows would be true for long. */
+static bool
+is_still_open(struct session *s, struct reply *refusal)
+{
+    if (s->front->state == FRONT_DRAINING) {
+        reply_set(refusal, 421, "4.3.2", "The relay is shutting down; try again later");
+        return false;
+    }
+    if (session_move_on(s))
+        return true;
+    reply_set(refusal, 421, "4.3.2",
+        "A reload took away listener %s, by which you came; connect to another one", s->listener->conf->name);
+    session_refused(s, "listener", refusal->text);
+    return false;
+}
+
 enum server_action
 session_decide_mail(struct session *s)
 {
@@ -76,10 +92,8 @@ session_decide_mail(struct session *s)
     struct sender_path path = {NULL, NULL};
 
     session_drop_mail(s); /* it belongs to the generation the session has now */
-    if (f->state == FRONT_DRAINING || !session_move_on(s)) {
-        reply_set(&refusal, 421, "4.3.2", "The relay is shutting down; try again later");
+    if (!is_still_open(s, &refusal))
         return server_answer(&s->server, &refusal, &f->out);
-    }
     if (!has_identity(s, &refusal))
         return server_answer(&s->server, &refusal, &f->out);
     if (!sender_admit(s->generation->config, s->client, &s->server.tx->envelope.sender, &path, &refusal)) {

@@ -597,7 +597,8 @@ test_books_no_room(void **state)
     world_begin(&w, NULL);
     snprintf(folder, sizeof folder, "%s/bodies", w.dir);
     assert_int_equal(mkdir(folder, 0700), 0);
-    assert_int_equal(world_reload(&w, COMMON "smtp: {temp_folder: DIR/bodies}\n" LISTENERS CLIENTS("relay")), 0);
+    assert_int_equal(
+        world_reload(&w, COMMON "smtp: {temp_folder: DIR/bodies}\n" LISTENERS CLIENTS("relay")), 0);
     assert_int_equal(rmdir(folder), 0);
     begin_mail(&c);
     client_talk(&c, "RCPT TO:<a@b.example>\r\n", "250");
@@ -885,7 +886,8 @@ test_reload(void **state)
     assert_int_equal(status[0].connections, 1);
     client_talk(&c, "MAIL FROM:<scan@contoso.test>\r\n", "550 5.7.60");
     client_talk(&c, "MAIL FROM:<new@contoso.test>\r\n", "250");
-    client_talk(&d, "MAIL FROM:<new@contoso.test>\r\n", "421 4.3.2");
+    client_talk(&d, "MAIL FROM:<new@contoso.test>\r\n", "421 4.3.2 A reload took away listener apps");
+    assert_true(metric_get(w.metrics, M_CLIENTS_REFUSED, "listener", NULL, NULL) == 1);
     client_expect(&d, "");
     client_close(&c);
     client_close(&d);
