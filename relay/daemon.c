@@ -142,8 +142,22 @@ apply(struct daemon *d, struct config *new, struct err *err)
     return 0;
 }
 
+static void
+log_reload(const struct daemon *d, const char *actor, const char *error)
+{
+    struct log_line l;
+
+    log_begin(&l, error != NULL ? LOG_ERROR : LOG_NOTICE, error != NULL ? "reload-refused" : "reload");
+    log_cstr(&l, "actor", actor);
+    if (error != NULL)
+        log_cstr(&l, "msg", error);
+    else
+        log_cstr(&l, "hash", d->config->hash);
+    log_end(&l);
+}
+
 static int
-reload(void *arg, struct err *err)
+reload(void *arg, const char *actor, struct err *err)
 {
     struct daemon *d = arg;
     struct config *new = NULL;
@@ -155,17 +169,14 @@ reload(void *arg, struct err *err)
     else
         new = config_load(d->config->file, err);
     if (new == NULL) {
-        log_text(LOG_ERROR, "reload-refused", "%s", err->text);
+        log_reload(d, actor, err->text);
         return -1;
     }
     process_notify("RELOADING=1");
     rc = apply(d, new, err);
     config_unref(&new);
     process_notify("READY=1");
-    if (rc != 0)
-        log_text(LOG_ERROR, "reload-refused", "%s", err->text);
-    else
-        log_text(LOG_NOTICE, "reload", "configuration %s is in force", d->config->hash);
+    log_reload(d, actor, rc != 0 ? err->text : NULL);
     return rc;
 }
 
@@ -217,7 +228,7 @@ on_signal(void *arg, int signo)
     struct err err;
 
     if (signo == SIGHUP)
-        (void)reload(d, &err);
+        (void)reload(d, "SIGHUP", &err);
     else if (d->state == DAEMON_DRAINING)
         loop_stop(d->loop);
     else

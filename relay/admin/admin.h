@@ -23,7 +23,7 @@ struct admin_setup {
     struct metrics *metrics;
     void *arg;
     /* Loads the configuration file again; -1 and err when it was refused (and the old one stays). */
-    int (*reload)(void *arg, struct err *err);
+    int (*reload)(void *arg, const char *actor, struct err *err); /* logs it, whatever comes of it */
     void (*drain)(void *arg);
 };
 

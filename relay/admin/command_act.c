@@ -287,12 +287,10 @@ run_reload(struct call *call)
     struct err err;
     json_t *o;
 
-    if (call->admin->setup.reload(call->admin->setup.arg, &err) != 0) {
-        log_act(call, "refused");
+    if (call->admin->setup.reload(call->admin->setup.arg, call->peer.actor, &err) != 0) {
         call_refuse(call, "%s; the old configuration stays in force", err.text);
         return;
     }
-    log_act(call, "applied");
     o = json_object();
     json_object_set_new(o, "hash", json_text(call->admin->config->hash));
     call_ok(call, o);

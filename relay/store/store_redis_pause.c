@@ -349,17 +349,12 @@ redis_store_resume(struct store *base, enum limit_scope scope, const char *insta
     struct ask *ask = ask_new(&r->asks, base, ASK_DONE, arg);
     struct codec_node node = redis_store_node(r);
     size_t n = strnlen(instance, sizeof(ask->instance) - 1);
-    struct log_line l;
 
+    (void)actor; /* who asked knows them, and the outcome, for the log */
+    (void)reason;
     ask->fn.done = done;
     ask->scope = scope;
     memcpy(ask->instance, instance, n);
-    log_begin(&l, LOG_NOTICE, "resume");
-    log_cstr(&l, "scope", limit_scope_to_str(scope));
-    log_cstr(&l, "instance", ask->instance);
-    log_cstr(&l, "actor", actor);
-    log_cstr(&l, "reason", reason);
-    log_end(&l);
     codec_pause_end(&r->command, &node, scope, ask->instance);
     if (!redis_store_send(r, on_resumed, ask)) {
         ask->error = STORE_DOWN;

@@ -243,9 +243,10 @@ static const struct limit_conf limits[] = {
 };
 
 static int
-reload(void *arg, struct err *err)
+reload(void *arg, const char *actor, struct err *err)
 {
     (void)arg;
+    snprintf(fake.reload_actor, sizeof(fake.reload_actor), "%s", actor);
     fake.reloads++;
     return fake.reload_fails ? err_set(err, "sendgov.yaml:3:1: unknown key \"routs\"") : 0;
 }

@@ -18,6 +18,7 @@ struct fake {
     enum fake_answer answers; /* of usage, resume and open */
     uint64_t used;            /* every counter's */
     unsigned asked, forgotten, reloads, drains, resumes, opens;
+    char reload_actor[64];
     struct pause paused;      /* the last store_pause */
     int64_t now_ms;           /* the store's time */
     enum pause_result pause_result;

@@ -319,6 +319,7 @@ test_open_reload_drain(void **state)
     json_decref(expect_ok(&f, "{\"command\":\"open\",\"reason\":\"restored from backup\"}"));
     assert_int_equal(fake.opens, 1);
     json_decref(expect_ok(&f, "{\"command\":\"reload\"}"));
+    assert_string_equal(fake.reload_actor, "uid=0(root)");
     fake.reload_fails = true;
     expect_error(&f, &root, "{\"command\":\"reload\"}", "refused", "sendgov.yaml:3:1");
     json_decref(expect_ok(&f, "{\"command\":\"drain\"}"));

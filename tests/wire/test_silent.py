@@ -179,3 +179,23 @@ def test_a_pause_says_who_must_do_what(site):
     assert told[0]["advice"] == row["advice"], told
     for page in (node.ctl("pauses"), node.ctl("status"), node.get("/")[1]):
         assert "support ticket" in page, page
+
+
+def test_what_operators_do_is_one_line_each(site):
+    node = site.node().start()
+    what = ("resume", "--scope", "route", "--instance", "contoso", "--reason", "all clear")
+    pause(node)
+    node.ctl(*what)
+    node.ctl("reload")
+    wait_until(lambda: node.get("/ready")[0] == 200, 5, "/ready")
+    pause(node)
+    site.redis.kill()
+    wait_until(lambda: node.get("/ready")[0] == 503, 10, "/ready to be false")
+    assert node.ctl(*what, check=False).returncode != 0
+    good, bad = lines(node, 2, "resume")
+    assert good["outcome"] == "resumed" and bad["outcome"] == "down", (good, bad)
+    for row in (good, bad):
+        assert row["reason"] == "all clear" and row["instance"] == "contoso" and row["actor"], row
+    row, = lines(node, 1, "reload")
+    assert row["actor"] == good["actor"] and len(row["hash"]) > 8, row
+    site.redis.start()
