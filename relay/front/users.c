@@ -1,5 +1,6 @@
 #include "relay/front/users.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "relay/base/file.h"
@@ -44,23 +45,42 @@ decoy_of(const char *hash)
     return decoy;
 }
 
+/* " of LOGIN" for a complaint. What stands where the login should be may be the password or the hash: only what
+ * looks like a login is repeated. */
+#define SHOWN_LOGIN_MAX 64
+#define OF_LOGIN_MAX (SHOWN_LOGIN_MAX + sizeof " of ")
+static const char *
+of_login(struct span login, char out[OF_LOGIN_MAX])
+{
+    bool shown = login.n <= SHOWN_LOGIN_MAX && login.p[0] != '$';
+
+    for (size_t i = 0; i < login.n; i++)
+        shown = shown && login.p[i] > ' ' && login.p[i] <= '~';
+    out[0] = '\0';
+    if (shown)
+        snprintf(out, OF_LOGIN_MAX, " of %.*s", SPAN_FMT(login));
+    return out;
+}
+
 static int
 add_line(struct users *u, struct span line, const char *file, unsigned number, struct err *err)
 {
     struct span login, hash;
+    char of[OF_LOGIN_MAX];
 
     line = span_trim(line);
     if (line.n == 0 || line.p[0] == '#')
         return 0;
     hash = span_cut(line, ':', &login);
-    if (login.n == 0 || login.n > SASL_USER_MAX || span_find_byte(login, '\0') >= 0)
-        return err_set(err, "%s:%u: a line is login:hash", file, number);
+    if (login.n == line.n || login.n == 0 || login.n > SASL_USER_MAX || span_find_byte(login, '\0') >= 0)
+        return err_set(err, "%s:%u: a line is login:hash; `sendgovctl passwd LOGIN` makes one", file, number);
     if (!is_hash(hash))
         return err_set(err,
-            "%s:%u: the hash of %.*s must be one of crypt(3): $y$, $2b$ or $6$; make one with mkpasswd", file,
-            number, SPAN_FMT(login));
+            "%s:%u: the hash%s must be one of crypt(3): $y$, $2b$ or $6$; `sendgovctl passwd LOGIN` makes the "
+            "line", file, number, of_login(login, of));
     if (table_get(&u->hashes, login) != NULL)
-        return err_set(err, "%s:%u: login %.*s is there twice", file, number, SPAN_FMT(login));
+        return err_set(err, "%s:%u: the login%s is there twice; remove one of the two lines", file, number,
+            of_login(login, of));
     table_put(&u->hashes, login, xstrndup(hash.p, hash.n));
     if (u->decoy == NULL)
         u->decoy = decoy_of(table_get(&u->hashes, login));

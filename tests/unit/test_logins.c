@@ -98,6 +98,40 @@ test_bad_users(void **state)
     assert_null(users_load("/nonexistent/users", &err));
 }
 
+/* Whatever stands where a login should be may be the password or the hash: no complaint repeats it. */
+static void
+test_bad_users_are_not_repeated(void **state)
+{
+    static const struct {
+        const char *line, *secret, *login;
+    } bad[] = {
+        {"erp hunter2-Secret\n", "hunter2", NULL},
+        {"erp hunter2-Secret:x\n", "hunter2", NULL},
+        {"hunter2-Secret\n", "hunter2", NULL},
+        {HASH6 "\n", "saltsalt", NULL},
+        {HASH6 ":erp\n", "saltsalt", NULL},
+        {"erp:hunter2-Secret\n", "hunter2", "erp"},
+        {"erp:hunter2:Secret\n", "hunter2", "erp"},
+        {"erp\tx:hunter2-Secret\n", "hunter2", NULL},
+        {"\033[2J:hunter2-Secret\n", "\033", NULL},
+        {"erp:" HASH6 "\nerp:" HASH6, "saltsalt", "erp"},
+        {"hunter2 Secret:" HASH6 "\nhunter2 Secret:" HASH6, "hunter2", NULL},
+    };
+    struct err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_null(load(bad[i].line, 0600, &err));
+        assert_non_null(strstr(err.text, path));
+        if (strstr(err.text, bad[i].secret))
+            fail_msg("%s", err.text);
+        assert_true(bad[i].login == NULL || strstr(err.text, bad[i].login) != NULL);
+    }
+    assert_null(load("# c\nerp:plain\n", 0600, &err));
+    assert_non_null(strstr(err.text, ":2: "));
+    assert_non_null(strstr(err.text, "sendgovctl passwd"));
+}
+
 /* ---- verify ---- */
 
 struct ask {
@@ -329,6 +363,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_users),
         cmocka_unit_test(test_bad_users),
+        cmocka_unit_test(test_bad_users_are_not_repeated),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_verify_full_queue),
         cmocka_unit_test(test_peers),
