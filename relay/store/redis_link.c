@@ -332,12 +332,17 @@ setup_failed(struct redis_link *l, const char *what, enum store_error error)
     go_down(l, error == STORE_OK ? STORE_PROTOCOL : error, detail);
 }
 
+/* A Redis that does not know the command quotes what came with it, and that is the password: what is quoted is
+ * left out. */
 static void
 on_auth(void *arg, const struct redisReply *reply, enum store_error error)
 {
+    struct redis_link *l = arg;
+
     (void)reply;
+    l->error_text[strcspn(l->error_text, "'`\"")] = '\0';
     if (error != STORE_OK)
-        setup_failed(arg, "AUTH", error);
+        setup_failed(l, "AUTH", error);
 }
 
 static void

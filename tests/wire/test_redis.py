@@ -255,3 +255,13 @@ def test_a_wrong_password_is_no_decision(site):
     node.wait_live()
     assert_closed(site, node)
     assert node.metric("sendgov_store_errors_total", error="noauth") >= 1 or "WRONGPASS" in node.log() or "noauth" in node.log()
+
+
+def test_a_redis_without_auth_does_not_make_the_password_known(site):
+    from node import write
+    redis = site.adopt(Redis(site.folder, "no-auth", ["--rename-command", "AUTH", ""]).start())
+    secret = write(site.folder + "/redis.password", "s3cret-redis\n")
+    node = site.node("n", redis={"url": redis.url, "password_file": secret}, limits=LIMITS).start(ready=False)
+    node.wait_live()
+    wait_until(lambda: "ERR unknown command" in node.log(), 5, "the refusal of AUTH to be logged")
+    assert "s3cret-redis" not in node.log() + node.ctl("status") + node.get("/ready")[1]
