@@ -11,6 +11,7 @@
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
 #include "relay/config/config.h"
+#include "relay/config/preflight.h"
 #include "relay/flow/connections.h"
 #include "relay/flow/flow.h"
 #include "relay/front/front.h"
@@ -47,6 +48,13 @@ struct daemon {
     struct timer give_up; /* draining: QUIT is not waited for longer */
 };
 
+static void
+log_note(void *arg, const char *position, const char *text)
+{
+    (void)arg;
+    log_text(LOG_WARNING, "config", "%s: %s", position, text);
+}
+
 /* What the operator should hear whenever a configuration comes into force. */
 static void
 publish_config(struct daemon *d)
@@ -54,8 +62,7 @@ publish_config(struct daemon *d)
     metric_reset(d->metrics, M_CONFIG_INFO);
     metric_set(d->metrics, M_CONFIG_INFO, 1, d->config->hash, NULL, NULL);
     for (size_t i = 0; i < d->config->n_warnings; i++)
-        log_text(LOG_WARNING, "config", "%s: %s", d->config->warnings[i].position,
-            d->config->warnings[i].text);
+        log_note(d, d->config->warnings[i].position, d->config->warnings[i].text);
 }
 
 /* ---- reload: wholly or not at all ---- */
@@ -72,9 +79,11 @@ check_fixed(const struct config *old, const struct config *new, struct err *err)
     };
 
     for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-        if (strcmp(fixed[i].was, fixed[i].is) != 0)
-            return err_set(err, "%s: `%s` changed from %s to %s; that needs a restart", new->file,
-                fixed[i].key, fixed[i].was, fixed[i].is);
+        if (strcmp(fixed[i].was, fixed[i].is) != 0) {
+            err_set(err, "%s changed from %s to %s; that needs a restart", fixed[i].key, fixed[i].was,
+                fixed[i].is);
+            return config_locate(new, fixed[i].key, err);
+        }
     return 0;
 }
 
@@ -131,7 +140,7 @@ apply(struct daemon *d, struct config *new, struct err *err)
 {
     struct plans plans = {0};
 
-    if (check_fixed(d->config, new, err) != 0)
+    if (check_fixed(d->config, new, err) != 0 || config_preflight(new, log_note, d, err) != 0)
         return -1;
     if (prepare(d, new, &plans, err) != 0) {
         discard(d, &plans);
@@ -308,14 +317,29 @@ watch_signals(struct daemon *d, struct err *err)
     return 0;
 }
 
+/* What only root may read was read; the next reload has to do without. */
+static int
+drop_root(const struct config *c, struct err *err)
+{
+    bool was_root = geteuid() == 0;
+
+    if (process_drop_root(c->user, err) != 0)
+        return config_locate(c, "user", err);
+    if (was_root)
+        config_note_unreadable(c, log_note, NULL);
+    return 0;
+}
+
 /* Ports below 1024 and files of root are opened first. Threads start when root is gone; connections are
  * made and taken with the first turn of the loop, which is later still. */
 static int
 make_parts(struct daemon *d, struct err *err)
 {
+    if (config_preflight(d->config, log_note, d, err) != 0)
+        return -1;
     d->lock_fd = process_lock_state(d->config->state, d->config->user, err);
     if (d->lock_fd < 0)
-        return -1;
+        return config_locate(d->config, "state", err);
     d->metrics = metrics_new();
     d->loop = loop_new(d->metrics, err);
     if (d->loop == NULL || watch_signals(d, err) != 0)
@@ -333,7 +357,7 @@ make_parts(struct daemon *d, struct err *err)
         return -1;
     if (make_front(d, err) != 0 || make_admin(d, err) != 0)
         return -1;
-    if (process_drop_root(d->config->user, err) != 0)
+    if (drop_root(d->config, err) != 0)
         return -1;
     return worker_start(d->worker, WORKER_THREADS, err);
 }

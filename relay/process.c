@@ -22,9 +22,9 @@ make_state_folder(const char *folder, const char *owner, struct err *err)
     const struct passwd *pw = owner != NULL && geteuid() == 0 ? getpwnam(owner) : NULL;
 
     if (mkdir(folder, 0750) != 0)
-        return errno == EEXIST ? 0 : err_set_errno(err, "state: cannot create %s", folder);
+        return errno == EEXIST ? 0 : err_set_errno(err, "cannot create %s", folder);
     if (pw != NULL && chown(folder, pw->pw_uid, pw->pw_gid) != 0)
-        return err_set_errno(err, "state: cannot give %s to %s", folder, owner);
+        return err_set_errno(err, "cannot give %s to %s", folder, owner);
     return 0;
 }
 
@@ -37,19 +37,19 @@ process_lock_state(const char *folder, const char *owner, struct err *err)
         return -1;
     dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
-        return err_set_errno(err, "state: cannot open %s", folder);
+        return err_set_errno(err, "cannot open %s", folder);
     fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     close(dir);
     if (fd < 0)
-        return err_set_errno(err, "state: cannot open %s/lock", folder);
+        return err_set_errno(err, "cannot open %s/lock", folder);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         int why = errno;
 
         close(fd);
         errno = why;
         return errno == EWOULDBLOCK
-            ? err_set(err, "state: another sendgovd runs on %s; give each its own `state`", folder)
-            : err_set_errno(err, "state: cannot lock %s/lock", folder);
+            ? err_set(err, "another sendgovd runs on %s; give each its own `state`", folder)
+            : err_set_errno(err, "cannot lock %s/lock", folder);
     }
     return fd;
 }
@@ -80,12 +80,12 @@ process_drop_root(const char *user, struct err *err)
     errno = 0;
     pw = getpwnam(user);
     if (pw == NULL)
-        return err_set(err, "user: there is no user %s; create it or name another", user);
+        return err_set(err, "there is no user %s; create it or name another", user);
     if (pw->pw_uid == 0)
-        return err_set(err, "user: %s is root; running on as root is refused", user);
+        return err_set(err, "%s is root; running on as root is refused", user);
     if (initgroups(user, pw->pw_gid) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
         setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0)
-        return err_set_errno(err, "user: cannot become %s", user);
+        return err_set_errno(err, "cannot become %s", user);
     forbid_core();
     return 0;
 }

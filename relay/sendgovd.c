@@ -1,10 +1,13 @@
 /* sendgovd: the relay. Reads its arguments and its configuration, then hands over to daemon.c. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "relay/config/config.h"
+#include "relay/config/preflight.h"
 #include "relay/daemon.h"
+#include "relay/process.h"
 
 static int
 usage(FILE *to, int status)
@@ -17,6 +20,32 @@ usage(FILE *to, int status)
         "Runs in the foreground and logs to stderr. SIGHUP reloads, SIGTERM drains and ends, a second "
         "SIGTERM ends at once.\n");
     return status;
+}
+
+static void
+print_note(void *arg, const char *position, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "%s: warning: %s\n", position, text);
+}
+
+/* What a start would do, up to the first thing that others could notice. */
+static int
+check(struct config *config, const char *file)
+{
+    bool is_root = geteuid() == 0;
+    struct err err;
+
+    if (config_preflight(config, print_note, NULL, &err) != 0) {
+        fprintf(stderr, "sendgovd: %s\n", err.text);
+        return 1;
+    }
+    for (size_t i = 0; i < config->n_warnings; i++)
+        print_note(NULL, config->warnings[i].position, config->warnings[i].text);
+    if (is_root && process_drop_root(config->user, &err) == 0)
+        config_note_unreadable(config, print_note, NULL);
+    printf("%s: the configuration is good (%s)\n", file, config->hash);
+    return 0;
 }
 
 static int
@@ -41,8 +70,8 @@ main(int argc, char **argv)
     const char *file = SENDGOV_SYSCONFDIR "/sendgov.yaml";
     struct config *config;
     struct err err;
-    int option, status = 0;
-    int only_check = 0;
+    int option, status;
+    bool only_check = false;
 
     while ((option = getopt(argc, argv, "c:thV")) != -1) {
         switch (option) {
@@ -50,7 +79,7 @@ main(int argc, char **argv)
             file = optarg;
             break;
         case 't':
-            only_check = 1;
+            only_check = true;
             break;
         case 'h':
             return usage(stdout, 0);
@@ -68,10 +97,7 @@ main(int argc, char **argv)
         fprintf(stderr, "sendgovd: %s\n", err.text);
         return 1;
     }
-    if (only_check)
-        printf("%s: the configuration is good (%s)\n", file, config->hash);
-    else
-        status = run(config);
+    status = only_check ? check(config, file) : run(config);
     config_unref(&config);
     return status;
 }

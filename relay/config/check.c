@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <sys/un.h>
 
 #include "relay/config/type.h"
 
@@ -48,6 +49,38 @@ domains_meet(const char *a, const char *b)
     return strcmp(a, b) == 0 || wildcard_covers(a, b) || wildcard_covers(b, a);
 }
 
+/* An address and port as numbers. */
+struct endpoint {
+    bool is_v6;
+    uint16_t port;
+    struct in6_addr address; /* an IPv4 address in its first 4 bytes */
+};
+
+static struct endpoint
+endpoint_of(const char *address)
+{
+    struct endpoint e = {.is_v6 = address[0] == '['};
+    char text[INET6_ADDRSTRLEN];
+    struct span host;
+
+    sg_assert(!type_split_port(span_str(address), &host, &e.port) && host.n < sizeof text);
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    sg_assert(inet_pton(e.is_v6 ? AF_INET6 : AF_INET, text, &e.address) == 1);
+    return e;
+}
+
+bool
+addresses_meet(const char *a, const char *b)
+{
+    static const struct in6_addr any;
+    struct endpoint x = endpoint_of(a), y = endpoint_of(b);
+
+    return x.is_v6 == y.is_v6 && x.port == y.port
+        && (memcmp(&x.address, &y.address, sizeof any) == 0 || memcmp(&x.address, &any, sizeof any) == 0
+            || memcmp(&y.address, &any, sizeof any) == 0);
+}
+
 bool
 is_loopback(struct span host)
 {
@@ -65,6 +98,17 @@ is_loopback(struct span host)
         return ntohl(v4.s_addr) >> 24 == 127;
     return inet_pton(AF_INET6, text, &v6) == 1
         && (IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127));
+}
+
+static int
+check_socket(struct draft *d)
+{
+    size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+    if (strlen(d->conf.admin.socket) <= most)
+        return 0;
+    return draft_fail(d, node_get(node_get(d->root, "admin"), "socket"),
+        "socket is longer than the %zu bytes the path of one may have; choose a shorter one", most);
 }
 
 static int
@@ -130,7 +174,7 @@ check_smtp(struct draft *d)
 int
 draft_check(struct draft *d)
 {
-    if (check_http(d) < 0 || check_redis(d) < 0 || check_smtp(d) < 0)
+    if (check_socket(d) < 0 || check_http(d) < 0 || check_redis(d) < 0 || check_smtp(d) < 0)
         return -1;
     if (check_pair(d, d->tls.cert_file, d->tls.key_file, d->tls.cert_file ? "key_file" : "cert_file") < 0)
         return -1;

@@ -18,6 +18,8 @@ int dangling(struct draft *d, const struct entry_head *e, const char *key, const
     const struct entries *among, enum section section);
 /* Do two domain patterns ("contoso.com", "*.contoso.com") have a domain in common? */
 bool domains_meet(const char *a, const char *b);
+/* Can two addresses with ports not be bound at the same time? [::] is IPv6 only. */
+bool addresses_meet(const char *a, const char *b);
 /* Is the host part of a literal or name this machine itself ("localhost", 127/8, ::1)? */
 bool is_loopback(struct span host);
 

@@ -51,18 +51,49 @@ warn_of_readable_passwords(struct draft *d, const struct listener_entry *e)
     }
 }
 
-static int
-check_addresses(struct draft *d, const struct listener_entry *e, size_t index)
+static const struct node *
+address_node(const struct listener_entry *e, size_t i)
 {
-    for (size_t i = 0; i <= index; i++) {
+    const struct node *v = entry_key(&e->head, "address");
+
+    return v->kind == NODE_LIST && i < v->n ? v->items[i] : v;
+}
+
+static int
+check_address(struct draft *d, const struct listener_entry *e, size_t index, const char *address)
+{
+    const struct node *at = address_node(e, index);
+
+    for (size_t i = 0; i < d->listeners.n; i++) {
         const struct listener_entry *other = entries_at(&d->listeners, SECTION_LISTENER, i);
 
-        for (size_t j = 0; other != e && j < other->addresses.n; j++)
-            for (size_t k = 0; k < e->addresses.n; k++)
-                if (strcmp(other->addresses.items[j], e->addresses.items[k]) == 0)
-                    return draft_fail(d, entry_key(&e->head, "address"),
-                        "address %s is already that of listener %s (%s:%u)", e->addresses.items[k],
-                        other->head.name, other->head.node->file, other->head.node->line);
+        for (size_t j = 0; j < other->addresses.n; j++) {
+            if (other == e && j == index)
+                return 0;
+            if (strcmp(other->addresses.items[j], address) == 0)
+                return draft_fail(d, at, "address %s is already that of listener %s (%s:%u)", address,
+                    other->head.name, other->head.node->file, other->head.node->line);
+            if (addresses_meet(other->addresses.items[j], address))
+                return draft_fail(d, at,
+                    "address %s cannot be had beside %s of listener %s (%s:%u); take one of them out, or "
+                    "give it another port",
+                    address, other->addresses.items[j], other->head.name, other->head.node->file,
+                    other->head.node->line);
+        }
+    }
+    return 0;
+}
+
+static int
+check_addresses(struct draft *d, const struct listener_entry *e)
+{
+    for (size_t i = 0; i < e->addresses.n; i++) {
+        if (check_address(d, e, i, e->addresses.items[i]) < 0)
+            return -1;
+        if (d->conf.admin.http && addresses_meet(d->conf.admin.http, e->addresses.items[i]))
+            return draft_fail(d, address_node(e, i),
+                "address %s is already that of admin.http, %s; give one of them another port",
+                e->addresses.items[i], d->conf.admin.http);
     }
     return 0;
 }
@@ -84,7 +115,7 @@ check_listeners(struct draft *d)
     for (size_t i = 0; i < d->listeners.n; i++) {
         struct listener_entry *e = entries_at(&d->listeners, SECTION_LISTENER, i);
 
-        if (check_tls(d, e) < 0 || check_addresses(d, e, i) < 0 || check_allowed(d, e) < 0)
+        if (check_tls(d, e) < 0 || check_addresses(d, e) < 0 || check_allowed(d, e) < 0)
             return -1;
         warn_of_readable_passwords(d, e);
     }

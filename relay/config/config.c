@@ -202,6 +202,15 @@ config_owner(struct config *c)
     return (struct owner){c, owner_ref_config, owner_unref_config};
 }
 
+const char *
+config_position(const struct config *c, const char *path)
+{
+    for (const struct config_origin *o = c->origins; o; o = o->next)
+        if (strcmp(o->path, path) == 0)
+            return o->position;
+    return NULL;
+}
+
 #define FIND(array, count) \
     for (size_t i = 0; name && i < c->count; i++) \
         if (strcmp(c->array[i].name, name) == 0) \

@@ -31,6 +31,19 @@ struct config_warning {
     const char *text;
 };
 
+/* Where a setting stands, if it is written: "routes.contoso.upstream" -> "file:line:column". */
+struct config_origin {
+    const struct config_origin *next;
+    const char *path, *position;
+};
+
+/* A file that had to be read to make this configuration, and will be for the next. */
+struct config_file {
+    const struct config_file *next;
+    const char *path;
+    const char *position; /* of the setting that names it; NULL: the main file */
+};
+
 struct config {
     struct arena arena;
     unsigned references;
@@ -59,6 +72,8 @@ struct config {
     int drain_ms;
     const struct config_warning *warnings; /* for the log, at start and after a reload */
     size_t n_warnings;
+    const struct config_origin *origins;
+    const struct config_file *files;
     char *dump;           /* effective configuration, one line a setting with its origin, secrets masked */
 };
 
@@ -68,6 +83,9 @@ struct config *config_ref(struct config *c);
 void config_unref(struct config **c);
 /* For those who keep pointers into it without knowing what it is. */
 struct owner config_owner(struct config *c);
+
+/* NULL: the setting is not written, its default is in force. */
+const char *config_position(const struct config *c, const char *path);
 
 const struct client_conf *config_client(const struct config *c, const char *name);
 const struct route_conf *config_route(const struct config *c, const char *name);

@@ -16,6 +16,12 @@ draft_fail(struct draft *d, const struct node *at, const char *fmt, ...)
     return node_fail(at, d->err, "%s", text);
 }
 
+static const char *
+position_of(struct draft *d, const struct node *v)
+{
+    return draft_printf(d, "%s:%u:%u", v->file, v->line, v->column);
+}
+
 void
 draft_warn(struct draft *d, const struct node *at, const char *fmt, ...)
 {
@@ -28,10 +34,32 @@ draft_warn(struct draft *d, const struct node *at, const char *fmt, ...)
     va_end(ap);
     if (d->n_warnings > 0)
         memcpy(more, d->warnings, d->n_warnings * sizeof *more);
-    more[d->n_warnings].position = draft_printf(d, "%s:%u:%u", at->file, at->line, at->column);
+    more[d->n_warnings].position = position_of(d, at);
     more[d->n_warnings].text = draft_keep(d, text);
     d->warnings = more;
     d->n_warnings++;
+}
+
+void
+draft_note_origin(struct draft *d, const char *path, const char *key, const struct node *v)
+{
+    struct config_origin *o = arena_alloc(&d->conf.arena, sizeof *o);
+
+    o->path = draft_printf(d, "%s%s", path, key);
+    o->position = position_of(d, v);
+    o->next = d->conf.origins;
+    d->conf.origins = o;
+}
+
+void
+draft_note_file(struct draft *d, const char *file, const struct node *v)
+{
+    struct config_file *f = arena_alloc(&d->conf.arena, sizeof *f);
+
+    f->path = draft_keep(d, file);
+    f->position = v ? position_of(d, v) : NULL;
+    f->next = d->conf.files;
+    d->conf.files = f;
 }
 
 const char *

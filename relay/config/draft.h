@@ -101,6 +101,10 @@ int draft_fail(struct draft *d, const struct node *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void draft_warn(struct draft *d, const struct node *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The position of a setting, and a file that was read, for those who look at the host (preflight.c). v NULL:
+ * the main file. */
+void draft_note_origin(struct draft *d, const char *path, const char *key, const struct node *v);
+void draft_note_file(struct draft *d, const char *file, const struct node *v);
 /* Text that survives the draft. */
 const char *draft_keep(struct draft *d, const char *text);
 const char *draft_printf(struct draft *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

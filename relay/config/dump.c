@@ -5,6 +5,7 @@
 #include "relay/config/draft.h"
 
 struct dumping {
+    struct draft *draft;
     struct buf text;   /* what people see */
     struct buf values; /* what the hash covers: no origins, so that an added comment changes nothing */
 };
@@ -33,15 +34,18 @@ static void
 dump_value(struct dumping *p, const struct setting *s, const char *path, const struct node *map,
     const struct entry_head *entry, const void *field)
 {
+    const struct node *v = node_get(map, s->key);
     struct buf value;
 
+    if (v)
+        draft_note_origin(p->draft, path, s->key, v);
     buf_init(&value);
     setting_kinds[s->type].format(s, field, &value);
     buf_printf(&p->values, "%s%s=%.*s\n", path, s->key, SPAN_FMT(buf_span(&value)));
     buf_printf(&p->text, "%s%s: %.*s", path, s->key, SPAN_FMT(buf_span(&value)));
     if (buf_len(&value) == 0)
         buf_add_str(&p->text, "(not set)");
-    dump_origin(&p->text, node_get(map, s->key), entry, buf_len(&value) > 0);
+    dump_origin(&p->text, v, entry, buf_len(&value) > 0);
     buf_fini(&value);
 }
 
@@ -124,7 +128,7 @@ void
 draft_dump(struct draft *d)
 {
     static const struct siphash_key key = {0x73656e64676f7631, 0x636f6e6669677572};
-    struct dumping p;
+    struct dumping p = {.draft = d};
 
     buf_init(&p.text);
     buf_init(&p.values);

@@ -66,19 +66,32 @@ note_identity(struct draft *d, const char *path, const struct stat *st)
         (unsigned long long)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec);
 }
 
+/* Who checks may be somebody else than who runs. */
+static int
+fail_read(struct draft *d, const struct node *v, const char *path)
+{
+    if (errno != EACCES)
+        return draft_fail(d, v, "%s cannot be read: %s", path, strerror(errno));
+    return draft_fail(d, v,
+        "%s cannot be read: %s for uid %u; check as the user sendgovd runs as, whose group may read it with "
+        "chmod 640",
+        path, strerror(errno), (unsigned)geteuid());
+}
+
 static int
 check_open(struct draft *d, const struct node *v, int fd, const char *path, bool private)
 {
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0)
-        return draft_fail(d, v, "%s cannot be read: %s", path, strerror(errno));
+        return fail_read(d, v, path);
     if (!S_ISREG(st.st_mode))
         return draft_fail(d, v, "%s is not a plain file", path);
     if (private && (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)))
         return draft_fail(
             d, v, "%s holds a secret but others can read or change it; run: chmod 640 %s", path, path);
     note_identity(d, path, &st);
+    draft_note_file(d, path, v);
     return 0;
 }
 
@@ -124,7 +137,7 @@ draft_read_secret(struct draft *d, const struct node *v, const char **content_ou
             n = read(fd, text, sizeof text);
         } while (n < 0 && errno == EINTR);
         if (n < 0)
-            result = draft_fail(d, v, "%s cannot be read: %s", path, strerror(errno));
+            result = fail_read(d, v, path);
         else if (n > SECRET_MAX)
             result = draft_fail(d, v, "%s is larger than %d bytes", path, SECRET_MAX);
         else

@@ -152,6 +152,7 @@ note_file(struct loading *l, const char *file, const struct node *from)
             return draft_fail(l->d, from, "%s is included a second time (a loop?)", file);
     if (l->n_files == DRAFT_FILES_MAX)
         return draft_fail(l->d, from, "more than %d files", DRAFT_FILES_MAX);
+    draft_note_file(l->d, file, from);
     l->files[l->n_files++] = (struct loaded){st.st_dev, st.st_ino, draft_keep(l->d, file)};
     return 0;
 }

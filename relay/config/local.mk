@@ -4,7 +4,8 @@ libsendgov_a_SOURCES += relay/config/config.h relay/config/units.h \
     relay/config/check_listeners.c relay/config/check_routes.c relay/config/config.c relay/config/draft.c \
     relay/config/draft.h relay/config/dump.c relay/config/files.c relay/config/include.c \
     relay/config/limit.c \
-    relay/config/network.c relay/config/node.c relay/config/node.h relay/config/profile.c \
+    relay/config/network.c relay/config/node.c relay/config/node.h relay/config/preflight.c \
+    relay/config/preflight.h relay/config/profile.c \
     relay/config/reference.c \
     relay/config/reference.h relay/config/schedule.c \
     relay/config/section.c relay/config/setting.h relay/config/setting_table.c relay/config/tenant_limit.c \

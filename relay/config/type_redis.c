@@ -1,7 +1,10 @@
 /* redis://[user@]host[:port][/database], rediss://..., unix:/path. */
 #include <stdio.h>
+#include <sys/un.h>
 
 #include "relay/config/type.h"
+
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 static bool
 take_prefix(struct span *in, const char *prefix)
@@ -21,6 +24,10 @@ parse_unix(struct draft *d, const struct node *v, struct span path, struct store
 
     at.text = draft_keep(d, path.p);
     conf->target = draft_printf(d, "unix:%s", draft_path(d, &at));
+    if (strlen(conf->target) - strlen("unix:") > SOCKET_PATH_MAX)
+        return draft_fail(d, v,
+            "url names a socket whose path is longer than the %d bytes one may have; move it",
+            (int)SOCKET_PATH_MAX);
     return 0;
 }
 

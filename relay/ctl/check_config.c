@@ -1,5 +1,5 @@
 /* check-config: what sendgovd -t does, with the answer as JSON where it is wanted. */
-#include "relay/config/config.h"
+#include "relay/config/preflight.h"
 #include "relay/ctl/ctl.h"
 
 static enum ctl_exit
@@ -13,15 +13,28 @@ refuse(struct ctl *c, const char *text)
     return CTL_REFUSED;
 }
 
-static json_t *
-to_json(const struct config *config, const char *file)
+static void
+add_warning(void *list, const char *position, const char *text)
 {
-    json_t *o = json_object(), *list = json_array();
+    json_array_append_new(list, json_pack("{s:s, s:s}", "position", position, "text", text));
+}
 
-    for (size_t i = 0; i < config->n_warnings; i++)
-        json_array_append_new(list,
-            json_pack(
-                "{s:s, s:s}", "position", config->warnings[i].position, "text", config->warnings[i].text));
+static void
+print_warnings(struct ctl *c, const json_t *list)
+{
+    size_t i;
+    json_t *w;
+
+    json_array_foreach(list, i, w)
+        fprintf(c->out, "%s: warning: %s\n", json_string_value(json_object_get(w, "position")),
+            json_string_value(json_object_get(w, "text")));
+}
+
+static json_t *
+to_json(const struct config *config, const char *file, json_t *list)
+{
+    json_t *o = json_object();
+
     json_object_set_new(o, "ok", json_true());
     json_object_set_new(o, "file", json_string(file));
     json_object_set_new(o, "hash", json_string(config->hash));
@@ -35,17 +48,22 @@ check_config_run(struct ctl *c)
     const char *file = c->n_operands ? c->operands[0] : ctl_config_file(c);
     struct err err;
     struct config *config = config_load(file, &err);
-    json_t *o;
+    json_t *warnings = json_array(), *o;
+    enum ctl_exit code = CTL_OK;
 
-    if (!config)
-        return refuse(c, err.text);
-    o = to_json(config, file);
-    if (!ctl_print_json(c, o)) {
+    if (!config || config_preflight(config, add_warning, warnings, &err) != 0) {
+        code = refuse(c, err.text);
+        json_decref(warnings);
+    } else {
         for (size_t i = 0; i < config->n_warnings; i++)
-            fprintf(c->out, "%s: warning: %s\n", config->warnings[i].position, config->warnings[i].text);
-        fprintf(c->out, "%s: ok\n", file);
+            add_warning(warnings, config->warnings[i].position, config->warnings[i].text);
+        o = to_json(config, file, warnings);
+        if (!ctl_print_json(c, o)) {
+            print_warnings(c, warnings);
+            fprintf(c->out, "%s: ok\n", file);
+        }
+        json_decref(o);
     }
-    json_decref(o);
     config_unref(&config);
-    return CTL_OK;
+    return code;
 }

@@ -45,8 +45,8 @@ decoy_of(const char *hash)
     return decoy;
 }
 
-/* " of LOGIN" for a complaint. What stands where the login should be may be the password or the hash: only what
- * looks like a login is repeated. */
+/* " of LOGIN" for a complaint. What stands where the login should be may be the password or the hash: only
+ * what looks like a login is repeated. */
 #define SHOWN_LOGIN_MAX 64
 #define OF_LOGIN_MAX (SHOWN_LOGIN_MAX + sizeof " of ")
 static const char *
@@ -76,8 +76,9 @@ add_line(struct users *u, struct span line, const char *file, unsigned number, s
         return err_set(err, "%s:%u: a line is login:hash; `sendgovctl passwd LOGIN` makes one", file, number);
     if (!is_hash(hash))
         return err_set(err,
-            "%s:%u: the hash%s must be one of crypt(3): $y$, $2b$ or $6$; `sendgovctl passwd LOGIN` makes the "
-            "line", file, number, of_login(login, of));
+            "%s:%u: the hash%s must be one of crypt(3): $y$, $2b$ or $6$; `sendgovctl passwd LOGIN` makes "
+            "the line",
+            file, number, of_login(login, of));
     if (table_get(&u->hashes, login) != NULL)
         return err_set(err, "%s:%u: the login%s is there twice; remove one of the two lines", file, number,
             of_login(login, of));

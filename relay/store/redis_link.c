@@ -332,8 +332,8 @@ setup_failed(struct redis_link *l, const char *what, enum store_error error)
     go_down(l, error == STORE_OK ? STORE_PROTOCOL : error, detail);
 }
 
-/* A Redis that does not know the command quotes what came with it, and that is the password: what is quoted is
- * left out. */
+/* A Redis that does not know the command quotes what came with it, and that is the password: what is quoted
+ * is left out. */
 static void
 on_auth(void *arg, const struct redisReply *reply, enum store_error error)
 {

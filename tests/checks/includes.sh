@@ -12,7 +12,7 @@ relay/base:
 policy:         relay/base
 tls:            relay/base
 relay/smtp:     relay/base policy/types.h
-relay/config:   relay/base policy tls/tls.h relay/front/front_conf.h relay/store/store_conf.h relay/upstream/upstream_conf.h
+relay/config:   relay/base policy tls/tls.h relay/front/front_conf.h relay/front/users.h relay/store/store_conf.h relay/upstream/upstream_conf.h
 relay/net:      relay/base tls
 relay/store:    relay/base relay/net policy tls/tls.h
 relay/upstream: relay/base relay/net policy relay/smtp tls

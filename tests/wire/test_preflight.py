@@ -1,0 +1,143 @@
+"""What can never start is refused alike by sendgovd -t, check-config, a start and a reload, with file, line and column."""
+import json
+import os
+import re
+
+import pytest
+
+from node import check_config, give, program, write
+from process import Process
+from rig import Rig
+
+import subprocess
+
+
+@pytest.fixture(scope="module")
+def site():
+    with Rig() as rig:
+        rig.other = rig.ca.issue("other", ("DNS:localhost",))
+        for path in rig.other:
+            give(path)
+        rig.no_cert = write(rig.folder + "/no-cert.pem", "this is none\n", 0o644)
+        rig.bad_users = write(rig.folder + "/bad-users", "# logins\nerp hunter2-plain\n")
+        rig.a_file = write(rig.folder + "/a-file", "x", 0o644)
+        yield rig
+
+
+def change(config, where, value):
+    at = config
+    for key in where[:-1]:
+        at = at[key]
+    at[where[-1]] = value
+
+
+# setting, value, what the complaint says
+NEVER = {
+    "no certificate": (("tls", "cert_file"), lambda s: s.no_cert, "no-cert.pem"),
+    "no key": (("tls", "key_file"), lambda s: s.bad_users, "private key"),
+    "another's key": (("tls", "key_file"), lambda s: s.other[1], "does not belong"),
+    "listener's certificate": (("listeners", "apps", "cert_file"), lambda s: s.no_cert, "no-cert.pem"),
+    "client CA": (("listeners", "apps", "client_ca_file"), lambda s: s.no_cert, "authorities"),
+    "upstream CA": (("routes", "contoso", "tls_ca_file"), lambda s: s.no_cert, "authorities"),
+    "users file": (("users_file",), lambda s: s.bad_users, "bad-users:2: a line is login:hash"),
+    "root": (("user",), lambda s: "root", "running on as root"),
+    "group": (("admin", "groups"), lambda s: ["nosuchgroup"], "groupadd nosuchgroup"),
+    "state": (("state",), lambda s: "/nonexistent/a/state", "/nonexistent/a"),
+    "state is a file": (("state",), lambda s: s.a_file, "no folder"),
+    "socket": (("admin", "socket"), lambda s: "/nonexistent/control", "/nonexistent"),
+    "temp": (("smtp", "temp_folder"), lambda s: "/nonexistent/tmp", "/nonexistent/tmp"),
+    "one port": (("admin", "http"), lambda s: None, "admin.http"),
+    "long socket": (("redis", "url"), lambda s: "unix:/" + 200 * "x", "107 bytes"),
+}
+ONLY_ROOT = {"nobody of that name": (("user",), lambda s: "nosuchuser", "useradd --system nosuchuser")}
+if os.geteuid() == 0:
+    NEVER.update(ONLY_ROOT)
+FIXED = ("root", "state", "state is a file", "nobody of that name")  # refused by a reload for another reason
+
+
+def spoil(site, config, case):
+    where, value, _ = NEVER[case]
+    value = value(site)
+    if case == "one port":
+        value = config["listeners"]["plain"]["address"]
+    if case.startswith("listener's"):
+        config["listeners"]["apps"]["key_file"] = config["tls"]["key_file"]
+    change(config, where, value)
+
+
+def place(path, where, text):
+    """The line of the last key, as the complaint names it."""
+    with open(path, encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    found = re.search(r"sendgov\.yaml:(\d+):(\d+): ", text)
+    assert found, text
+    return lines[int(found.group(1)) - 1][:int(found.group(2))]
+
+
+@pytest.mark.parametrize("case", NEVER)
+def test_what_never_starts_is_refused_by_all(site, case):
+    where, _, expected = NEVER[case]
+    node = site.node("never" + str(list(NEVER).index(case)), alone=True)
+    good = json.dumps(node.config)
+    spoil(site, node.config, case)
+    node.write_config()
+    status, checked = check_config(node.file)
+    assert status == 1 and expected in checked, checked
+    if case != "one port":
+        assert f'"{where[-1]}"' in place(node.file, where, checked), checked
+    ctl = subprocess.run([program("sendgovctl"), "check-config", node.file], capture_output=True, text=True, timeout=30, check=False)
+    assert ctl.returncode == 1 and ctl.stderr.strip() in checked, (ctl, checked)
+    started = Process([program("sendgovd"), "-c", node.file], os.path.join(node.folder, "start.log"))
+    assert started.child.wait(20) == 1
+    assert ctl.stderr.strip() in started.text(), started.text()
+    if case in FIXED:
+        return
+    spoiled = json.dumps(node.config, indent=2)
+    node.config = json.loads(good)
+    node.write_config()
+    node.start()
+    write(node.file, spoiled, 0o644)
+    refused = node.ctl("reload", check=False)
+    assert refused.returncode == 1 and ctl.stderr.strip() in refused.stdout + refused.stderr, refused
+    assert "hunter2" not in checked + refused.stdout + refused.stderr + node.log()
+    assert node.stop() == 0
+
+
+@pytest.mark.parametrize("key, value", [("state", "{}/elsewhere"), ("node", "other"), ("user", "daemon")])
+def test_what_needs_a_restart_is_refused_with_its_place(site, key, value):
+    node = site.node("fixed" + key, alone=True).start()
+    node.config[key] = value.format(node.folder)
+    node.write_config()
+    refused = node.ctl("reload", check=False)
+    assert refused.returncode == 1 and "needs a restart" in refused.stderr, refused
+    assert f'"{key}"' in place(node.file, (key,), refused.stderr), refused
+    assert node.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_read_is_told_so(site):
+    node = site.node("unreadable", alone=True)
+    as_other = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups"]
+    done = subprocess.run([*as_other, program("sendgovctl"), "check-config", node.file], capture_output=True, text=True, timeout=30,
+                          check=False)
+    assert done.returncode == 1 and re.search(r"sendgov\.yaml:\d+:\d+: .*Permission denied for uid \d+; check as the user", done.stderr), done
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_secrets_of_root_alone_are_told_at_the_start(site):
+    """They are read once as root; a reload could not."""
+    node = site.node("rootonly", alone=True)
+    secret = os.path.join(node.folder, "root.secret")
+    with open(site.upstream_password, encoding="utf-8") as f:
+        write(secret, f.read())
+    os.chown(secret, 0, 0)
+    for mailbox in node.config["mailboxes"].values():
+        mailbox["password_file"] = secret
+    node.write_config()
+    status, checked = check_config(node.file)
+    assert status == 0 and re.search(r"sendgov\.yaml:\d+:\d+: warning: \S+root\.secret cannot be read by user nobody", checked), checked
+    node.start()
+    told = [r for r in node.log_events("config") if "root.secret cannot be read by user nobody" in json.dumps(r)]
+    assert len(told) == 1, node.log()
+    assert "users cannot be read" not in node.log()
+    assert node.stop() == 0
