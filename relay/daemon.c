@@ -317,16 +317,20 @@ watch_signals(struct daemon *d, struct err *err)
     return 0;
 }
 
-/* What only root may read was read; the next reload has to do without. */
+/* What only root may read was read; the next reload has to do without. What root made is the user's. */
 static int
 drop_root(const struct config *c, struct err *err)
 {
+    static const char *const made[] = {"lock", "store.journal"};
     bool was_root = geteuid() == 0;
 
+    for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+        if (process_give_state(c->state, made[i], c->user, err) != 0)
+            return config_locate(c, "state", err);
     if (process_drop_root(c->user, err) != 0)
         return config_locate(c, "user", err);
     if (was_root)
-        config_note_unreadable(c, log_note, NULL);
+        config_note_denied(c, log_note, NULL);
     return 0;
 }
 

@@ -54,6 +54,34 @@ process_lock_state(const char *folder, const char *owner, struct err *err)
     return fd;
 }
 
+static int
+open_state_file(const char *folder, const char *name)
+{
+    int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+
+    if (dir < 0)
+        return -1;
+    fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    close(dir);
+    return fd;
+}
+
+int
+process_give_state(const char *folder, const char *name, const char *user, struct err *err)
+{
+    const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
+    int fd = pw != NULL ? open_state_file(folder, name) : -1, rc = 0;
+    struct stat st;
+
+    if (fd < 0)
+        return 0;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == 0 &&
+        fchown(fd, pw->pw_uid, pw->pw_gid) != 0)
+        rc = err_set_errno(err, "cannot give %s/%s to %s", folder, name, user);
+    close(fd);
+    return rc;
+}
+
 /* No core file and no debugger of another user: memory holds secrets. The leak checker of a sanitizer build
  * needs to look. */
 static void

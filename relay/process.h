@@ -8,6 +8,10 @@
  * the lock's descriptor, which the process keeps, or -1. owner: NULL, or the user a newly made
  * folder is given to. */
 int process_lock_state(const char *folder, const char *owner, struct err *err);
+/* As root: gives a file of the state folder to user, so that the daemon can be started as that user from then
+ * on. One that is not there is left alone, and so is what is no plain file with a single name: the folder is
+ * the user's, who might put somebody else's file there. */
+int process_give_state(const char *folder, const char *name, const char *user, struct err *err);
 /* As root: becomes user for good, groups included. Otherwise nothing. Staying root is refused. */
 int process_drop_root(const char *user, struct err *err);
 /* Raises the soft limit of open descriptors to the hard one; returns the limit. */

@@ -43,7 +43,7 @@ check(struct config *config, const char *file)
     for (size_t i = 0; i < config->n_warnings; i++)
         print_note(NULL, config->warnings[i].position, config->warnings[i].text);
     if (is_root && process_drop_root(config->user, &err) == 0)
-        config_note_unreadable(config, print_note, NULL);
+        config_note_denied(config, print_note, NULL);
     printf("%s: the configuration is good (%s)\n", file, config->hash);
     return 0;
 }

@@ -228,7 +228,7 @@ check_folder(struct preflight *p, const char *path, const char *folder, bool mad
         strerror(errno));
 }
 
-/* The last folder of `state` is made by sendgovd itself. */
+/* The last folder of `state` is made by sendgovd itself, before anything that is put there. */
 static int
 check_state(struct preflight *p)
 {
@@ -246,16 +246,16 @@ static int
 check_folders(struct preflight *p)
 {
     const struct config *c = p->config;
+    const char *temp = c->front.temp_folder;
+    bool is_default = !config_position(c, "admin.socket");
     char folder[PATH_MAX_BYTES];
 
-    folder_of(c->admin.socket, folder);
     if (check_state(p) != 0)
         return -1;
-    if (check_folder(p, "admin.socket", folder, !config_position(c, "admin.socket")) != 0)
+    folder_of(c->admin.socket, folder);
+    if (strcmp(folder, c->state) != 0 && check_folder(p, "admin.socket", folder, is_default) != 0)
         return -1;
-    if (strcmp(c->front.temp_folder, c->state) == 0)
-        return 0;
-    return check_folder(p, "smtp.temp_folder", c->front.temp_folder, false);
+    return strcmp(temp, c->state) == 0 ? 0 : check_folder(p, "smtp.temp_folder", temp, false);
 }
 
 int
@@ -275,8 +275,15 @@ config_preflight(const struct config *c, preflight_note_fn *note_fn, void *arg, 
 }
 
 void
-config_note_unreadable(const struct config *c, preflight_note_fn *note_fn, void *arg)
+config_note_denied(const struct config *c, preflight_note_fn *note_fn, void *arg)
 {
+    struct preflight p = {c, note_fn, arg, NULL};
+
+    if (access(c->state, F_OK) == 0 && access(c->state, R_OK | W_OK | X_OK) != 0)
+        note(&p, "state",
+            "%s cannot be written by user %s: %s; pauses will not outlast a restart, so give it to that user "
+            "(chown %s)",
+            c->state, c->user, strerror(errno), c->user);
     for (const struct config_file *f = c->files; f; f = f->next) {
         char text[ERR_TEXT_MAX];
 

@@ -13,9 +13,9 @@ typedef void preflight_note_fn(void *arg, const char *position, const char *text
 
 /* 0, or -1 and "file:line:column: what is wrong; what to do". */
 int config_preflight(const struct config *c, preflight_note_fn *note, void *arg, struct err *err);
-/* Notes each file of the configuration that this process cannot read any more: asked when root is gone, for a
- * reload reads them all again. */
-void config_note_unreadable(const struct config *c, preflight_note_fn *note, void *arg);
+/* Notes each file of the configuration that this process cannot read any more, and a state folder it cannot
+ * write to: asked when root is gone, for a reload reads them all again. */
+void config_note_denied(const struct config *c, preflight_note_fn *note, void *arg);
 /* Puts the position of a setting before the text of err, or its key where it is not written; returns -1. */
 int config_locate(const struct config *c, const char *path, struct err *err);
 

@@ -141,3 +141,44 @@ def test_secrets_of_root_alone_are_told_at_the_start(site):
     assert len(told) == 1, node.log()
     assert "users cannot be read" not in node.log()
     assert node.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_what_root_made_belongs_to_the_user(site):
+    """Started as root once, and as its own user from then on."""
+    node = site.node("handover", alone=True)
+    node.config["admin"]["socket"] = os.path.join(node.config["state"], "control")
+    node.write_config()
+    node.start()
+    assert node.stop() == 0
+    state = node.config["state"]
+    owners = {name: os.stat(os.path.join(state, name)).st_uid for name in os.listdir(state)}
+    assert {"lock", "store.journal"} <= set(owners) and 0 not in owners.values(), owners
+    node.process = Process(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", program("sendgovd"), "-c", node.file],
+                           os.path.join(node.folder, "log"))
+    node.wait_ready()
+    assert node.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_gives_away_only_what_is_the_daemons(site):
+    """The folder is the user's: what it put there under a name of ours must not become its own."""
+    node = site.node("hostile", alone=True)
+    state, victim = node.config["state"], os.path.join(node.folder, "victim")
+    os.mkdir(state)
+    give(state, 0o750)
+    with open(victim, "w", encoding="utf-8") as f:
+        f.write("x")
+    os.link(victim, os.path.join(state, "lock"))
+    node.start()
+    assert os.stat(victim).st_uid == 0
+    assert node.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_state_folder_of_root_is_told_of(site):
+    node = site.node("rootstate", alone=True)
+    os.mkdir(node.config["state"], 0o755)
+    node.start()
+    assert "state cannot be written by user nobody" in node.log(), node.log()
+    assert node.stop() == 0
