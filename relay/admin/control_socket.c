@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,14 +65,28 @@ clear_stale(const struct sockaddr_un *sun, struct err *err)
     return 0;
 }
 
+/* A process without rights of root gives a file to a group it is in itself, and to no other. */
+static void
+warn_not_given(const char *path, gid_t group, int error)
+{
+    const struct group *g = group != (gid_t)-1 ? getgrgid(group) : NULL;
+
+    if (g == NULL)
+        log_text(LOG_WARNING, "control-socket", "%s cannot be given away: %s", path, strerror(error));
+    else
+        log_text(LOG_WARNING, "control-socket",
+            "%s cannot be given to group %s of admin.groups: %s; its members cannot look until this process "
+            "is in that group (systemctl edit sendgov: [Service] SupplementaryGroups=%s) or starts as root",
+            path, g->gr_name, strerror(error), g->gr_name);
+}
+
 void
 control_socket_give(const struct socket_file *file, const char *owner, gid_t group)
 {
     struct passwd *pw = owner && geteuid() == 0 ? getpwnam(owner) : NULL;
 
     if ((pw || group != (gid_t)-1) && lchown(file->path, pw ? pw->pw_uid : (uid_t)-1, group) != 0)
-        log_text(LOG_WARNING, "control-socket", "%s cannot be given to its group: %s", file->path,
-            strerror(errno));
+        warn_not_given(file->path, group, errno);
 }
 
 int

@@ -18,7 +18,10 @@ fail_connect(const struct ctl *c, const char *path, int error)
 {
     if (error == EACCES || error == EPERM)
         return ctl_fail(
-            c, CTL_REFUSED, "%s: %s; become root or a member of admin.groups", path, strerror(error));
+            c, CTL_REFUSED,
+            "%s: %s; become root or a member of the first group of admin.groups; to members: the daemon may "
+            "be outside it, its log tells",
+            path, strerror(error));
     return ctl_fail(c, CTL_NO_DAEMON, "no sendgovd answers at %s: %s; is it running? -s names another socket",
         path, strerror(error));
 }

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from node import check_config, give, program, write
+from node import ROOT, check_config, give, program, write
 from process import Process
 from rig import Rig
 
@@ -182,3 +182,36 @@ def test_a_state_folder_of_root_is_told_of(site):
     node.start()
     assert "state cannot be written by user nobody" in node.log(), node.log()
     assert node.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("groups", ["--clear-groups", "--groups=daemon"])
+def test_the_control_socket_goes_to_a_group_the_daemon_is_in(site, groups):
+    """Not started as root, a process can give a file only to a group of its own; systemd: SupplementaryGroups=."""
+    node = site.node("group" + groups.strip("-").replace("=", "-"), alone=True)
+    folder = os.path.join(node.folder, "run")
+    os.mkdir(folder)
+    give(folder, 0o755)
+    node.config.update(admin={"socket": folder + "/control", "http": f"127.0.0.1:{node.http}", "groups": ["daemon"]}, state=folder + "/state")
+    node.write_config()
+    node.process = Process(["setpriv", "--reuid=nobody", "--regid=nogroup", groups, program("sendgovd"), "-c", node.file],
+                           os.path.join(node.folder, "log"))
+    node.wait_ready()
+    told = [json.dumps(r) for r in node.log_events("control-socket")]
+    looked = subprocess.run(["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups", program("sendgovctl"), "-s", folder + "/control",
+                             "status"], capture_output=True, text=True, timeout=30, check=False)
+    if groups == "--clear-groups":
+        assert len(told) == 1 and "SupplementaryGroups=daemon" in told[0], told
+        assert looked.returncode == 1 and "the daemon may be outside it" in looked.stderr, looked
+    else:
+        assert told == [] and looked.returncode == 0, (told, looked)
+    assert node.stop() == 0
+
+
+def test_the_unit_lets_groups_reach_the_socket():
+    """As systemd reads it: later filters win, so chown(2) must come back after the filter that takes it away."""
+    with open(os.path.join(ROOT, "conf", "systemd", "sendgov.service.in"), encoding="utf-8") as f:
+        lines = [line.strip() for line in f]
+    filters = [line for line in lines if line.startswith("SystemCallFilter=")]
+    assert filters[-1] == "SystemCallFilter=@chown" and "~@privileged" in filters[-2], filters
+    assert "RuntimeDirectoryMode=0755" in lines and "StateDirectoryMode=0750" in lines
