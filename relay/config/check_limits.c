@@ -2,12 +2,64 @@
 #include "relay/config/check.h"
 #include "relay/config/type.h"
 
+#define KNOWN_DOMAINS_MAX 64
+
+/* Mail of a domain that no route registers is refused, so a cap on it would never be asked: a misspelling that
+ * leaves the real one uncapped. */
+static int
+check_registered(struct draft *d, const struct limit_entry *e, const char *domain)
+{
+    const char *known[KNOWN_DOMAINS_MAX];
+    char hint[512];
+    size_t n = 0;
+
+    for (size_t i = 0; i < d->routes.n; i++) {
+        const struct route_entry *r = entries_at(&d->routes, SECTION_ROUTE, i);
+
+        if (e->conf.route && strcmp(e->conf.route, r->head.name) != 0)
+            continue;
+        for (size_t j = 0; j < r->domains.n; j++) {
+            if (domains_meet(r->domains.items[j], domain))
+                return 0;
+            if (n < KNOWN_DOMAINS_MAX)
+                known[n++] = r->domains.items[j];
+        }
+    }
+    suggest(domain, known, n, hint, sizeof hint);
+    return draft_fail(d, entry_key(&e->head, "only"),
+        "only '%.200s' is in no domain of %s%s and would cap nothing%s", e->conf.only,
+        e->conf.route ? "route " : "a route", e->conf.route ? e->conf.route : "", hint);
+}
+
+static int
+check_sender(struct draft *d, struct limit_entry *e, const struct node *at)
+{
+    static const struct setting sender = {.key = "only", .type = TYPE_SENDER};
+    const char *sign = strchr(e->conf.only, '@');
+
+    if (!sign || sign == e->conf.only || strchr(e->conf.only, '*'))
+        return draft_fail(d, at,
+            "only '%.100s' must be one address such as scan@contoso.com; for a domain use scope: sender_domain",
+            e->conf.only);
+    if (type_parse_sender(d, &sender, at, &e->conf.only) < 0)
+        return -1;
+    return check_registered(d, e, strchr(e->conf.only, '@') + 1);
+}
+
+static int
+check_domain(struct draft *d, struct limit_entry *e, const struct node *at)
+{
+    static const struct setting domain = {.key = "only", .type = TYPE_DOMAIN};
+
+    if (strchr(e->conf.only, '*'))
+        return draft_fail(d, at, "only '%.100s' must be one domain", e->conf.only);
+    return type_parse_domain(d, &domain, at, &e->conf.only) < 0 ? -1 : check_registered(d, e, e->conf.only);
+}
+
 /* `only` names an instance of the scope: one that exists, where the configuration knows them all. */
 static int
 check_only(struct draft *d, struct limit_entry *e)
 {
-    static const struct setting sender = {.key = "only", .type = TYPE_SENDER},
-                                domain = {.key = "only", .type = TYPE_DOMAIN};
     const struct node *at = entry_key(&e->head, "only");
 
     if (!e->conf.only || at->kind != NODE_SCALAR || e->conf.kind == LIMIT_WARMUP
@@ -24,14 +76,9 @@ check_only(struct draft *d, struct limit_entry *e)
         return find_entry(&d->clients, SECTION_CLIENT, e->conf.only) ? 0
             : dangling(d, &e->head, "only", e->conf.only, &d->clients, SECTION_CLIENT);
     case SCOPE_SENDER:
-        if (e->conf.only[0] == '@' || strchr(e->conf.only, '*'))
-            return draft_fail(d, at,
-                "only '%.100s' must be one address; for a domain use scope: sender_domain", e->conf.only);
-        return type_parse_sender(d, &sender, at, &e->conf.only);
+        return check_sender(d, e, at);
     case SCOPE_SENDER_DOMAIN:
-        if (strchr(e->conf.only, '*'))
-            return draft_fail(d, at, "only '%.100s' must be one domain", e->conf.only);
-        return type_parse_domain(d, &domain, at, &e->conf.only);
+        return check_domain(d, e, at);
     case SCOPE_COUNT:
         break;
     }

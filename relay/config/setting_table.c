@@ -347,7 +347,8 @@ const struct setting setting_table[] = {
         .help = "rate: how many may go at once. Default 1; needed where recipients or bytes are counted."},
     {SECTION_LIMIT, "route", NAME(limit_entry, conf.route), .help = "Only mail on this route."},
     {SECTION_LIMIT, "only", TEXT(limit_entry, conf.only),
-        .help = "Only this one client, sender, ... of the scope."},
+        .help = "Only this one client, sender, ... of the scope; the domain of a sender must be one of a "
+                "route."},
 
     {SECTION_SCHEDULE, "curve", WORD(schedule_entry, conf.curve, enum curve_kind, curve_words),
         .fallback = "geometric",
