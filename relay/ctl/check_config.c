@@ -2,14 +2,13 @@
 #include "relay/config/preflight.h"
 #include "relay/ctl/ctl.h"
 
+/* As sendgovd -t prints it, which tools read: the position first. */
 static enum ctl_exit
 refuse(struct ctl *c, const char *text)
 {
-    json_t *o = json_pack("{s:b, s:s, s:s}", "ok", 0, "error", text, "code", "refused");
-
-    if (!ctl_print_json(c, o))
-        fprintf(c->err, "%s\n", text);
-    json_decref(o);
+    if (c->json)
+        return ctl_fail(c, CTL_REFUSED, "%s", text);
+    fprintf(c->err, "%s\n", text);
     return CTL_REFUSED;
 }
 

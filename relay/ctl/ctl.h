@@ -58,7 +58,7 @@ enum ctl_exit ctl_main(int argc, char **argv, FILE *out, FILE *err);
 
 /* NULL: the option was not given. */
 const char *ctl_option(const struct ctl *c, const char *name);
-/* "sendgovctl: ..." on err; returns code. */
+/* "sendgovctl: ..." on err, or with --json {"ok":false,...} on out; returns code. */
 enum ctl_exit ctl_fail(const struct ctl *c, enum ctl_exit code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* With --json: prints o and returns true. Does not take it. */

@@ -56,20 +56,56 @@ static const struct verb verbs[] = {
         "a line for the users file (offline)"},
 };
 
+#define FAIL_TEXT_MAX 8192
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 /* ---- words for people ---- */
 
+static const char *
+exit_to_word(enum ctl_exit code)
+{
+    switch (code) {
+    case CTL_OK:
+        return "ok";
+    case CTL_REFUSED:
+        return "refused";
+    case CTL_USAGE:
+        return "usage";
+    case CTL_NO_DAEMON:
+        return "no-daemon";
+    }
+    return "";
+}
+
+/* A script that asked for JSON gets it whatever happens. Arguments may be no UTF-8, JSON must be. */
+static void
+print_json_error(const struct ctl *c, enum ctl_exit code, char *text)
+{
+    json_t *o = json_object(), *error = json_string(text);
+
+    for (char *p = text; !error && *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    json_object_set_new(o, "ok", json_false());
+    json_object_set_new(o, "error", error ? error : json_string(text));
+    json_object_set_new(o, "code", json_string(exit_to_word(code)));
+    ctl_print_json(c, o);
+    json_decref(o);
+}
+
 enum ctl_exit
 ctl_fail(const struct ctl *c, enum ctl_exit code, const char *fmt, ...)
 {
+    char text[FAIL_TEXT_MAX];
     va_list ap;
 
-    fprintf(c->err, "sendgovctl: ");
     va_start(ap, fmt);
-    vfprintf(c->err, fmt, ap);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    fputc('\n', c->err);
+    if (c->json)
+        print_json_error(c, code, text);
+    else
+        fprintf(c->err, "sendgovctl: %s\n", text);
     return code;
 }
 
@@ -107,7 +143,7 @@ struct parser {
     int argc, at;
     char **argv;
     bool options_ended;
-    const char *first_word; /* seen, the second is still to come */
+    bool json;              /* --json was seen; until the end c->json says whether it will be */
     enum ctl_exit code;
     bool done;              /* --help, --version, or an error: code says which */
 };
@@ -145,7 +181,7 @@ parse_global(struct parser *p, const char *name, size_t n, const char *value)
     else if (is_name(name, n, "config"))
         p->c->config_file = take_value(p, "config", value);
     else if (is_name(name, n, "json"))
-        p->c->json = true;
+        p->json = true;
     else if (is_name(name, n, "help"))
         stop(p, print_help(p->c->out));
     else if (is_name(name, n, "version"))
@@ -296,19 +332,31 @@ parse_one(struct parser *p)
         parse_verb_option(p, arg + 2, n, equals ? equals + 1 : NULL);
 }
 
+/* Also what goes wrong before --json is reached has to be told in its form. */
+static bool
+wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 enum ctl_exit
 ctl_main(int argc, char **argv, FILE *out, FILE *err)
 {
-    struct ctl c = {.out = out, .err = err};
+    struct ctl c = {.out = out, .err = err, .json = wants_json(argc, argv)};
     struct parser p = {.c = &c, .argc = argc, .at = 1, .argv = argv};
 
     while (!p.done && p.at < p.argc)
         parse_one(&p);
     if (p.done)
         return p.code;
+    c.json = p.json;
     if (!c.verb) {
         ctl_fail(&c, CTL_USAGE, "what shall be done? name a verb");
-        print_help(err);
+        if (!c.json)
+            print_help(err);
         return CTL_USAGE;
     }
     if (c.n_operands < c.verb->operands_least)

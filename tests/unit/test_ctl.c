@@ -85,6 +85,41 @@ test_usage(void **state)
 }
 
 static void
+expect_json_error(const char *line, int code, const char *word, const char *part)
+{
+    json_t *o;
+
+    assert_int_equal(run(line), code);
+    o = json_loads(out, 0, NULL);
+    if (!o)
+        fail_msg("%s printed no JSON but: %s", line, out);
+    assert_true(json_is_false(json_object_get(o, "ok")));
+    assert_string_equal(json_string_value(json_object_get(o, "code")), word);
+    expect(json_string_value(json_object_get(o, "error")), part);
+    assert_string_equal(err, "");
+    json_decref(o);
+}
+
+/* Whoever asked for JSON reads JSON, also of what never reached a daemon. */
+static void
+test_json_errors(void **state)
+{
+    (void)state;
+    expect_json_error("sendgovctl -s /nonexistent/c --json status", CTL_NO_DAEMON, "no-daemon", "running?");
+    expect_json_error("sendgovctl --json", CTL_USAGE, "usage", "name a verb");
+    expect_json_error("sendgovctl --json stauts", CTL_USAGE, "usage", "did you mean");
+    expect_json_error("sendgovctl stauts --json", CTL_USAGE, "usage", "did you mean");
+    expect_json_error("sendgovctl --json pause --scope route", CTL_USAGE, "usage", "needs --instance");
+    expect_json_error("sendgovctl --json classify hello", CTL_USAGE, "usage", "no SMTP reply");
+    expect_json_error("sendgovctl warmup plan --schedule nosuch --json", CTL_USAGE, "usage", "nosuch");
+    expect_json_error("sendgovctl --json frob\xff", CTL_USAGE, "usage", "frob?");
+    expect_json_error("sendgovctl --json passwd a:b", CTL_USAGE, "usage", "without blanks");
+    expect_json_error("sendgovctl --json -c /nonexistent/a status", CTL_REFUSED, "refused", "/nonexistent");
+    assert_int_equal(run("sendgovctl -- --json"), CTL_USAGE);
+    assert_string_equal(out, "");
+}
+
+static void
 test_no_daemon(void **state)
 {
     (void)state;
@@ -336,6 +371,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_json_errors),
         cmocka_unit_test(test_no_daemon),
         cmocka_unit_test(test_question),
         cmocka_unit_test(test_exit_codes),
