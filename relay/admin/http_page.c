@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "config.h"
+#include "policy/refusal.h"
 #include "policy/warmup.h"
 #include "relay/admin/advice.h"
 #include "relay/admin/scrape.h"
@@ -109,6 +110,20 @@ cell_u64(struct buf *out, uint64_t n)
         buf_printf(out, "<td class=n>%" PRIu64 "</td>", n);
 }
 
+/* Of a rate the burst is capped; the rate itself is said beside it. */
+static void
+cell_cap(struct buf *out, const struct usage *u)
+{
+    char period[PERIOD_TEXT_MAX];
+
+    if (u->limit->kind != LIMIT_RATE) {
+        cell_u64(out, u->cap);
+        return;
+    }
+    period_format(u->limit->period_ms, period);
+    buf_printf(out, "<td class=n>burst %" PRIu64 ", %" PRIu64 "/%s</td>", u->cap, u->limit->value, period);
+}
+
 static void
 cell_after(struct buf *out, int64_t ms)
 {
@@ -205,7 +220,7 @@ add_limits(const struct admin *a, struct buf *out)
         cell(out, limit_scope_to_str(rows[i].limit->scope));
         cell(out, rows[i].instance);
         cell_u64(out, rows[i].used);
-        cell_u64(out, rows[i].cap);
+        cell_cap(out, &rows[i]);
         cell_after(out, rows[i].frees_after_ms);
         buf_add_str(out, "</tr>\n");
     }

@@ -31,11 +31,12 @@ METRIC(CHARGES_VOID, METRIC_COUNTER, "sendgov_charges_void_total", "reason", NUL
     "Charges that stay counted although nothing was offered upstream with them.")
 METRIC(REFUNDS, METRIC_COUNTER, "sendgov_refunds_total", NULL, NULL, NULL,
     "Charges given back because nothing was offered upstream.")
-METRIC(LIMIT, METRIC_GAUGE, "sendgov_limit", "limit", "scope", "instance", "The cap in force.")
+METRIC(LIMIT, METRIC_GAUGE, "sendgov_limit", "limit", "scope", "instance",
+    "The cap in force; of a rate its burst.")
 METRIC(LIMIT_USED, METRIC_GAUGE, "sendgov_limit_used", "limit", "scope", "instance",
-    "Used of the cap in force.")
+    "Used of the cap in force; of a rate, of its burst.")
 METRIC(LIMIT_REMAINING, METRIC_GAUGE, "sendgov_limit_remaining", "limit", "scope", "instance",
-    "Left of the cap in force.")
+    "Left of the cap in force; of a rate, of its burst.")
 METRIC(WARMUP_DAY, METRIC_GAUGE, "sendgov_warmup_day", "route", NULL, NULL,
     "The step of the warm-up curve, from 1.")
 METRIC(WARMUP_CAP, METRIC_GAUGE, "sendgov_warmup_cap", "route", NULL, NULL,

@@ -191,26 +191,43 @@ render_status(struct ctl *c, const json_t *a)
 
 /* ---- the other questions ---- */
 
+/* What the cap is for: a window of so long, or the burst of a rate, which is another number than the rate. */
+#define PER_TEXT_MAX (PERIOD_TEXT_MAX + NUMBER_TEXT_MAX + 16)
+static const char *
+per_text(const json_t *l, char out[PER_TEXT_MAX])
+{
+    char period[PERIOD_TEXT_MAX];
+
+    out[0] = '\0';
+    if (get_number(l, "period_ms") <= 0)
+        return out;
+    period_format((uint64_t)get_number(l, "period_ms"), period);
+    if (has_value(l, "rate"))
+        snprintf(out, PER_TEXT_MAX, "burst, %lld/%s", get_number(l, "rate"), period);
+    else
+        snprintf(out, PER_TEXT_MAX, "%s", period);
+    return out;
+}
+
 void
 render_limits(struct ctl *c, const json_t *a)
 {
     const char *const headings[] = {
         "LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", NULL};
-    char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[PERIOD_TEXT_MAX];
+    char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[PER_TEXT_MAX];
     struct grid g;
     size_t i;
     json_t *l;
 
     grid_init(&g, headings);
     json_array_foreach(json_object_get(a, "limits"), i, l) {
-        period_format((uint64_t)get_number(l, "period_ms"), per);
         grid_add(&g, "%s", get_text(l, "limit"));
         grid_add(&g, "%s", get_text(l, "scope"));
         grid_add(&g, "%s", get_text(l, "instance"));
         grid_add(&g, "%lld", get_number(l, "used"));
         grid_add(&g, "%s", number_text(l, "cap", cap));
         grid_add(&g, "%s", get_text(l, "unit"));
-        grid_add(&g, "%s", get_number(l, "period_ms") > 0 ? per : "");
+        grid_add(&g, "%s", per_text(l, per));
         grid_add(&g, "%s", after_text(get_number(l, "frees_after_ms"), after));
     }
     print_or(c, &g, "no limits");

@@ -209,6 +209,12 @@ test_limits(void **state)
     assert_int_equal(json_integer_value(json_object_get(row, "cap")), 25);
     assert_int_equal(json_integer_value(json_object_get(row, "remaining")), 0);
     assert_int_equal(json_integer_value(json_object_get(row, "frees_after_ms")), 90000);
+    assert_true(json_is_null(json_object_get(row, "rate")));
+    json_decref(a);
+    a = expect_ok(&f, "{\"command\":\"limits\",\"scope\":\"client\",\"instance\":\"erp\"}");
+    row = json_array_get(json_object_get(a, "limits"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "kind")), "rate");
+    assert_int_equal(json_integer_value(json_object_get(row, "rate")), 100);
     json_decref(a);
     a = expect_ok(&f, "{\"command\":\"limits\",\"scope\":\"sender\"}");
     assert_true(json_is_null(json_object_get(json_array_get(json_object_get(a, "limits"), 0), "cap")));

@@ -108,6 +108,8 @@ test_metrics(void **state)
     expect_text("sendgov_limit_remaining{limit=\"erp-burst\",scope=\"client\",instance=\"erp\"} 88");
     expect_text("process_start_time_seconds ");
     assert_null(strstr(reply, "per-sender")); /* senders are people */
+    assert_int_equal(get(&f, GET("/")), 200);
+    expect_text("<td class=n>burst 100, 100/min</td>"); /* as the stand-in of the store has it */
     fake.n_pauses = 0;
     assert_int_equal(get(&f, GET("/metrics")), 200);
     assert_null(strstr(reply, "block-tenant"));
