@@ -4,8 +4,8 @@
 
 #define KNOWN_DOMAINS_MAX 64
 
-/* Mail of a domain that no route registers is refused, so a cap on it would never be asked: a misspelling that
- * leaves the real one uncapped. */
+/* Mail of a domain that no route registers is refused, so a cap on it would never be asked: a misspelling
+ * that leaves the real one uncapped. */
 static int
 check_registered(struct draft *d, const struct limit_entry *e, const char *domain)
 {
@@ -39,7 +39,8 @@ check_sender(struct draft *d, struct limit_entry *e, const struct node *at)
 
     if (!sign || sign == e->conf.only || strchr(e->conf.only, '*'))
         return draft_fail(d, at,
-            "only '%.100s' must be one address such as scan@contoso.com; for a domain use scope: sender_domain",
+            "only '%.100s' must be one address such as scan@contoso.com; for a domain use scope: "
+            "sender_domain",
             e->conf.only);
     if (type_parse_sender(d, &sender, at, &e->conf.only) < 0)
         return -1;

@@ -167,6 +167,8 @@ load_file(struct loading *l, const char *file, const struct node *from, unsigned
         return draft_fail(l->d, from, "includes are nested more than %d deep", INCLUDE_DEPTH_MAX);
     if (note_file(l, file, from) < 0 || node_load(&l->d->scratch, file, &root, l->d->err) < 0)
         return -1;
+    if (!root->keys && !from)
+        return draft_fail(l->d, root, "is empty");
     if (!l->merged->file) {
         l->merged->file = root->file;
         l->merged->line = root->line;

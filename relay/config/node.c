@@ -218,16 +218,6 @@ walk_map(struct walk *w, const yaml_node_t *y, unsigned depth, struct node **out
     return refuse_duplicate_keys(w, node);
 }
 
-static bool
-has_own_tag(const yaml_node_t *y)
-{
-    const char *usual = y->type == YAML_SCALAR_NODE ? YAML_STR_TAG
-        : y->type == YAML_SEQUENCE_NODE             ? YAML_SEQ_TAG
-                                                    : YAML_MAP_TAG;
-
-    return y->tag && strcmp((const char *)y->tag, usual) != 0;
-}
-
 static int
 walk_node(struct walk *w, int index, unsigned depth, struct node **out)
 {
@@ -244,9 +234,6 @@ walk_node(struct walk *w, int index, unsigned depth, struct node **out)
     if (++w->n_nodes > NODE_COUNT_MAX)
         return node_fail(&at, w->err,
             "too many values: more than %d, aliases counted each time they are used", NODE_COUNT_MAX);
-    if (has_own_tag(y))
-        return node_fail(
-            &at, w->err, "tag %.100s: tags are not used here; leave it out", (const char *)y->tag);
     switch (y->type) {
     case YAML_SCALAR_NODE:
         return walk_scalar(w, y, out);
@@ -283,10 +270,11 @@ syntax_error(const yaml_parser_t *parser, const char *file, struct span text, st
 static int
 load_document(struct walk *w, struct node **root_out)
 {
-    struct node at = {.file = w->file, .line = 1, .column = 1};
-
-    if (!yaml_document_get_root_node(w->document))
-        return node_fail(&at, w->err, "is empty");
+    if (!yaml_document_get_root_node(w->document)) {
+        *root_out = arena_alloc(w->arena, sizeof **root_out);
+        **root_out = (struct node){.kind = NODE_MAP, .file = w->file, .line = 1, .column = 1};
+        return 0;
+    }
     if (walk_node(w, 1, 0, root_out) < 0)
         return -1;
     if ((*root_out)->kind != NODE_MAP)
@@ -331,6 +319,21 @@ count_event(struct tally *t, yaml_event_type_t type)
     return NULL;
 }
 
+/* A tag that is written. Seen here only: in the document every node has one, and "!!str" is the usual one. */
+static const char *
+tag_of(const yaml_event_t *event)
+{
+    const yaml_char_t *tag = NULL;
+
+    if (event->type == YAML_SCALAR_EVENT)
+        tag = event->data.scalar.tag;
+    else if (event->type == YAML_SEQUENCE_START_EVENT)
+        tag = event->data.sequence_start.tag;
+    else if (event->type == YAML_MAPPING_START_EVENT)
+        tag = event->data.mapping_start.tag;
+    return (const char *)tag;
+}
+
 static void
 parser_open(yaml_parser_t *parser, struct span text)
 {
@@ -362,9 +365,11 @@ check_bounds(const char *file, struct span text, struct err *err)
         at.line = (unsigned)event.start_mark.line + 1;
         at.column = (unsigned)event.start_mark.column + 1;
         more = event.type != YAML_STREAM_END_EVENT;
-        yaml_event_delete(&event);
         if (why)
             result = node_fail(&at, err, "%s", why);
+        else if (tag_of(&event))
+            result = node_fail(&at, err, "tag %.100s: tags are not used here; leave it out", tag_of(&event));
+        yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
     return result;

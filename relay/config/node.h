@@ -29,7 +29,8 @@ struct node {
     size_t n;
 };
 
-/* The root is always a map. */
+/* The root is always a map; of a file without a value, such as one that holds comments only, one without keys
+ * (NULL). */
 int node_load(struct arena *arena, const char *file, struct node **root_out, struct err *err);
 /* The value of a key; NULL when the map has none. A NULL map has nothing. */
 const struct node *node_get(const struct node *map, const char *key);

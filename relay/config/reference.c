@@ -194,24 +194,28 @@ manual_facts(struct buf *out, const struct setting *s)
     const struct setting_kind *kind = &setting_kinds[s->type == TYPE_LIST ? s->item : s->type];
     struct span name = span_str(kind->name);
     ptrdiff_t example = span_find_nocase(name, SPAN_LIT(" such as"));
+    struct buf facts;
 
+    buf_init(&facts);
     if (example > 0)
         name = span_head(name, (size_t)example);
     if (s->type == TYPE_WORD) {
-        buf_add_str(out, "One of");
+        buf_add_str(&facts, "One of");
         for (size_t i = 0; s->words[i]; i++)
-            buf_printf(out, "%s %s", i ? "," : "", s->words[i]);
+            buf_printf(&facts, "%s %s", i ? "," : "", s->words[i]);
     } else {
-        buf_printf(out, "%c%.*s%s", toupper((unsigned char)name.p[0]), (int)name.n - 1, name.p + 1,
+        buf_printf(&facts, "%c%.*s%s", toupper((unsigned char)name.p[0]), (int)name.n - 1, name.p + 1,
             s->type == TYPE_LIST ? ", or a list" : "");
     }
     if (s->flags & SETTING_REQUIRED)
-        buf_add_str(out, "; required");
+        buf_add_str(&facts, "; required");
     if (s->fallback)
-        buf_printf(out, "; default %s", shown_fallback(s));
+        buf_printf(&facts, "; default %s", shown_fallback(s));
     if (s->flags & SETTING_RESTART)
-        buf_add_str(out, "; changed by a restart only");
-    buf_add_str(out, ".\n");
+        buf_add_str(&facts, "; changed by a restart only");
+    buf_add_str(&facts, ".");
+    manual_text(out, buf_span(&facts).p);
+    buf_fini(&facts);
 }
 
 static void

@@ -36,7 +36,7 @@ const struct setting_kind setting_kinds[TYPE_COUNT_OF] = {
         "\"type\": [\"string\", \"integer\"], \"pattern\": \"^([0-9_]+|trial)$\""},
     [TYPE_GROWTH] = {"a factor such as 1.4", type_parse_growth, type_format_growth,
         "\"type\": [\"string\", \"number\"]"},
-    [TYPE_WORD] = {"one of the words below", type_parse_word, type_format_word, NULL},
+    [TYPE_WORD] = {"one of a few words", type_parse_word, type_format_word, NULL},
     [TYPE_RATE] = {"a rate such as 30/min", type_parse_rate, type_format_rate,
         "\"type\": \"string\", \"pattern\": \"^([0-9_]+/[0-9_]*(s|sec|m|min|h|d)|unlimited|deny)$\""},
     [TYPE_REDIS_URL] = {"an address of Redis", type_parse_redis_url, type_format_redis_url,
@@ -50,6 +50,17 @@ const struct setting_kind setting_kinds[TYPE_COUNT_OF] = {
     [TYPE_SECTIONS] = {"a section of names", type_parse_sections, type_format_nothing, NULL},
     [TYPE_SECTION_LIST] = {"a list of rules", type_parse_section_list, type_format_nothing, NULL},
 };
+
+const char *
+setting_expects(const struct setting *s, char out[EXPECTED_MAX])
+{
+    if (s->type != TYPE_WORD)
+        return setting_kinds[s->type].name;
+    snprintf(out, EXPECTED_MAX, "one of");
+    for (size_t i = 0, used; s->words[i] && (used = strlen(out)) < EXPECTED_MAX - 1; i++)
+        snprintf(out + used, EXPECTED_MAX - used, "%s %s", i ? "," : "", s->words[i]);
+    return out;
+}
 
 void *
 entries_at(const struct entries *e, enum section section, size_t i)
@@ -102,9 +113,10 @@ read_default(struct draft *d, const struct setting *s, const struct node *map, v
 {
     static const struct node nothing = {.kind = NODE_MAP, .file = "default"};
     const struct node fallback = {.kind = NODE_SCALAR, .file = "default", .text = s->fallback};
+    char expected[EXPECTED_MAX];
 
     if (s->flags & SETTING_REQUIRED)
-        return draft_fail(d, map, "%s is missing; it is %s", s->key, setting_kinds[s->type].name);
+        return draft_fail(d, map, "%s is missing; it is %s", s->key, setting_expects(s, expected));
     if (s->type == TYPE_SECTION)
         return section_read(d, s->child, &nothing, field);
     return s->fallback ? setting_kinds[s->type].parse(d, s, &fallback, field) : 0;

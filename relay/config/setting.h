@@ -137,6 +137,9 @@ extern const struct setting_kind setting_kinds[TYPE_COUNT_OF];
 /* Reads one mapping into target; target is zeroed before. 0 or -1 with the draft's err. */
 int section_read(struct draft *d, enum section section, const struct node *map, void *target);
 void *entries_at(const struct entries *e, enum section section, size_t i);
+/* What the setting may be, for a complaint: "a duration such as 30s", "one of route, mailbox, ...". */
+#define EXPECTED_MAX 256
+const char *setting_expects(const struct setting *s, char out[EXPECTED_MAX]);
 /* What to say after an unknown word: "; did you mean 'x'?" or "; known are: a, b". */
 void suggest(const char *unknown, const char *const *known, size_t n_known, char *out, size_t size);
 

@@ -21,7 +21,8 @@ check_list(struct draft *d, const struct setting *s, const struct node *v)
     if (v->kind == NODE_MAP)
         return draft_fail(d, v, "%s must be %s, not a mapping", s->key, setting_kinds[s->type].name);
     if (v->kind == NODE_LIST && v->n == 0)
-        return draft_fail(d, v, "%s is an empty list; leave it out instead", s->key);
+        return draft_fail(d, v, "%s is an empty list; %s", s->key,
+            s->flags & SETTING_REQUIRED ? "name at least one" : "leave it out instead");
     if (item_count(v) > LIST_MAX)
         return draft_fail(d, v, "%s has more than %d items", s->key, LIST_MAX);
     return 0;

@@ -178,6 +178,12 @@ TYPE_PARSER(type_parse_word)
             return 0;
         }
     }
+    if (strspn(v->text, "0123456789.") == in.n) { /* a number is not misspelt, and the nearest may be far */
+        char expected[EXPECTED_MAX];
+
+        return draft_fail(
+            d, v, "%s '%.100s' is not known; it is %s", s->key, v->text, setting_expects(s, expected));
+    }
     suggest(v->text, s->words, n, hint, sizeof hint);
     return draft_fail(d, v, "%s '%.100s' is not known%s", s->key, v->text, hint);
 }

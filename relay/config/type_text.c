@@ -14,12 +14,14 @@ type_bad(struct draft *d, const struct setting *s, const struct node *v, const c
 int
 type_scalar(struct draft *d, const struct setting *s, const struct node *v, struct span *out)
 {
+    char expected[EXPECTED_MAX];
+
     if (v->kind != NODE_SCALAR)
-        return draft_fail(
-            d, v, "%s must be %s, not %s", s->key, setting_kinds[s->type].name, node_kind_to_str(v->kind));
+        return draft_fail(d, v, "%s must be %s, not %s", s->key, setting_expects(s, expected),
+            node_kind_to_str(v->kind));
     if (v->text[0] == '\0')
-        return draft_fail(
-            d, v, "%s has no value; it must be %s, or be left out", s->key, setting_kinds[s->type].name);
+        return draft_fail(d, v, "%s has no value; it must be %s%s", s->key, setting_expects(s, expected),
+            s->flags & SETTING_REQUIRED ? "" : ", or be left out");
     *out = node_span(v);
     return 0;
 }

@@ -319,6 +319,8 @@ includes_are_merged(void **state)
     assert_int_equal(mkdir("conf.d", 0700), 0);
     config_files_write("conf.d/1.yaml", one, strlen(one), 0600);
     config_files_write("conf.d/2.yaml", two, strlen(two), 0600);
+    config_files_write("conf.d/3.yaml", "# limits:\n#   later: {}\n", 24, 0600); /* nothing yet */
+    config_files_write("conf.d/4.yaml", "", 0, 0600);
     c = config_files_load(
         "include: [conf.d/*.yaml, none.d/*.yaml]\nredis: {url: \"redis://h\"}\n" LISTENER ROUTE);
     assert_int_equal(c->n_clients, 2);
