@@ -23,7 +23,7 @@ struct plan {
 
 /* ---- what is asked ---- */
 
-/* Values become part of YAML: only what numbers are made of may pass. */
+/* Values become part of YAML: only what numbers are made of may pass, and the one word of --licences. */
 static bool
 is_numeric(const char *value)
 {
@@ -38,8 +38,9 @@ check_options(struct ctl *c)
 
     for (size_t i = 0; i < sizeof(numeric) / sizeof(numeric[0]); i++) {
         const char *value = ctl_option(c, numeric[i]);
+        bool may_be_trial = strcmp(numeric[i], "licences") == 0;
 
-        if (value && !is_numeric(value))
+        if (value && !is_numeric(value) && !(may_be_trial && strcmp(value, "trial") == 0))
             return ctl_fail(c, CTL_USAGE, "--%s \"%s\" is no number", numeric[i], value);
     }
     if (ctl_option(c, "table") && curve)

@@ -26,7 +26,7 @@ static const struct verb verbs[] = {
             {"first", "N", "cap of day 1", false}, {"growth", "G", "factor per day, e.g. 1.4", false},
             {"ceiling", "N", "no day above", false}, {"table", "A,B,C", "caps day by day", false},
             {"days", "N", "how many days to print", false},
-            {"licences", "N", "ceiling from the tenant's licences", false}},
+            {"licences", "N|trial", "ceiling from the tenant's licences", false}},
         plan_run, NULL, "the curve day by day (offline)"},
     {"pauses", NULL, false, "pauses", NULL, 0, 0, {{0}}, ctl_ask, render_pauses, "the pauses in force"},
     {"pause", NULL, false, "pause", NULL, 0, 0,

@@ -325,6 +325,9 @@ test_plan(void **state)
     assert_int_equal(run("sendgovctl warmup plan --first 100 --growth 2 --ceiling 1000 --json"), CTL_OK);
     expect(out, "\"last_day\": 5");
     expect(out, "\"ceiling\": 1000");
+    assert_int_equal(run("sendgovctl warmup plan --licences trial --json"), CTL_OK);
+    expect(out, "\"ceiling\": 4000");
+    expect_usage("sendgovctl warmup plan --licences tria", "is no number");
     assert_int_equal(run("sendgovctl warmup plan --licences 25 --json"), CTL_OK);
     expect(out, "\"ceiling\": 11408"); /* 80 % of 14 259, rounded up */
     assert_int_equal(run("sendgovctl warmup plan --schedule cautious --days 1"), CTL_OK);
