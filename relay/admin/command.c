@@ -213,7 +213,7 @@ check_value(struct call *call, const struct param *p, const json_t *value)
     const char *text = json_string_value(value), *why = NULL;
     uint64_t ms;
 
-    if (!text || text[0] == '\0') {
+    if (span_trim(span_str(text)).n == 0) {
         call_usage(call, "%s: parameter \"%s\" must be a text that is not empty (%s)", call->command->name,
             p->name, p->help);
         return false;

@@ -91,21 +91,38 @@ is_paused(const struct admin *a, const struct target *t)
     return false;
 }
 
-static bool
-parse_named(struct call *call, struct target *t)
+#define SHOWN_NAMES_MAX 8
+
+static void
+refuse_unknown(
+    struct call *call, enum limit_scope scope, const char *instance, const char *const *names, size_t n)
+{
+    const char *near = nearest_word(span_str(instance), names, n);
+    struct buf hint;
+
+    buf_init(&hint);
+    if (near)
+        buf_printf(&hint, "; did you mean \"%s\"?", near);
+    else if (n == 0)
+        buf_add_str(&hint, "; there are none");
+    for (size_t i = 0; !near && i < n && i < SHOWN_NAMES_MAX; i++)
+        buf_printf(&hint, "%s%s", i ? ", " : "; there is ", names[i]);
+    if (!near && n > SHOWN_NAMES_MAX)
+        buf_add_str(&hint, ", ...; `sendgovctl config` lists them");
+    call_usage(call, "%s: there is no %s \"%.64s\"%s", call->command->name, limit_scope_to_str(scope),
+        instance, buf_span(&hint).p);
+    buf_fini(&hint);
+}
+
+bool
+call_check_named(struct call *call, enum limit_scope scope, const char *instance)
 {
     size_t n;
-    const char **names = names_of(call->admin->config, t->scope, &n);
-    bool known = is_known(t->instance, names, n) || is_paused(call->admin, t);
+    const char **names = names_of(call->admin->config, scope, &n);
+    bool known = is_known(instance, names, n);
 
-    if (!known) {
-        const char *near = nearest_word(span_str(t->instance), names, n);
-
-        call_usage(call, "%s: there is no %s \"%.64s\"%s%s%s", call->command->name,
-            limit_scope_to_str(t->scope), t->instance,
-            near ? "; did you mean \"" : "; `sendgovctl config` lists them", near ? near : "",
-            near ? "\"?" : "");
-    }
+    if (!known)
+        refuse_unknown(call, scope, instance, names, n);
     free(names);
     return known;
 }
@@ -146,7 +163,7 @@ parse_target(struct call *call, struct target *t)
     snprintf(t->instance, sizeof(t->instance), "%s", instance);
     if (t->scope == SCOPE_SENDER || t->scope == SCOPE_SENDER_DOMAIN)
         return parse_sender(call, t, instance);
-    return parse_named(call, t);
+    return is_paused(call->admin, t) || call_check_named(call, t->scope, t->instance);
 }
 
 /* The reason ends up in SMTP replies and on terminals: printable ASCII, one line. */

@@ -3,7 +3,14 @@
 #ifndef SENDGOV_ADMIN_COMMAND_RUN_H
 #define SENDGOV_ADMIN_COMMAND_RUN_H
 
+#include <stdbool.h>
+
+#include "policy/types.h"
+
 struct call;
+
+/* Is there a route, mailbox or client of that name? Otherwise the call is refused, with what there is. */
+bool call_check_named(struct call *call, enum limit_scope scope, const char *instance);
 
 void run_status(struct call *call);
 void run_limits(struct call *call);

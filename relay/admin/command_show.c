@@ -284,12 +284,36 @@ ask(struct call *call, const struct usage_filter *filter, const char *key, store
     free(rows);
 }
 
+/* A misspelt name must not look like one without limits. Of senders and their domains any may come. */
+static bool
+may_have_limits(struct call *call, const struct usage_filter *filter)
+{
+    struct usage *rows;
+    bool cut;
+    size_t n;
+
+    if (!filter->instance || filter->scope == SCOPE_SENDER || filter->scope == SCOPE_SENDER_DOMAIN)
+        return true;
+    if (filter->scope != SCOPE_COUNT)
+        return call_check_named(call, filter->scope, filter->instance);
+    n = usage_list(call->admin->config, call->admin->setup.store, filter, &rows, &cut);
+    free(rows);
+    if (n == 0)
+        call_usage(call,
+            "limits: nothing called \"%.64s\" has a limit; `sendgovctl limits` lists what has, and of a "
+            "sender say its scope",
+            filter->instance);
+    return n > 0;
+}
+
 void
 run_limits(struct call *call)
 {
     struct usage_filter filter = {
         .scope = scope_of(call), .instance = call_text(call, "instance"), .senders = true};
 
+    if (!may_have_limits(call, &filter))
+        return;
     ask(call, &filter, "limits", on_limits);
 }
 

@@ -106,6 +106,7 @@ test_parameters(void **state)
         "{\"command\":\"pause\",\"scope\":\"sender\",\"instance\":\"nobody\",\"reason\":\"x\"}", "usage",
         "no mail address");
     expect_error(&f, &root, "{\"command\":\"open\",\"reason\":\"\"}", "usage", "not empty");
+    expect_error(&f, &root, "{\"command\":\"open\",\"reason\":\"  \\t \"}", "usage", "not empty");
     expect_error(&f, &root, "{\"command\":\"open\",\"reason\":7}", "usage", "must be a text");
     expect_error(&f, &root, "{\"command\":\"reload\",\"now\":\"yes\"}", "usage", "leave it out");
     assert_int_equal(fake.asked + fake.reloads + fake.opens, 0);
@@ -194,8 +195,12 @@ test_limits(void **state)
     assert_int_equal(
         count_limits(&f, "{\"command\":\"limits\"}"), 5); /* the sender limit has one known sender */
     assert_int_equal(count_limits(&f, "{\"command\":\"limits\",\"scope\":\"route\"}"), 2);
-    assert_int_equal(
-        count_limits(&f, "{\"command\":\"limits\",\"scope\":\"client\",\"instance\":\"nobody\"}"), 0);
+    expect_error(&f, &root, "{\"command\":\"limits\",\"scope\":\"client\",\"instance\":\"nobody\"}", "usage",
+        "there is no client \"nobody\"; there is erp");
+    expect_error(&f, &root, "{\"command\":\"limits\",\"scope\":\"route\",\"instance\":\"contosso\"}", "usage",
+        "did you mean \"contoso\"?");
+    expect_error(&f, &root, "{\"command\":\"limits\",\"instance\":\"nobody\"}", "usage", "nothing called");
+    assert_int_equal(count_limits(&f, "{\"command\":\"limits\",\"instance\":\"erp\"}"), 1);
     assert_int_equal(
         count_limits(&f, "{\"command\":\"limits\",\"scope\":\"sender\",\"instance\":\"a@contoso.com\"}"), 1);
     a = expect_ok(&f, "{\"command\":\"limits\",\"scope\":\"sender\",\"instance\":\"SCAN@contoso.com\"}");
