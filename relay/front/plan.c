@@ -1,8 +1,10 @@
 /* A configuration made ready: certificates and logins loaded, new addresses bound. Nothing of it is in force
  * before front_commit, and nothing of it remains after front_discard. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "relay/base/xmalloc.h"
+#include "relay/config/preflight.h"
 #include "relay/front/front_part.h"
 #include "relay/front/identity.h"
 #include "relay/front/session.h"
@@ -184,6 +186,41 @@ open_socket(struct front *f, struct front_plan *plan, const char *address, struc
     return 0;
 }
 
+/* A socket of ours that this port of the same family already is bound by; NULL: none. */
+static const struct front_socket *
+find_rival(struct list *sockets, const char *address)
+{
+    const char *port = strrchr(address, ':');
+
+    LIST_EACH(it, sockets) {
+        const struct front_socket *s = LIST_ITEM(it, struct front_socket, link);
+        const char *other = strrchr(s->address, ':');
+
+        if (port != NULL && other != NULL && strcmp(port, other) == 0
+            && (address[0] == '[') == (s->address[0] == '['))
+            return s;
+    }
+    return NULL;
+}
+
+/* From 127.0.0.1:25 to 0.0.0.0:25: the old address stays bound until the commit, which cannot fail. */
+static int
+refuse_address(struct front *f, const struct config *c, const struct listener_conf *l, const char *address,
+    struct err *err)
+{
+    const struct front_socket *rival = find_rival(&f->sockets, address);
+    struct err why = *err;
+    char path[256];
+
+    if (rival != NULL)
+        err_set(err,
+            "%.600s; sendgovd itself still listens on %s: take that out by one reload and put this in by the "
+            "next, or restart",
+            why.text, rival->address);
+    snprintf(path, sizeof path, "listeners.%s.address", l->name);
+    return config_locate(c, path, err);
+}
+
 static int
 open_sockets(struct front *f, struct front_plan *plan, struct err *err)
 {
@@ -194,7 +231,7 @@ open_sockets(struct front *f, struct front_plan *plan, struct err *err)
             const char *address = c->listeners[i].addresses[k];
 
             if (find_socket(&f->sockets, address) == NULL && open_socket(f, plan, address, err) != 0)
-                return -1;
+                return refuse_address(f, c, &c->listeners[i], address, err);
         }
     return 0;
 }

@@ -114,6 +114,27 @@ def test_what_needs_a_restart_is_refused_with_its_place(site, key, value):
     assert node.stop() == 0
 
 
+def test_an_address_in_the_way_of_a_wider_one_is_named(site):
+    """The old one is ours and closes only when nothing can fail any more, so it takes two reloads."""
+    node = site.node("wider", alone=True).start()
+    narrow = node.config["listeners"]["devices"]["address"]
+    wide = narrow.replace("127.0.0.1", "0.0.0.0")
+    devices = node.config["listeners"]["devices"]
+    devices["address"] = wide
+    node.write_config()
+    refused = node.ctl("reload", check=False)
+    assert refused.returncode == 1 and f"sendgovd itself still listens on {narrow}" in refused.stderr, refused
+    assert '"address"' in place(node.file, (), refused.stderr)
+    del node.config["listeners"]["devices"]
+    node.write_config()
+    node.ctl("reload")
+    node.config["listeners"]["devices"] = devices
+    node.write_config()
+    node.ctl("reload")
+    assert wide in node.ctl("status")
+    assert node.stop() == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_who_may_not_read_is_told_so(site):
     node = site.node("unreadable", alone=True)
