@@ -222,6 +222,21 @@ def test_connections_are_shared_by_all_nodes(site):
     assert not [m for m in site.sim.messages() if (m.get("reply") or "").startswith("432")]
 
 
+def test_of_different_numbers_of_connections_the_lowest_holds(site):
+    """One node may have three, the other two: the stand-in never sees a third."""
+    nodes = [site.node(name, mailboxes={"relay@contoso.com": {"route": "contoso", "password_file": site.upstream_password,
+                                                              "connections": connections}}).start()
+             for name, connections in (("a", 3), ("b", 2))]
+    site.sim.limits(connections=2)
+    for node in nodes:
+        wait_until(lambda node=node: node.ctl("--json", "status")["store"]["limits_differ"], 5, "the nodes to compare")
+    site.sim.rule(step="dot", delay_ms=50)
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        codes = list(pool.map(lambda i: send(nodes[i % 2]).code, range(60)))
+    assert codes.count(250) == 60, codes
+    assert not [m for m in site.sim.messages() if (m.get("reply") or "").startswith("432")]
+
+
 def test_limits_are_shown_with_use_and_time(site):
     node = site.node("n", limits={"day": {"scope": "route", "unit": "external", "window": "5/d"}}).start()
     send(node)
