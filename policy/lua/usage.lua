@@ -1,11 +1,10 @@
 -- usage: how full one limit is now. Changes nothing.
 -- KEYS: g, o, then the state key (or, for a concurrency limit, its leases). ARGV[1]: msgpack of {line,
---   prefix,
---   line of the limit whose step a warm-up goes by: the day's for an hour cap}
+--   prefix, line of the limit whose step a warm-up goes by: the day's for an hour cap}
 -- -> {time, used, cap in force for the next charge, us until one more passes (-1: not under this cap), then
---   of
---   a warm-up: the step that is stored, peak and held as the next charge finds them, 1 if it will advance}.
---   Where the stored step is not that of the lines, cap and what follows from it are wrong: to be asked again
+--   of a warm-up: the step that is stored, peak and held as the next charge finds them, 1 if it will
+--   advance}. Where the stored step is not that of the lines, cap and what follows from it are wrong: to be
+--   asked again
 local line, prefix, day = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local lowered, lowered_burst, lowered_next =

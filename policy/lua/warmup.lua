@@ -1,10 +1,8 @@
 -- warmup: a reply that was not clean holds the day of a warm-up (op 1) or also takes it one step back (op 2).
 -- KEYS: g, the state key, n of the node. ARGV[1]: msgpack of {op, epoch, line, run, number of this reply,
---   when
--- it came}. It is asked until it was answered, so what was done before under the same number is not done
--- again;
--- and it may come late: the day it belongs to is held as long as the state is at that day, else the present
--- one.
+--   when it came}. It is asked until it was answered, so what was done before under the same number is not
+--   done again; and it may come late: the day it belongs to is held as long as the state is at that day, else
+--   the present one.
 -- -> {time, step}, or {time, step, 1} when the step is not the one asked for, or {time, 0} when these are not
 -- the counters the node knows: nothing was done, ask again
 local op, epoch, line, run, number, at = list_unpack(cmsgpack.unpack(ARGV[1]))
