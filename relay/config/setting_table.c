@@ -143,8 +143,8 @@ const struct setting setting_table[] = {
     {SECTION_REDIS, "ca_file", READABLE(store_conf, tls_ca_file),
         .help = "rediss: certificates to trust instead of the system's."},
     {SECTION_REDIS, "group", NAME(store_conf, group), .fallback = "default",
-        .help = "Governor group: nodes with the same group share all counters and pauses. Where it changes, or "
-                "url leads to another Redis, the counters count as lost: nothing leaves until the longest "
+        .help = "Governor group: nodes with the same group share all counters and pauses. Where it changes, "
+                "or url leads to another Redis, the counters count as lost: nothing leaves until the longest "
                 "window has passed or sendgovctl open says that they are good, and changing it back does not "
                 "open it."},
     {SECTION_REDIS, "allow_volatile", BOOL(store_conf, allow_volatile), .fallback = "false",
