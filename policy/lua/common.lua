@@ -386,8 +386,8 @@ local function cap_at(caps, step)
 end
 
 -- What lowers caps for a time: other nodes' stricter configuration ("c:" fields, all nodes alike: the burst,
--- the period in ms, then the caps by step) and the upstream's word ("b:" fields, for one instance). The period
--- of such a line becomes the longer one.
+-- the period in ms, then the caps by step) and the upstream's word ("b:" fields, for one instance). The
+-- period of such a line becomes the longer one.
 -- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
     local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
