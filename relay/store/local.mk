@@ -11,9 +11,13 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/store_redis_lease.c \
     relay/store/store_redis_pause.c relay/store/store_redis_warmup.c
 
+STORE_RIG = tests/lib/store_rig.h tests/lib/store_rig.c tests/lib/private_redis.h tests/lib/private_redis.c
+
 if HAVE_CMOCKA
 STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_resp_guard \
-    tests/unit/test_store_redis
+    tests/unit/test_store_charge tests/unit/test_store_clock tests/unit/test_store_failure \
+    tests/unit/test_store_lease tests/unit/test_store_memory_loss tests/unit/test_store_nodes \
+    tests/unit/test_store_pause tests/unit/test_store_warmup
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 tests_unit_test_model_SOURCES = tests/unit/test_model.c tests/lib/private_redis.c tests/lib/private_redis.h
@@ -22,7 +26,20 @@ tests_unit_test_pause_list_SOURCES = tests/unit/test_pause_list.c
 tests_unit_test_pause_list_LDADD = $(unit_ldadd)
 tests_unit_test_resp_guard_SOURCES = tests/unit/test_resp_guard.c
 tests_unit_test_resp_guard_LDADD = $(unit_ldadd)
-tests_unit_test_store_redis_SOURCES = tests/unit/test_store_redis.c tests/lib/private_redis.c \
-    tests/lib/private_redis.h
-tests_unit_test_store_redis_LDADD = $(unit_ldadd)
+tests_unit_test_store_charge_SOURCES = tests/unit/test_store_charge.c $(STORE_RIG)
+tests_unit_test_store_charge_LDADD = $(unit_ldadd)
+tests_unit_test_store_clock_SOURCES = tests/unit/test_store_clock.c $(STORE_RIG)
+tests_unit_test_store_clock_LDADD = $(unit_ldadd)
+tests_unit_test_store_failure_SOURCES = tests/unit/test_store_failure.c $(STORE_RIG)
+tests_unit_test_store_failure_LDADD = $(unit_ldadd)
+tests_unit_test_store_lease_SOURCES = tests/unit/test_store_lease.c $(STORE_RIG)
+tests_unit_test_store_lease_LDADD = $(unit_ldadd)
+tests_unit_test_store_memory_loss_SOURCES = tests/unit/test_store_memory_loss.c $(STORE_RIG)
+tests_unit_test_store_memory_loss_LDADD = $(unit_ldadd)
+tests_unit_test_store_nodes_SOURCES = tests/unit/test_store_nodes.c $(STORE_RIG)
+tests_unit_test_store_nodes_LDADD = $(unit_ldadd)
+tests_unit_test_store_pause_SOURCES = tests/unit/test_store_pause.c $(STORE_RIG)
+tests_unit_test_store_pause_LDADD = $(unit_ldadd)
+tests_unit_test_store_warmup_SOURCES = tests/unit/test_store_warmup.c $(STORE_RIG)
+tests_unit_test_store_warmup_LDADD = $(unit_ldadd)
 endif

@@ -1,0 +1,221 @@
+/* Several nodes on one Redis: the strictest of their limits holds for all, what one of them was told is said
+ * before mail leaves, and a node that is there twice is refused. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "relay/base/metric.h"
+#include "tests/lib/store_rig.h"
+
+static struct limit_conf lower[1];
+
+static void
+the_lowest_cap_among_nodes_holds(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    lower[0].value = 2;
+    store_set_limits(r->nodes[1].store, lower, 1); /* a reload on one node only */
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 2);
+    store_set_limits(r->nodes[1].store, r->limits, 1);
+    while (charge(r, 0, 1) != VERDICT_GRANTED) /* raised again, and the use is kept */
+        assert_int_equal(r->verdict.used, 2);
+    assert_int_equal(use(r, 0, 0)->used, 3);
+}
+
+/* 5 in an hour on one node, 5 in a minute on the other: 5 in an hour on both. */
+static void
+the_longest_period_among_nodes_holds(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 5, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    lower[0].period_ms = 60000;
+    store_set_limits(r->nodes[1].store, lower, 1);
+    assert_true(turn_until(r, node_0_sees_2));
+    r->answers = 0;
+    for (size_t node = 0; node < 2; node++) {
+        assert_int_equal(charge(r, node, 1), VERDICT_GRANTED);
+        assert_int_equal(charge(r, node, 1), VERDICT_GRANTED);
+    }
+    assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
+    for (size_t node = 0; node < 2; node++) {
+        assert_int_equal(charge(r, node, 1), VERDICT_OVER);
+        assert_true(r->verdict.retry_after_ms > 3500000);
+    }
+}
+
+/* A reload that raises a cap while a heartbeat is under way: the node may not use it before the others were asked. */
+static void
+a_raised_cap_does_not_overtake_the_heartbeat(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    store_set_limits(r->nodes[1].store, lower, 1);
+    store_set_limits(r->nodes[0].store, r->limits, 1); /* a heartbeat of it is under way now */
+    r->limits[0].value = 50;
+    store_set_limits(r->nodes[0].store, r->limits, 1);
+    assert_int_equal(charge(r, 0, 20), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 5);
+}
+
+static void
+the_upstreams_word_lowers_a_cap(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "day", LIMIT_WINDOW, UNIT_EXTERNAL, 100, 86400000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 0, 20), VERDICT_GRANTED);
+    store_lower_cap(r->nodes[0].store, &r->limits[0], "contoso", 90, 86400000);
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 18);
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+    loop_turn(r->loop, 1100); /* a heartbeat must not forget it */
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+}
+
+/* While no node could beat, one of them may have been told of a block: it says so before mail leaves. */
+static void
+after_a_silence_pauses_are_said_first(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    private_redis_kill(&r->server, SIGKILL);
+    turn_for(r, 2500);
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_up));
+    store_status(r->nodes[0].store, &s);
+    assert_true(s.closed_for_ms > 0 && s.closed_for_ms <= 1200);
+    assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+/* A node that is alone has nobody to wait for. */
+static void
+after_a_silence_one_node_goes_on(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    private_redis_kill(&r->server, SIGKILL);
+    turn_for(r, 2500);
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_up));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static bool
+node_1_down_other(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[1].store, &s);
+    return !s.up && s.error == STORE_OTHER;
+}
+
+static void
+a_second_node_of_the_same_name_is_refused(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    snprintf(r->nodes[1].name, sizeof(r->nodes[1].name), "n0");
+    open_node(r, 1);
+    assert_true(turn_until(r, node_1_down_other));
+    assert_int_equal(charge(r, 1, 1), VERDICT_NO_DECISION);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+static bool
+node_0_down_other(struct rig *r)
+{
+    struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return !s.up && s.error == STORE_OTHER;
+}
+
+/* A copied state folder is the same node twice: the younger process is the one, for as long as it lives. */
+static void
+a_copied_folder_is_refused(void **state)
+{
+    struct rig *r = *state;
+    struct store_status s;
+    char command[256];
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 10, 3600000);
+    begin(r, 1);
+    snprintf(command, sizeof(command), "cp %s/* %s", r->nodes[0].folder, r->nodes[1].folder);
+    assert_int_equal(system(command), 0);
+    open_node(r, 1);
+    assert_true(turn_until(r, node_0_down_other));
+    assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
+    assert_int_equal(charge(r, 1, 1), VERDICT_GRANTED);
+    turn_for(r, 2200);
+    store_status(r->nodes[0].store, &s);
+    assert_false(s.up);
+    store_free(&r->nodes[1].store);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(r->verdict.used, 0);
+    assert_int_equal(use(r, 0, 0)->used, 2);
+}
+
+static void
+two_daemons_on_one_folder_are_refused(void **state)
+{
+    struct rig *r = *state;
+    struct store_setup setup = {r->loop, r->dialer, r->metrics, "n9", r->nodes[0].folder};
+    struct err err;
+
+    begin(r, 1);
+    assert_null(store_redis_new(&setup, &r->conf, &err));
+    assert_non_null(strstr(err.text, "another sendgovd"));
+}
+
+int
+main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(the_lowest_cap_among_nodes_holds),
+        CASE(the_longest_period_among_nodes_holds),
+        CASE(a_raised_cap_does_not_overtake_the_heartbeat),
+        CASE(the_upstreams_word_lowers_a_cap),
+        CASE(after_a_silence_pauses_are_said_first),
+        CASE(after_a_silence_one_node_goes_on),
+        CASE(a_second_node_of_the_same_name_is_refused),
+        CASE(a_copied_folder_is_refused),
+        CASE(two_daemons_on_one_folder_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,291 @@
+/* Warm-ups over the Redis store: the lower curve among nodes holds at every step, use is shown at the step of
+ * its day, and a step back is not forgotten while Redis does not answer. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "policy/plan.h"
+#include "relay/base/clock.h"
+#include "tests/lib/store_rig.h"
+
+/* ---- warm-ups of several nodes ---- */
+
+static const struct schedule_conf growing = {.name = "growing", .curve = CURVE_GEOMETRIC, .first = 50,
+    .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+static const uint64_t other_caps[] = {60, 65, 120, 90};
+static const struct schedule_conf other = {.name = "other", .curve = CURVE_TABLE, .table = other_caps,
+    .n_table = 4, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+
+static void
+add_warmup(struct rig *r, const char *name, bool hour_cap)
+{
+    add_limit(r, name, LIMIT_WARMUP, UNIT_EXTERNAL, 0, hour_cap ? 3600000 : 86400000);
+    r->limits[r->n_limits - 1].schedule = &growing;
+    r->limits[r->n_limits - 1].hour_cap = hour_cap;
+    r->limits[r->n_limits - 1].only = "contoso";
+}
+
+static struct limit_conf others_limits[2];
+
+static void
+give_node_1_the_other_curve(struct rig *r)
+{
+    for (size_t i = 0; i < r->n_limits; i++) {
+        others_limits[i] = r->limits[i];
+        others_limits[i].schedule = &other;
+    }
+    store_set_limits(r->nodes[1].store, others_limits, r->n_limits);
+    assert_true(turn_until(r, node_0_sees_2));
+}
+
+/* Puts the route on a step, days_ago days ago, with that peak of that day. */
+static void
+set_warmup(struct rig *r, const char *limit, int step, int days_ago, int peak)
+{
+    static const char script[] = "local key = redis.call('KEYS', '*:s:0:contoso')[1]"
+        " local v, at = redis.call('GET', key), 2"
+        " while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at)"
+        " local warm = at + 3 + #name + 42"
+        " if name == ARGV[1] then local step, day = struct.unpack('>I2I4', v, warm)"
+        " local new = struct.pack('>I2I4I8', ARGV[2], day - ARGV[3], ARGV[4])"
+        " v = v:sub(1, warm - 1) .. new .. v:sub(warm + 14) end"
+        " at = at + 2 + size end redis.call('SET', key, v)";
+
+    cli(r, "EVAL %s 0 %s %d %d %d", script, limit, step, days_ago, peak);
+}
+
+/* Only node 0 sends and knows the step; both have the same curve, so nothing is lowered. */
+static void
+an_idle_node_does_not_lower_a_warmup(void **state)
+{
+    struct rig *r = *state;
+
+    add_warmup(r, "day", false);
+    add_warmup(r, "hour", true);
+    begin(r, 2);
+    r->step = 10; /* 1033 a day, 130 an hour */
+    assert_int_equal(charge(r, 0, 40), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 40);
+    turn_for(r, 2200);
+    assert_int_equal(charge(r, 0, 200), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 90);
+    assert_ptr_equal(r->verdict.limit, &r->limits[1]);
+    assert_int_equal(use(r, 0, 0)->cap, 1033);
+    assert_int_equal(use(r, 1, 0)->cap, 1033);
+}
+
+static void
+the_lower_curve_holds_at_every_step(void **state)
+{
+    static const uint64_t lowest[] = {50, 65, 98, 90, 90, 90};
+    struct rig *r = *state;
+
+    add_warmup(r, "day", false);
+    begin(r, 2);
+    give_node_1_the_other_curve(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    for (int step = 1; step <= 6; step++) {
+        set_warmup(r, "day", step, 0, 0);
+        assert_int_equal(use(r, 0, 0)->cap, lowest[step - 1]);
+        assert_int_equal(use(r, 0, 0)->warmup_step, step);
+    }
+    /* The day turns with the charge: from step 1 to step 2. */
+    set_warmup(r, "day", 1, 1, 50);
+    assert_int_equal(use(r, 0, 0)->cap, 65);
+    assert_int_equal(charge(r, 0, 500), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 64);
+    assert_int_equal(r->verdict.cap, 65);
+    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 65);
+}
+
+/* The hour's cap follows the step of its day. */
+static void
+the_lower_curve_holds_for_the_hour(void **state)
+{
+    struct rig *r = *state;
+
+    add_warmup(r, "day", false);
+    add_warmup(r, "hour", true);
+    begin(r, 2);
+    give_node_1_the_other_curve(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    set_warmup(r, "day", 4, 0, 0); /* 137 and 90 a day, 18 and 12 an hour */
+    assert_int_equal(charge(r, 0, 100), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 11);
+    assert_ptr_equal(r->verdict.limit, &r->limits[1]);
+    assert_int_equal(r->verdict.cap, 12);
+}
+
+/* ---- use and steps back ---- */
+
+static const struct schedule_conf contoso_curve = {.name = "curve", .curve = CURVE_GEOMETRIC, .first = 50,
+    .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+
+static void
+add_route_warmup(struct rig *r)
+{
+    add_limit(r, "contoso-warmup", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 86400000);
+    add_limit(r, "contoso-warmup-hour", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 3600000);
+    for (size_t i = 0; i < 2; i++) {
+        r->limits[i].schedule = &contoso_curve;
+        r->limits[i].only = r->limits[i].route = "contoso";
+    }
+    r->limits[1].hour_cap = true;
+}
+
+/* A first charge of a route whose warm-up begins at this step. */
+static void
+charge_at_step(struct rig *r, uint32_t recipients, uint32_t step)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .sender = SPAN_LIT("a@x"),
+        .sender_domain = SPAN_LIT("x"), .external = true, .recipients = recipients, .least = 1,
+        .warmup_step = step};
+    struct charge_request request;
+
+    assert_int_equal(plan_charge(r->limits, r->n_limits, &s, &request), 0);
+    r->answers = r->granted = 0;
+    store_charge(r->nodes[0].store, &request, on_charge, r);
+    assert_true(turn_until(r, answered));
+    assert_int_equal(r->verdict.kind, VERDICT_GRANTED);
+    assert_int_equal(r->granted, recipients);
+}
+
+/* An hour cap goes by the step of its day, here 10: 1033 a day. */
+static void
+usage_of_an_hour_cap_has_the_step_of_its_day(void **state)
+{
+    struct rig *r = *state;
+    const struct usage *u;
+
+    add_route_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 20, 10);
+    u = use(r, 0, 0);
+    assert_int_equal(u->warmup_step, 10);
+    assert_int_equal(u->cap, 1033);
+    u = use(r, 0, 1);
+    assert_int_equal(u->warmup_step, 10);
+    assert_int_equal(u->cap, 130);
+    assert_int_equal(u->used, 20);
+    open_node(r, 1); /* it never charged: it hears of the step first */
+    assert_true(turn_until(r, all_open));
+    u = use(r, 1, 1);
+    assert_int_equal(u->warmup_step, 10);
+    assert_int_equal(u->cap, 130);
+}
+
+/* Puts the warm-up into yesterday, with this peak. */
+static void
+make_it_yesterday(struct rig *r, uint64_t peak)
+{
+    char lua[640];
+
+    snprintf(lua, sizeof(lua), "local k = 'sendgov:{t%%7B%%7Dx}:s:0:contoso'"
+        " local v, at = redis.call('GET', k), 2 while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at)"
+        " if name == 'contoso-warmup' then local body = at + 3 + #name"
+        " local step, day = struct.unpack('>I2I4', v, body + 42)"
+        " v = string.sub(v, 1, body + 41) .. struct.pack('>I2I4I8', step, day - 1, %llu)"
+        " .. string.sub(v, body + 56) end"
+        " at = at + 2 + size end redis.call('SET', k, v) return 1", (unsigned long long)peak);
+    assert_int_equal(cli(r, "EVAL %s 0", lua), 1);
+}
+
+/* After midnight and before the first charge of the day: what that charge will find, at one question. */
+static void
+usage_after_midnight_is_that_of_the_new_day(void **state)
+{
+    struct rig *r = *state;
+    long long before;
+
+    add_route_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 9, 1);
+    for (size_t limit = 0; limit < 2; limit++) {
+        make_it_yesterday(r, 40);
+        before = scripts_run(r);
+        use(r, 0, limit);
+        assert_true(scripts_run(r) - before <= 2); /* itself, perhaps a heartbeat */
+        assert_int_equal(r->usage.warmup_step, 2);
+        assert_int_equal(r->usage.cap, limit == 0 ? 70 : 10);
+        assert_int_equal(r->usage.warmup_peak, 0);
+        assert_int_equal(r->usage.used, 9);
+    }
+    make_it_yesterday(r, 10); /* too little to advance */
+    assert_int_equal(use(r, 0, 0)->warmup_step, 1);
+    assert_int_equal(r->usage.cap, 50);
+}
+
+static void
+wait_for_step(struct rig *r, uint32_t step)
+{
+    int64_t until = clock_mono_ms() + WAIT_MS;
+
+    while (use(r, 0, 0)->warmup_step != step) {
+        assert_true(clock_mono_ms() < until);
+        turn_for(r, 50);
+    }
+}
+
+/* A block that comes while Redis does not answer: it is not forgotten. */
+static void
+a_step_back_is_told_until_redis_has_it(void **state)
+{
+    struct rig *r = *state;
+
+    r->conf.command_ms = 250;
+    add_route_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 5, 4);
+    kill(r->server.pid, SIGSTOP);
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso");
+    turn_for(r, 700);
+    kill(r->server.pid, SIGCONT);
+    assert_true(turn_until(r, all_open));
+    wait_for_step(r, 3);
+    assert_true(r->usage.warmup_held);
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso"); /* one a day */
+    turn_for(r, 1500);
+    assert_int_equal(use(r, 0, 0)->warmup_step, 3);
+}
+
+/* One that comes while there is no connection at all, and a hold with it. */
+static void
+a_step_back_waits_for_a_connection(void **state)
+{
+    struct rig *r = *state;
+
+    add_route_warmup(r);
+    begin(r, 1);
+    charge_at_step(r, 5, 4);
+    private_redis_kill(&r->server, SIGKILL);
+    assert_true(turn_until(r, none_up));
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso");
+    store_warmup_hold(r->nodes[0].store, &r->limits[0], "contoso");
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_open));
+    wait_for_step(r, 3);
+    assert_true(r->usage.warmup_held);
+}
+
+int
+main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(an_idle_node_does_not_lower_a_warmup),
+        CASE(the_lower_curve_holds_at_every_step),
+        CASE(the_lower_curve_holds_for_the_hour),
+        CASE(usage_of_an_hour_cap_has_the_step_of_its_day),
+        CASE(usage_after_midnight_is_that_of_the_new_day),
+        CASE(a_step_back_is_told_until_redis_has_it),
+        CASE(a_step_back_waits_for_a_connection),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
