@@ -1,8 +1,9 @@
 /* charge: one question to the governor and its answer.
  *
  * A request lists every limit that applies to one upstream transaction, grouped by scope instance
- * (a scope's limits are one value in Redis). The answer grants g of n recipients, all limits charged for g, or
- * nothing charged at all. Pure data, made by plan_charge(), decided by charge.lua or by the in-memory store.
+ * (a scope's limits are one value in Redis). The answer grants g of n recipients, all limits charged for
+ * g, or nothing charged at all. Pure data, made by plan_charge(), decided by charge.lua or by the
+ * in-memory store.
  */
 #ifndef SENDGOV_POLICY_CHARGE_H
 #define SENDGOV_POLICY_CHARGE_H
@@ -35,7 +36,8 @@ struct charge_request {
     bool external;          /* external pauses stop it */
     bool look;              /* decide and tell, take nothing */
     uint32_t lifetime_ms;   /* from the charge to the first byte of MAIL */
-    struct charge_scope scopes[CHARGE_SCOPES_MAX]; /* all instances that can be paused, with or without limits */
+    /* all instances that can be paused, with or without limits */
+    struct charge_scope scopes[CHARGE_SCOPES_MAX];
     size_t n_scopes;
     struct charge_line lines[CHARGE_LINES_MAX];
     size_t n_lines;
@@ -47,7 +49,8 @@ enum verdict_kind {
     VERDICT_OVER,        /* a limit binds; nothing was taken */
     VERDICT_PAUSED,
     VERDICT_CLOSED,      /* counters were lost; nothing leaves until retry_at */
-    VERDICT_IMPOSSIBLE,  /* least can never pass the cap: a permanent refusal (or, with several recipients, fewer at a time) */
+    VERDICT_IMPOSSIBLE,  /* least can never pass the cap: a permanent refusal (or, with several recipients,
+                          * fewer at a time) */
     VERDICT_NO_DECISION, /* Redis could not decide: nothing may leave */
     VERDICT_KIND_COUNT,
 };

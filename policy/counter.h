@@ -1,5 +1,5 @@
-/* counter: what is remembered of one limit for one instance of its scope, and how an edit of the limit keeps it. Pure;
- * charge.lua holds the same rules.
+/* counter: what is remembered of one limit for one instance of its scope, and how an edit of the limit keeps
+ * it. Pure; charge.lua holds the same rules.
  *
  * A counter belongs to a limit's name. When the limit was edited since the last charge:
  *   another value     nothing to do, the counts stand
@@ -9,8 +9,8 @@
  *   rate -> window    the past is assumed as full as the rate allowed, bounded by the new cap and by what
  *                     window.h says of being born
  *   another unit      the past cannot be converted: assumed full
- * What an edit assumes of the past is dated when it is assumed. So a changed counter is remembered even when nothing is granted:
- * assumed anew at each question, it would never grow old.
+ * What an edit assumes of the past is dated when it is assumed. So a changed counter is remembered even when
+ * nothing is granted: assumed anew at each question, it would never grow old.
  */
 #ifndef SENDGOV_POLICY_COUNTER_H
 #define SENDGOV_POLICY_COUNTER_H

@@ -57,8 +57,8 @@ load(const struct charge_line *line, const struct decide_line *d, uint64_t now_u
 
 /* Turns the warm-ups' days and sets the caps in force. False: a step is not the one that was asked for. */
 static bool
-set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t now_us, struct counter *c, struct work *w,
-    size_t *step_line_out, uint32_t *step_out)
+set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t now_us, struct counter *c,
+    struct work *w, size_t *step_line_out, uint32_t *step_out)
 {
     bool advanced[CHARGE_LINES_MAX] = {false};
 
@@ -141,7 +141,8 @@ wait_of(const struct counter *c, const struct work *w, uint32_t least, uint64_t 
 
 /* The limit that keeps it longest; "not known" is longer than any wait. */
 static void
-refuse(const struct charge_request *r, const struct counter *c, const struct work *w, uint64_t now_us, struct verdict *v)
+refuse(const struct charge_request *r, const struct counter *c, const struct work *w, uint64_t now_us,
+    struct verdict *v)
 {
     int64_t longest = -2;
 
@@ -162,8 +163,8 @@ refuse(const struct charge_request *r, const struct counter *c, const struct wor
 }
 
 enum decide_status
-decide_charge(const struct charge_request *r, const struct decide_line *d, uint64_t now_us, struct counter *fresh,
-    struct verdict *v, size_t *step_line_out, uint32_t *step_out)
+decide_charge(const struct charge_request *r, const struct decide_line *d, uint64_t now_us,
+    struct counter *fresh, struct verdict *v, size_t *step_line_out, uint32_t *step_out)
 {
     struct work w[CHARGE_LINES_MAX];
     uint64_t g = r->recipients;

@@ -1,11 +1,11 @@
-/* decide: the answer to one charge, from counters to verdict. Pure; charge.lua is the same decision where it must be atomic, and the model
- * test holds both together.
+/* decide: the answer to one charge, from counters to verdict. Pure; charge.lua is the same decision where it
+ * must be atomic, and the model test holds both together.
  *
- * The grant is the largest g <= n that every limit admits, found by one division per limit. Less than `least` is no
- * grant: then nothing is counted anywhere, and the answer names the limit that keeps it longest and when it
- * will not any more. A request whose `least` does not fit even into an empty limit is impossible when fewer recipients would
- * fit or the configured cap itself is too small; where only a cap lowered for a time (another node's, the upstream's word,
- * a warm-up's present step) is too small, it is merely over.
+ * The grant is the largest g <= n that every limit admits, found by one division per limit. Less than `least`
+ * is no grant: then nothing is counted anywhere, and the answer names the limit that keeps it longest and
+ * when it will not any more. A request whose `least` does not fit even into an empty limit is impossible when
+ * fewer recipients would fit or the configured cap itself is too small; where only a cap lowered for a time
+ * (another node's, the upstream's word, a warm-up's present step) is too small, it is merely over.
  */
 #ifndef SENDGOV_POLICY_DECIDE_H
 #define SENDGOV_POLICY_DECIDE_H
@@ -21,12 +21,15 @@ enum decide_lost {
 
 /* What the store knows beside the request about one line. */
 struct decide_line {
-    struct counter *counter; /* NULL: nothing is remembered. In; out, when granted: what is to be remembered (see below) */
+    struct counter *counter; /* NULL: nothing is remembered. In; out, when granted: what is to be remembered
+                              * (see below) */
     enum decide_lost lost;   /* without a counter: anything but LOST_NOTHING makes it a full one */
-    uint64_t cap_most;       /* N is at most this (nodes that differ, the upstream's word); LIMIT_UNLIMITED: nothing lowers it */
+    uint64_t cap_most;       /* N is at most this (nodes that differ, the upstream's word);
+                              * LIMIT_UNLIMITED: nothing lowers it */
     uint64_t burst_most;
     uint64_t began_us;       /* when all counters began; 0: not known */
-    size_t day_line;         /* hour cap of a warm-up: the line of the day limit whose step rules, else its own index */
+    size_t day_line;         /* hour cap of a warm-up: the line of the day limit whose step rules, else its
+                              * own index */
 };
 
 enum decide_status {
@@ -34,14 +37,17 @@ enum decide_status {
     DECIDE_STEP, /* a warm-up is at another step than the request's; ask again with the caps of that step */
 };
 
-/* fresh has one counter per line. When the verdict is GRANTED and the request did not only look, all of them are to be
- * remembered now, else those that say `changed`. On DECIDE_STEP *step_line_out and *step_out say which line is at which step. */
-enum decide_status decide_charge(const struct charge_request *request, const struct decide_line *lines, uint64_t now_us,
-    struct counter *fresh, struct verdict *verdict_out, size_t *step_line_out, uint32_t *step_out);
+/* fresh has one counter per line. When the verdict is GRANTED and the request did not only look, all of them
+ * are to be remembered now, else those that say `changed`. On DECIDE_STEP *step_line_out and *step_out say
+ * which line is at which step. */
+enum decide_status decide_charge(const struct charge_request *request, const struct decide_line *lines,
+    uint64_t now_us, struct counter *fresh, struct verdict *verdict_out, size_t *step_line_out,
+    uint32_t *step_out);
 /* Fills day_line of every line. */
 void decide_link_days(const struct charge_request *request, struct decide_line *lines);
 
 /* After DECIDE_STEP: gives the line, and the hour caps that hang on it, the caps of that step. */
-void decide_set_step(struct charge_request *request, const struct decide_line *lines, size_t line, uint32_t step);
+void decide_set_step(struct charge_request *request, const struct decide_line *lines, size_t line,
+    uint32_t step);
 
 #endif

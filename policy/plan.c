@@ -47,7 +47,8 @@ plan_names_instance(const char *name, enum limit_scope scope, struct span instan
 }
 
 static bool
-limit_applies(const struct limit_conf *l, const struct plan_subject *subject, enum limit_scope scope, struct span instance)
+limit_applies(const struct limit_conf *l, const struct plan_subject *subject, enum limit_scope scope,
+    struct span instance)
 {
     if (l->scope != scope || l->kind == LIMIT_CONCURRENCY)
         return false;

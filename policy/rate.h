@@ -1,13 +1,15 @@
 /* rate: N per period, evenly, with a small burst. Pure; charge.lua holds the same arithmetic.
  *
- * GCRA, kept as the level of a leaking bucket, which is the same decision without a fraction to round: a charge of c passes when
- * level + c <= burst, and then level += c; the level falls by N per period. So it admits at most N + burst per period and
- * never more than burst at once; that is why it is for spikes and never for "per day".
+ * GCRA, kept as the level of a leaking bucket, which is the same decision without a fraction to round: a
+ * charge of c passes when level + c <= burst, and then level += c; the level falls by N per period. So it
+ * admits at most N + burst per period and never more than burst at once; that is why it is for spikes and
+ * never for "per day".
  *
- * Time is Redis time in ticks of 1 us (of 1 ms, 1 s ... where burst x period would not fit into 2^50), counted from `base_us`. What has leaked
- * less than a whole unit is kept in `rest` (in N-ths), so nothing is lost however often it is asked. As
- * with windows, the period is stretched by the lifetime of a charge, so that what the upstream sees obeys the rate.
- * Time that goes back leaks nothing. A changed N, period or burst keeps the level.
+ * Time is Redis time in ticks of 1 us (of 1 ms, 1 s ... where burst x period would not fit into 2^50),
+ * counted from `base_us`. What has leaked less than a whole unit is kept in `rest` (in N-ths), so nothing is
+ * lost however often it is asked. As with windows, the period is stretched by the lifetime of a charge, so
+ * that what the upstream sees obeys the rate. Time that goes back leaks nothing. A changed N, period or burst
+ * keeps the level.
  */
 #ifndef SENDGOV_POLICY_RATE_H
 #define SENDGOV_POLICY_RATE_H

@@ -13,7 +13,8 @@ struct out {
     size_t size;
 };
 
-static void say(struct out *o, int code, struct enhanced e, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void say(struct out *o, int code, struct enhanced e, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 static void
 say(struct out *o, int code, struct enhanced e, const char *fmt, ...)
@@ -89,8 +90,9 @@ say_over(struct out *o, const struct verdict *v)
     }
     period_format(l->period_ms, period);
     if (l->kind == LIMIT_RATE)
-        say(o, 451, over_code, "limit %s (%s %s) used %" PRIu64 " of its burst of %" PRIu64 " at %" PRIu64 " %s per %s; %s",
-            l->name, limit_scope_to_str(v->scope), v->instance, v->used, v->cap, l->value, unit_words(l->unit), period, retry);
+        say(o, 451, over_code, "limit %s (%s %s) used %" PRIu64 " of its burst of %" PRIu64 " at %" PRIu64
+            " %s per %s; %s", l->name, limit_scope_to_str(v->scope), v->instance, v->used, v->cap, l->value,
+            unit_words(l->unit), period, retry);
     else
         say(o, 451, over_code, "limit %s (%s %s) used %" PRIu64 " of %" PRIu64 " %s per %s; %s", l->name,
             limit_scope_to_str(v->scope), v->instance, v->used, v->cap, unit_words(l->unit), period, retry);
@@ -118,18 +120,18 @@ say_impossible(struct out *o, const struct verdict *v, const struct charge_reque
     }
     period_format(l->period_ms, period);
     if (r->least > 1 && line->each > 0 && line->fixed + line->each <= v->cap)
-        say(o, 452, fewer_code, "too many recipients: limit %s (%s %s) admits %" PRIu64 " %s at once (per %s), this message has %u;"
-            " send fewer at a time", l->name, limit_scope_to_str(v->scope), v->instance, v->cap, unit_words(l->unit), period,
-            (unsigned)r->recipients);
+        say(o, 452, fewer_code, "too many recipients: limit %s (%s %s) admits %" PRIu64 " %s at once"
+            " (per %s), this message has %u; send fewer at a time", l->name, limit_scope_to_str(v->scope),
+            v->instance, v->cap, unit_words(l->unit), period, (unsigned)r->recipients);
     else if (l->unit == UNIT_BYTES && v->cap > 0)
         say(o, 552, size_code, "message too big: limit %s (%s %s) admits %" PRIu64 " bytes per %s", l->name,
             limit_scope_to_str(v->scope), v->instance, v->cap, period);
     else if (l->value == 0 && l->kind != LIMIT_WARMUP)
-        say(o, 550, deny_code, "limit %s denies %s of %s %s", l->name, unit_words(l->unit), limit_scope_to_str(v->scope),
-            v->instance);
+        say(o, 550, deny_code, "limit %s denies %s of %s %s", l->name, unit_words(l->unit),
+            limit_scope_to_str(v->scope), v->instance);
     else
-        say(o, 550, deny_code, "limit %s (%s %s) admits %" PRIu64 " %s per %s: this message can never pass", l->name,
-            limit_scope_to_str(v->scope), v->instance, v->cap, unit_words(l->unit), period);
+        say(o, 550, deny_code, "limit %s (%s %s) admits %" PRIu64 " %s per %s: this message can never pass",
+            l->name, limit_scope_to_str(v->scope), v->instance, v->cap, unit_words(l->unit), period);
 }
 
 static const char *
@@ -164,8 +166,8 @@ error_words(enum store_error e)
 }
 
 void
-refusal_pause(const struct pause *p, int64_t now_utc_ms, int *code_out, struct enhanced *enhanced_out, char *text_out,
-    size_t size)
+refusal_pause(const struct pause *p, int64_t now_utc_ms, int *code_out, struct enhanced *enhanced_out,
+    char *text_out, size_t size)
 {
     struct out o = {code_out, enhanced_out, text_out, size};
     char since[CLOCK_RFC3339_MAX], end[96];
@@ -178,13 +180,14 @@ refusal_pause(const struct pause *p, int64_t now_utc_ms, int *code_out, struct e
     else
         snprintf(end, sizeof(end), "about to end");
     say(&o, 451, paused_code, "%s of %s %s paused since %s (%s: %.300s); %s",
-        p->extent == PAUSE_EXTERNAL ? "external mail" : "mail", limit_scope_to_str(p->scope), p->instance, since,
-        p->class == CLASS_OK ? "operator" : reply_class_to_str(p->class), p->reason[0] ? p->reason : "no reason given", end);
+        p->extent == PAUSE_EXTERNAL ? "external mail" : "mail", limit_scope_to_str(p->scope), p->instance,
+        since, p->class == CLASS_OK ? "operator" : reply_class_to_str(p->class),
+        p->reason[0] ? p->reason : "no reason given", end);
 }
 
 void
-refusal_format(const struct verdict *v, const struct charge_request *r, int *code_out, struct enhanced *enhanced_out,
-    char *text_out, size_t size)
+refusal_format(const struct verdict *v, const struct charge_request *r, int *code_out,
+    struct enhanced *enhanced_out, char *text_out, size_t size)
 {
     struct out o = {code_out, enhanced_out, text_out, size};
     char retry[64];
@@ -201,8 +204,8 @@ refusal_format(const struct verdict *v, const struct charge_request *r, int *cod
         return;
     case VERDICT_CLOSED:
         format_retry(v->retry_after_ms, retry, sizeof(retry));
-        say(&o, 451, store_code, "the counters of the send limits are new, or Redis lost some: nothing leaves until they can "
-            "be trusted; %s", retry);
+        say(&o, 451, store_code, "the counters of the send limits are new, or Redis lost some: nothing "
+            "leaves until they can be trusted; %s", retry);
         return;
     case VERDICT_NO_DECISION:
         say(&o, 451, store_code, "no budget decision: the store %s (%s); retry later", error_words(v->error),

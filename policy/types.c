@@ -51,7 +51,8 @@ static const char *const verdict_names[] = {
     [VERDICT_IMPOSSIBLE] = "impossible",
     [VERDICT_NO_DECISION] = "no_decision",
 };
-static_assert(sizeof(verdict_names) / sizeof(*verdict_names) == VERDICT_KIND_COUNT, "a name for each verdict");
+static_assert(sizeof(verdict_names) / sizeof(*verdict_names) == VERDICT_KIND_COUNT,
+    "a name for each verdict");
 
 static const char *const error_names[] = {
     [STORE_OK] = "ok",

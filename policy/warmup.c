@@ -1,8 +1,8 @@
-/* The geometric curve is exact: first x growth^(step-1) / 1000^(step-1), rounded down once at the end. A product
- * of that length does not fit into a machine word, so it is kept as an array of words; dividing by the
- * denominator factor by factor is exact too, because floor(floor(x / a) / b) = floor(x / (a x b)).
- * With growth 1.4 = 7/5 step 30 needs two words; the worst growth (a prime number of thousandths) at step 1000
- * about 160. */
+/* The geometric curve is exact: first x growth^(step-1) / 1000^(step-1), rounded down once at the end. A
+ * product of that length does not fit into a machine word, so it is kept as an array of words; dividing by
+ * the denominator factor by factor is exact too, because floor(floor(x / a) / b) = floor(x / (a x b)).
+ * With growth 1.4 = 7/5 step 30 needs two words; the worst growth (a prime number of thousandths) at step
+ * 1000 about 160. */
 #include "policy/warmup.h"
 
 /* growth below 2^12 thousandths would do; leave room for a growth of 65.5 and a first of 2^64. */

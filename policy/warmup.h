@@ -1,10 +1,10 @@
 /* warmup: the curve by which a tenant earns its volume. Pure maths, integers only.
  *
- * A route is at a step (from 1). The cap of a step is a rolling 24 h window of external recipients; so a midnight never
- * lets two days' worth through. Once per UTC day, at the first charge of the new day, the step advances by
- * one if the peak of the rolling use in the day before reached `use` percent of that day's cap and replies were
- * clean; it never skips, however many days passed. The rule itself stands in charge.lua and in
- * warmup_turn_day(), which the in-memory store and the simulator use; the model test holds them together.
+ * A route is at a step (from 1). The cap of a step is a rolling 24 h window of external recipients; so a
+ * midnight never lets two days' worth through. Once per UTC day, at the first charge of the new day, the step
+ * advances by one if the peak of the rolling use in the day before reached `use` percent of that day's cap
+ * and replies were clean; it never skips, however many days passed. The rule itself stands in charge.lua and
+ * in warmup_turn_day(), which the in-memory store and the simulator use; the model test holds them together.
  *
  * Example, first 50, growth 1.4: 50, 70, 98, 137, 192 ... (each rounded down from 50 x 1.4^(step-1),
  * computed exactly in integers); hour cap of step 4: max(10, 137 / 8 rounded up) = 18.
@@ -18,7 +18,8 @@
 
 uint64_t warmup_cap(const struct schedule_conf *s, uint32_t step);
 uint64_t warmup_hour_cap(uint64_t day_cap);
-/* The first step that reaches the ceiling (or the end of the table): where the curve is done; 0 when it never is. */
+/* The first step that reaches the ceiling (or the end of the table): where the curve is done; 0
+ * when it never is. */
 uint32_t warmup_last_step(const struct schedule_conf *s);
 
 struct warmup_state {
@@ -29,7 +30,8 @@ struct warmup_state {
     bool backed;       /* a block took it back in that day already; more of its replies do nothing */
 };
 
-/* Brings the state to utc_day; cap is that of the state's step, use_percent the schedule's. Returns true when the step advanced. */
+/* Brings the state to utc_day; cap is that of the state's step, use_percent the schedule's. Returns true when
+ * the step advanced. */
 bool warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, uint32_t use_percent);
 
 /* A block: one step back (at most one a day), and the day is held. */

@@ -14,8 +14,8 @@
 #include "relay/base/xmalloc.h"
 #include "relay/store/store.h"
 
-/* A paused node is ready: internal mail flows. One without Redis, or without counters it may trust, is not: nothing
- * leaves through it. */
+/* A paused node is ready: internal mail flows. One without Redis, or without counters it may trust, is not:
+ * nothing leaves through it. */
 bool
 admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
 {

@@ -1,5 +1,5 @@
-/* advice: what the operator should do about a pause. The pause itself keeps only what was said; what that means
- * stands in the reply tables of the configuration in force. */
+/* advice: what the operator should do about a pause. The pause itself keeps only what was said; what that
+ * means stands in the reply tables of the configuration in force. */
 #ifndef SENDGOV_ADMIN_ADVICE_H
 #define SENDGOV_ADMIN_ADVICE_H
 

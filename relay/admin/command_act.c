@@ -189,8 +189,8 @@ static void
 refuse_no_place(struct call *call, enum limit_scope scope)
 {
     log_act(call, "no place");
-    call_refuse(call, "not paused: as many pauses of this kind as there may be are in force; resume some of them%s",
-        scope == SCOPE_ROUTE ? "" : ", or pause the route");
+    call_refuse(call, "not paused: as many pauses of this kind as there may be are in force; resume some of"
+        " them%s", scope == SCOPE_ROUTE ? "" : ", or pause the route");
 }
 
 void

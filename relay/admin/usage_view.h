@@ -18,8 +18,8 @@ struct usage_filter {
     bool warmup_only;
 };
 
-/* Fills in limit, its owner, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out: there were
- * more. */
+/* Fills in limit, its owner, instance and configured cap; *rows_out is malloc'ed. Returns how many; *cut_out:
+ * there were more. */
 size_t usage_list(struct config *c, const struct store *s, const struct usage_filter *filter,
     struct usage **rows_out, bool *cut_out);
 

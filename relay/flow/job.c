@@ -250,9 +250,9 @@ start_over_late(struct job *job)
 {
     char why[REPLY_TEXT_MAX];
 
-    snprintf(why, sizeof(why), "Redis' answers come too late to be used: the last took %lld ms, a charge of the"
-        " limits of this message is good for %u ms", (long long)(clock_mono_ms() - job->verdict.sent_mono_ms),
-        job->request.lifetime_ms);
+    snprintf(why, sizeof(why), "Redis' answers come too late to be used: the last took %lld ms, a charge of"
+        " the limits of this message is good for %u ms",
+        (long long)(clock_mono_ms() - job->verdict.sent_mono_ms), job->request.lifetime_ms);
     job_start_over(job, "Sb", "4.3.2", why);
 }
 

@@ -31,8 +31,8 @@ void ledger_log_recipients(const struct ledger_entry *entry);
 void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
 struct end_code ledger_end_of_verdict(const struct verdict *verdict);
 
-/* Hands the settlement's pause to the store, with an alarm in the log if it is news. Where there is no place for it the message's
- * client is paused, or its route. */
+/* Hands the settlement's pause to the store, with an alarm in the log if it is news. Where there is no place
+ * for it the message's client is paused, or its route. */
 void ledger_pause(const struct message *m, struct settlement *s, struct store *store);
 /* The upstream says that the tenant's or the mailbox's own cap is reached: for what it counts over 24 h, the
  * cap in force becomes 0.9 of our own count. */

@@ -228,18 +228,19 @@ settle_outcome(const struct message *m, const struct tx_outcome *o, struct settl
         o->phase == TX_DOT ? "before it said whether it took the message" : "in the middle", o->detail);
 }
 
-/* The pool still knows why it failed and has not tried again: nothing new was said, so nothing follows from it. Else an
- * operator who resumes a mailbox too early would find it paused anew by an old refusal. */
+/* The pool still knows why it failed and has not tried again: nothing new was said, so nothing follows from
+ * it. Else an operator who resumes a mailbox too early would find it paused anew by an old refusal. */
 static void
 settle_repeated(const struct message *m, const struct lease_failure *f, struct settlement *out)
 {
     char words[SAID_MAX];
 
     out->end = ended_by_upstream(f->phase);
-    out->class = reply_classify(&m->route->replies, f->reply.code, f->reply.enhanced, span_str(f->reply.text), NULL);
+    out->class = reply_classify(&m->route->replies, f->reply.code, f->reply.enhanced, span_str(f->reply.text),
+        NULL);
     format_said(&f->reply, words, sizeof(words));
-    reply_set(&out->answer, 451, "4.4.1", "no connection to the upstream since it said: %s; retry after %lld s", words,
-        (long long)(f->retry_after_ms + 999) / 1000);
+    reply_set(&out->answer, 451, "4.4.1", "no connection to the upstream since it said: %s; retry after"
+        " %lld s", words, (long long)(f->retry_after_ms + 999) / 1000);
 }
 
 void

@@ -30,8 +30,8 @@ front_address_of(const struct net_addr *peer, struct in6_addr *out)
     return true;
 }
 
-/* The last descriptors are not for clients: the upstream, Redis, bodies on disk and the operator need them. The kernel
- * gives the lowest free number, so the number says how many are in use. */
+/* The last descriptors are not for clients: the upstream, Redis, bodies on disk and the operator need them.
+ * The kernel gives the lowest free number, so the number says how many are in use. */
 static bool
 is_reserved(int fd)
 {

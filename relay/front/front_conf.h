@@ -1,5 +1,5 @@
-/* front_conf: listeners, clients and limits towards them, as configuration hands them to the front. Plain values that
- * live in the configuration's arena; who holds a reference to it may keep them. */
+/* front_conf: listeners, clients and limits towards them, as configuration hands them to the front. Plain
+ * values that live in the configuration's arena; who holds a reference to it may keep them. */
 #ifndef SENDGOV_FRONT_FRONT_CONF_H
 #define SENDGOV_FRONT_FRONT_CONF_H
 

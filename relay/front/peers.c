@@ -131,7 +131,8 @@ hash_word(uint32_t hash, const char *word)
 }
 
 /* FNV-1a: kinds that collide only share their line. The place of a kind that was not seen for long goes to
- * the next one; while all are taken, what is new shares the last one: no variety of refusals fills the log. */
+ * the next one; while all are taken, what is new shares the last one: no variety of refusals
+ * fills the log. */
 static struct peer_quiet *
 quiet_of(struct peer *peer, uint32_t kind, int64_t now_mono_ms)
 {

@@ -52,8 +52,8 @@ on_libevent_log(int severity, const char *text)
         [EVENT_LOG_ERR] = LOG_ERROR,
     };
 
-    log_text(severity >= EVENT_LOG_DEBUG && severity <= EVENT_LOG_ERR ? levels[severity] : LOG_ERROR, "libevent",
-        "%s", text);
+    log_text(severity >= EVENT_LOG_DEBUG && severity <= EVENT_LOG_ERR ? levels[severity] : LOG_ERROR,
+        "libevent", "%s", text);
 }
 
 static struct event_base *

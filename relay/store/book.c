@@ -212,8 +212,9 @@ book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct ve
     uint32_t step;
 
     look_up(b, r, now_us, lines);
+    /* Once per warm-up at most: its counter's step does not move meanwhile. */
     while (decide_charge(r, lines, now_us, fresh, v, &line, &step) == DECIDE_STEP)
-        decide_set_step(r, lines, line, step); /* once per warm-up at most: its counter's step does not move meanwhile */
+        decide_set_step(r, lines, line, step);
     write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look, now_us);
 }
 
@@ -244,8 +245,9 @@ book_refund(struct book *b, const struct charge_request *r, uint32_t granted, ui
 static struct counter_terms
 terms_of(const struct book *b, const struct limit_conf *limit, uint64_t cap, uint32_t step)
 {
-    return (struct counter_terms){counter_kind(limit), limit->unit, counter_period_us(limit), cap < CAP_MAX ? cap : CAP_MAX,
-        limit->burst < CAP_MAX ? limit->burst : CAP_MAX, counter_allowed(limit, cap), step, b->began_us};
+    return (struct counter_terms){counter_kind(limit), limit->unit, counter_period_us(limit),
+        cap < CAP_MAX ? cap : CAP_MAX, limit->burst < CAP_MAX ? limit->burst : CAP_MAX,
+        counter_allowed(limit, cap), step, b->began_us};
 }
 
 uint32_t
@@ -274,8 +276,8 @@ book_warmup(struct book *b, const struct limit_conf *limit, const char *instance
 }
 
 uint64_t
-book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent, uint64_t now_us,
-    uint64_t until_us)
+book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    uint64_t now_us, uint64_t until_us)
 {
     struct page *p = find_or_make(b, limit->scope, instance, limit->name);
     uint64_t cap = 0;

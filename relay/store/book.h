@@ -1,6 +1,6 @@
-/* book: counters of all scope instances in memory, decided by policy/decide.c. What the in-memory store stands on, and the reference
- * the model test compares Redis with. Time comes in with every call. The counters of an instance are
- * forgotten when Redis' key of it would expire. */
+/* book: counters of all scope instances in memory, decided by policy/decide.c. What the in-memory store
+ * stands on, and the reference the model test compares Redis with. Time comes in with every call. The
+ * counters of an instance are forgotten when Redis' key of it would expire. */
 #ifndef SENDGOV_STORE_BOOK_H
 #define SENDGOV_STORE_BOOK_H
 
@@ -12,16 +12,19 @@ struct book *book_new(void);
 void book_free(struct book **b);
 /* Nothing was charged before this moment; 0 (as at first): something may have been. */
 void book_set_began(struct book *b, uint64_t began_us);
-/* request's warm-up lines are corrected to the steps the book is at. seq and sent_mono_ms of the verdict are not set. */
-void book_charge(struct book *b, struct charge_request *request, uint64_t now_us, struct verdict *verdict_out);
+/* request's warm-up lines are corrected to the steps the book is at. seq and sent_mono_ms of the
+ * verdict are not set. */
+void book_charge(struct book *b, struct charge_request *request, uint64_t now_us,
+    struct verdict *verdict_out);
 /* True: a limit took it back. */
 bool book_refund(struct book *b, const struct charge_request *request, uint32_t granted, uint64_t time_us,
     uint64_t now_us);
 /* One warm-up line: hold its day, or step it back. Returns the step it is at then. */
-uint32_t book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us);
+uint32_t book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back,
+    uint64_t now_us);
 /* Percent of what is used now becomes the cap until `until_us`. Returns it. */
-uint64_t book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent, uint64_t now_us,
-    uint64_t until_us);
+uint64_t book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    uint64_t now_us, uint64_t until_us);
 /* Forgets one instance, as if its key had been deleted. */
 void book_forget(struct book *b, enum limit_scope scope, const char *instance);
 

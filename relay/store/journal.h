@@ -1,17 +1,18 @@
 /* journal: what a node must not forget, in its state folder.
  *
- * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was, Redis' time;
- * which scope instances and limits were charged lately (so that a counter that should be there is missed), and
- * the steps of warm-ups. Mapped into memory and shared: what was
- * written survives the process' death by any signal without a system call per charge. A power cut may lose the last seconds; that
- * only makes the node less able to notice that Redis lost memory too, never the other way round. The head exists
+ * `store.journal`: node uuid, epoch, last acknowledged sequence number, when the last charge was, Redis'
+ * time; which scope instances and limits were charged lately (so that a counter that should be there is
+ * missed), and the steps of warm-ups. Mapped into memory and shared: what was written survives the process'
+ * death by any signal without a system call per charge. A power cut may lose the last seconds; that only
+ * makes the node less able to notice that Redis lost memory too, never the other way round. The head exists
  * twice, each with generation and checksum, and is written in turns, so that one of them is always whole.
  *
  * `store.pauses`: the pauses in force, as text, replaced whole and synced at each change (rare).
  *
- * A journal that cannot be read is put aside (`.bad`) and replaced: the node then has a new uuid and remembers nothing, which journal_is_suspect
- * tells, and a new set of counters has to stay closed for the longest window instead of the settle time.
- * The file is locked: two daemons on one state folder are refused. */
+ * A journal that cannot be read is put aside (`.bad`) and replaced: the node then has a new uuid and
+ * remembers nothing, which journal_is_suspect tells, and a new set of counters has to stay closed
+ * for the longest window instead of the settle time. The file is locked: two daemons on one state
+ * folder are refused. */
 #ifndef SENDGOV_STORE_JOURNAL_H
 #define SENDGOV_STORE_JOURNAL_H
 
@@ -38,8 +39,8 @@ void journal_set_epoch(struct journal *j, const char *epoch);
 /* seq was acknowledged; charge_ms (Redis time): 0 when it was not a charge. */
 void journal_ack(struct journal *j, uint64_t seq, uint64_t charge_ms);
 
-/* Redis' time as last believed, and the monotonic time of asking and of hearing it. A restart of the process must not
- * make a jump of Redis' clock forgotten. */
+/* Redis' time as last believed, and the monotonic time of asking and of hearing it. A restart of the process
+ * must not make a jump of Redis' clock forgotten. */
 struct journal_time {
     uint64_t redis_us; /* 0: not known; so after a boot of this machine, whose monotonic clock began anew */
     int64_t sent_mono_us, read_mono_us;
@@ -59,7 +60,8 @@ uint64_t journal_limit_marked_ms(const struct journal *j, enum limit_scope scope
     const char *limit);
 void journal_forget_marks(struct journal *j);
 
-void journal_set_step(struct journal *j, const char *limit, const char *instance, uint32_t step, uint64_t now_ms);
+void journal_set_step(struct journal *j, const char *limit, const char *instance, uint32_t step,
+    uint64_t now_ms);
 /* 0: not known. */
 uint32_t journal_step(const struct journal *j, const char *limit, const char *instance);
 

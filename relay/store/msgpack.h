@@ -1,4 +1,5 @@
-/* msgpack: the few forms the scripts are spoken to in (cmsgpack reads them in one call). Each value in its shortest form. */
+/* msgpack: the few forms the scripts are spoken to in (cmsgpack reads them in one call). Each value in its
+ * shortest form. */
 #ifndef SENDGOV_STORE_MSGPACK_H
 #define SENDGOV_STORE_MSGPACK_H
 

@@ -23,10 +23,12 @@ pause_list_fini(struct pause_list *l)
 }
 
 struct pause *
-pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent)
+pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance,
+    enum pause_extent extent)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (l->pauses[i].scope == scope && l->pauses[i].extent == extent && strcmp(l->pauses[i].instance, instance) == 0)
+        if (l->pauses[i].scope == scope && l->pauses[i].extent == extent
+            && strcmp(l->pauses[i].instance, instance) == 0)
             return &l->pauses[i];
     return NULL;
 }
@@ -147,7 +149,8 @@ has_place(const struct pause_list *l, enum limit_scope scope)
 bool
 pause_widen(struct pause *p, const struct pause_wider *wider)
 {
-    bool to_client = (p->scope == SCOPE_SENDER || p->scope == SCOPE_SENDER_DOMAIN) && wider->client[0] != '\0';
+    bool to_client = (p->scope == SCOPE_SENDER || p->scope == SCOPE_SENDER_DOMAIN)
+        && wider->client[0] != '\0';
 
     if (p->scope == SCOPE_ROUTE || (!to_client && wider->route[0] == '\0'))
         return false;
@@ -210,7 +213,8 @@ pause_list_restore(struct pause_list *l, const struct pause *p, enum pause_state
 }
 
 void
-pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent)
+pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance,
+    enum pause_extent extent)
 {
     struct pause *p = pause_list_find(l, scope, instance, extent);
 

@@ -1,17 +1,19 @@
-/* pause_list: the pauses this node knows, and how far Redis shares them. What stops this node at once, whatever Redis does. */
+/* pause_list: the pauses this node knows, and how far Redis shares them. What stops this node at once,
+ * whatever Redis does. */
 #ifndef SENDGOV_STORE_PAUSE_LIST_H
 #define SENDGOV_STORE_PAUSE_LIST_H
 
 #include "policy/charge.h"
 #include "relay/base/buf.h"
 
-/* How many pauses there may be, on a node and in Redis (policy/lua/pause.lua has the same figures): who is paused by hundreds has one
- * problem, not many. Each kind of scope has places of its own, so that a flood of blocked senders never takes the place of a
- * blocked tenant. */
+/* How many pauses there may be, on a node and in Redis (policy/lua/pause.lua has the same figures): who is
+ * paused by hundreds has one problem, not many. Each kind of scope has places of its own, so that a flood of
+ * blocked senders never takes the place of a blocked tenant. */
 #define PLACES_ROUTE 150
 #define PLACES_MIDDLE 150 /* mailboxes and clients */
 #define PLACES_SENDER 300 /* senders and sender domains */
-/* What Redis and this node's memory say is in force is kept without asking for a place, up to a bound for what cannot be. */
+/* What Redis and this node's memory say is in force is kept without asking for a place, up to a bound for
+ * what cannot be. */
 #define PAUSES_KEPT_MAX 2000
 
 enum pause_state {
@@ -30,24 +32,26 @@ struct pause_list {
 
 void pause_list_init(struct pause_list *l);
 void pause_list_fini(struct pause_list *l);
-/* A pause is known by scope, instance and extent: one of external mail and one of all mail may stand on one instance, and the
- * end of either leaves the other in force. NULL: there is none. */
-struct pause *pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent);
+/* A pause is known by scope, instance and extent: one of external mail and one of all mail may stand on one
+ * instance, and the end of either leaves the other in force. NULL: there is none. */
+struct pause *pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance,
+    enum pause_extent extent);
 enum pause_state pause_list_state(const struct pause_list *l, const struct pause *p);
 void pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_state state);
 const struct pause_wider *pause_list_wider(const struct pause_list *l, const struct pause *p);
-/* A pause of this node's own: PAUSE_NEW, unless one is in force that ends no earlier, or less than a minute before and of the same
- * class: a hundred refusals in a row are one pause. Where there is no place *p becomes the next
- * wider one (pause_widen). wider NULL: there is none. */
+/* A pause of this node's own: PAUSE_NEW, unless one is in force that ends no earlier, or less than a minute
+ * before and of the same class: a hundred refusals in a row are one pause. Where there is no place *p becomes
+ * the next wider one (pause_widen). wider NULL: there is none. */
 enum pause_result pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *wider);
-/* Turns a pause into the one that stops more: sender and sender domain become the client that brought the mail, client and mailbox
- * the route. False: *p is left alone, nobody wider is known. */
+/* Turns a pause into the one that stops more: sender and sender domain become the client that brought the
+ * mail, client and mailbox the route. False: *p is left alone, nobody wider is known. */
 bool pause_widen(struct pause *p, const struct pause_wider *wider);
 /* What Redis has, exactly so. False: no room. */
 bool pause_list_take_over(struct pause_list *l, const struct pause *p);
 /* What the node remembers from before it was started. False: no room. */
 bool pause_list_restore(struct pause_list *l, const struct pause *p, enum pause_state state);
-void pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance, enum pause_extent extent);
+void pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance,
+    enum pause_extent extent);
 /* Around a whole list of Redis: what was known and is not in it was forgotten. */
 void pause_list_begin_sync(struct pause_list *l);
 void pause_list_end_sync(struct pause_list *l);

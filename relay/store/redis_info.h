@@ -6,8 +6,9 @@
 #include "relay/base/err.h"
 #include "relay/base/span.h"
 
-/* STORE_OK, or why not, with words for the operator in err: version below 7.0, not a master, loading, an eviction policy that may
- * delete counters, no append-only file (unless allow_volatile). What INFO does not say counts as wrong. */
+/* STORE_OK, or why not, with words for the operator in err: version below 7.0, not a master, loading, an
+ * eviction policy that may delete counters, no append-only file (unless allow_volatile). What INFO does not
+ * say counts as wrong. */
 enum store_error redis_info_check(struct span info, bool allow_volatile, struct err *err);
 
 #endif

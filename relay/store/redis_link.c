@@ -18,7 +18,8 @@
 #define BACK_OFF_MIN_MS 50
 #define BACK_OFF_MAX_MS 500 /* shorter than what heartbeat.lua leaves after a silence */
 #define SETUP_MS 2000            /* one command of the set-up: loading a script may meet a busy Redis */
-#define QUEUE_MAX (192 * 1024)   /* bytes not taken by Redis: more commands would only wait for their deadline */
+#define QUEUE_MAX (192 * 1024)   /* bytes not taken by Redis: more commands would only wait
+                                  * for their deadline */
 #define FEED_BYTES (16 * 1024)
 
 enum link_state {
@@ -313,7 +314,8 @@ on_reply(struct redis_link *l, const redisReply *reply)
     done = p->done;
     arg = p->arg;
     if (l->setup.metrics)
-        metric_add(l->setup.metrics, M_STORE_SECONDS, (double)(clock_mono_us() - p->sent_mono_us) / 1e6, NULL, NULL, NULL);
+        metric_add(l->setup.metrics, M_STORE_SECONDS, (double)(clock_mono_us() - p->sent_mono_us) / 1e6, NULL,
+            NULL, NULL);
     pending_free(p);
     watch_earliest(l);
     done(arg, error == STORE_OK ? reply : NULL, error);
@@ -328,7 +330,8 @@ setup_failed(struct redis_link *l, const char *what, enum store_error error)
 
     if (l->state != LINK_SETTING_UP)
         return; /* the connection went down meanwhile and said why */
-    snprintf(detail, sizeof(detail), "%.40s: %.200s", what, error == STORE_OK ? "unexpected answer" : l->error_text);
+    snprintf(detail, sizeof(detail), "%.40s: %.200s", what,
+        error == STORE_OK ? "unexpected answer" : l->error_text);
     go_down(l, error == STORE_OK ? STORE_PROTOCOL : error, detail);
 }
 
@@ -529,7 +532,8 @@ static void
 dial(struct redis_link *l)
 {
     l->state = LINK_DIALING;
-    l->dial = dial_start(l->setup.dialer, l->conf->target, l->conf->connect_ms, 2 * l->conf->connect_ms, on_dialed, l);
+    l->dial = dial_start(l->setup.dialer, l->conf->target, l->conf->connect_ms, 2 * l->conf->connect_ms,
+        on_dialed, l);
 }
 
 int

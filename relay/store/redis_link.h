@@ -1,10 +1,11 @@
 /* redis_link: one connection to Redis and the commands under way on it.
  *
- * hiredis is used as the codec only; bytes travel over our stream (TCP, unix socket, TLS). After connecting: AUTH, SELECT, a look at
- * INFO (version, persistence, eviction, role), SCRIPT LOAD of every script; only then on_up. Every command has a deadline; when
- * one misses its own, the connection is dropped with everything under way, so no late reply can ever be taken
- * for another's. A script that Redis forgot (NOSCRIPT) is loaded and asked again once, unseen. Reconnects by
- * itself, after 50 ms doubling to 1.5 s (so that mail moves within 2 s of Redis' return).
+ * hiredis is used as the codec only; bytes travel over our stream (TCP, unix socket, TLS). After connecting:
+ * AUTH, SELECT, a look at INFO (version, persistence, eviction, role), SCRIPT LOAD of every script; only then
+ * on_up. Every command has a deadline; when one misses its own, the connection is dropped with everything
+ * under way, so no late reply can ever be taken for another's. A script that Redis forgot (NOSCRIPT) is
+ * loaded and asked again once, unseen. Reconnects by itself, after 50 ms doubling to 1.5 s (so that mail
+ * moves within 2 s of Redis' return).
  *
  * Callbacks come from the loop, never during link_send. */
 #ifndef SENDGOV_STORE_REDIS_LINK_H
@@ -27,7 +28,8 @@ typedef void link_reply_fn(void *arg, const struct redisReply *reply, enum store
 
 struct redis_link_ops {
     void (*on_up)(void *arg);
-    /* Also when an attempt to connect failed. detail: for people, without secrets. After it every command under way was answered. */
+    /* Also when an attempt to connect failed. detail: for people, without secrets. After it every command
+     * under way was answered. */
     void (*on_down)(void *arg, enum store_error error, const char *detail);
 };
 
@@ -39,15 +41,19 @@ struct redis_link_setup {
 
 /* All that can fail: loads what conf says about TLS. -1: it is bad; *tls_out NULL: without TLS. */
 int redis_link_load_tls(const struct store_conf *conf, struct tls_ctx **tls_out, struct err *err);
-/* Starts to connect. conf and what it points to must live as long as the link; tls is the link's from now on. */
-struct redis_link *redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf, struct tls_ctx *tls,
-    const struct redis_link_ops *ops, void *arg);
-/* The one exception to "never during a call": what is under way is answered STORE_DOWN now, so that its owners can free it. */
+/* Starts to connect. conf and what it points to must live as long as the link; tls is the
+ * link's from now on. */
+struct redis_link *redis_link_new(const struct redis_link_setup *setup, const struct store_conf *conf,
+    struct tls_ctx *tls, const struct redis_link_ops *ops, void *arg);
+/* The one exception to "never during a call": what is under way is answered STORE_DOWN now, so that its
+ * owners can free it. */
 void redis_link_free(struct redis_link **link);
-/* Closes it; what is under way is answered STORE_DOWN at the end of the turn, then it is freed. on_down is not called. */
+/* Closes it; what is under way is answered STORE_DOWN at the end of the turn, then it is freed. on_down
+ * is not called. */
 void redis_link_retire(struct redis_link **link);
 /* False: not up, or too much is queued; then done is not called. deadline_ms from now. */
-bool redis_link_send(struct redis_link *link, struct command *c, int64_t deadline_ms, link_reply_fn *done, void *arg);
+bool redis_link_send(struct redis_link *link, struct command *c, int64_t deadline_ms, link_reply_fn *done,
+    void *arg);
 bool redis_link_is_up(const struct redis_link *link);
 /* Text of the last error reply, for people. */
 const char *redis_link_error_text(const struct redis_link *link);

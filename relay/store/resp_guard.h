@@ -1,9 +1,9 @@
 /* resp_guard: what may come from Redis, checked before the RESP reader of hiredis sees it.
  *
  * hiredis allocates what a length says before the bytes are there. So every header line is measured here
- * first: one reply is at most 1 MiB, an array has at most 4096 elements, arrays nest at most 4 deep, a line is
- * at most 64 KiB. That bounds what hiredis holds only while both see the same ends: what passes here ends for
- * hiredis at the same byte, or is an error to it. Resumable at every byte. */
+ * first: one reply is at most 1 MiB, an array has at most 4096 elements, arrays nest at most 4 deep, a line
+ * is at most 64 KiB. That bounds what hiredis holds only while both see the same ends: what passes here ends
+ * for hiredis at the same byte, or is an error to it. Resumable at every byte. */
 #ifndef SENDGOV_STORE_RESP_GUARD_H
 #define SENDGOV_STORE_RESP_GUARD_H
 

@@ -123,8 +123,8 @@ store_warmup_limit(const struct limit_conf *limits, size_t n, const char *route)
     for (size_t i = 0; i < n; i++) {
         const struct limit_conf *l = &limits[i];
 
-        if (l->kind == LIMIT_WARMUP && !l->hour_cap && l->scope == SCOPE_ROUTE && (!l->only || strcmp(l->only, route) == 0)
-            && (!l->route || strcmp(l->route, route) == 0))
+        if (l->kind == LIMIT_WARMUP && !l->hour_cap && l->scope == SCOPE_ROUTE
+            && (!l->only || strcmp(l->only, route) == 0) && (!l->route || strcmp(l->route, route) == 0))
             return l;
     }
     return NULL;
@@ -235,8 +235,8 @@ store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct p
 }
 
 void
-store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-    store_done_fn *done, void *arg)
+store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
+    const char *reason, store_done_fn *done, void *arg)
 {
     s->ops->resume(s, scope, instance, actor, reason, done, arg);
 }
@@ -272,7 +272,8 @@ store_warmup_step(const struct store *s, const char *route)
 }
 
 void
-store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent, int64_t for_ms)
+store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    int64_t for_ms)
 {
     s->ops->lower_cap(s, limit, instance, percent, for_ms);
 }

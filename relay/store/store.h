@@ -1,17 +1,17 @@
-/* store: the counters and pauses all nodes share, behind one interface with two implementations: Redis (store_redis.c over
- * redis_link.c) and memory (store_memory.c: tests and the model).
+/* store: the counters and pauses all nodes share, behind one interface with two implementations: Redis
+ * (store_redis.c over redis_link.c) and memory (store_memory.c: tests and the model).
  *
  * Every question has a deadline and gets exactly one answer, never during the asking call. A question
- * that Redis cannot decide is answered VERDICT_NO_DECISION; there is no local allowance. A late reply is never mis-paired: the connection
- * is dropped with everything that was under way.
+ * that Redis cannot decide is answered VERDICT_NO_DECISION; there is no local allowance. A late reply is
+ * never mis-paired: the connection is dropped with everything that was under way.
  *
- * A question's limits need not be kept alive by the asker: the store does that through their owner (base/owner.h), until Redis
- * has answered or the connection is gone, also when nobody wants the answer any more. A reload may come between and take the
- * configuration away from everybody else.
+ * A question's limits need not be kept alive by the asker: the store does that through their owner
+ * (base/owner.h), until Redis has answered or the connection is gone, also when nobody wants the answer any
+ * more. A reload may come between and take the configuration away from everybody else.
  *
- * The store also keeps what the node must not forget, in `state/store.journal`: its node id, the epoch it last saw,
- * the last acknowledged sequence number, and the pauses in force. So a pause survives a restart and the loss of Redis, and
- * lost memory is recognised.
+ * The store also keeps what the node must not forget, in `state/store.journal`: its node id, the epoch it
+ * last saw, the last acknowledged sequence number, and the pauses in force. So a pause survives a restart and
+ * the loss of Redis, and lost memory is recognised.
  */
 #ifndef SENDGOV_STORE_STORE_H
 #define SENDGOV_STORE_STORE_H
@@ -40,15 +40,16 @@ typedef void store_charge_fn(void *arg, const struct verdict *verdict);
 /* ok = false: not known to have happened; error says why. */
 typedef void store_done_fn(void *arg, bool ok, enum store_error error);
 
-struct store *store_redis_new(const struct store_setup *setup, const struct store_conf *conf, struct err *err);
+struct store *store_redis_new(const struct store_setup *setup, const struct store_conf *conf,
+    struct err *err);
 /* Manual clock, in ms; starts at 1 700 000 000 000. */
 struct store *store_memory_new(struct loop *loop);
 void store_memory_advance(struct store *s, int64_t ms);
 /* Counts refunds and void charges there, as the Redis store does. */
 void store_memory_count(struct store *s, struct metrics *metrics);
 void store_free(struct store **s);
-/* A reload in two steps. prepare loads what may be missing and changes nothing; NULL and err when it is. commit cannot fail: it
- * reconnects when the connection settings changed. conf is copied. */
+/* A reload in two steps. prepare loads what may be missing and changes nothing; NULL and err when it is.
+ * commit cannot fail: it reconnects when the connection settings changed. conf is copied. */
 struct store_plan *store_prepare(struct store *s, const struct store_conf *conf, struct err *err);
 void store_commit(struct store *s, struct store_plan **plan);
 void store_discard(struct store *s, struct store_plan **plan);
@@ -66,36 +67,41 @@ struct slot_cap {
 };
 void store_set_slot_caps(struct store *s, const struct slot_cap *caps, size_t n);
 
-struct handle store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
+struct handle store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done,
+    void *arg);
 /* The answer is not wanted any more; whatever was charged stays charged (and is counted as void). */
 void store_forget(struct store *s, struct handle h);
 /* Gives back a GRANTED charge of which no byte was offered. At most once per charge, never retried. Counted
  * when a limit took it back. */
 void store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
 
-/* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while it is held, and
- * freed on a proven close. Crash: it expires by itself (6 min). The answer: granted, with the number by which
- * it is given back, or not. cap = LIMIT_UNLIMITED needs no call. */
+/* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while
+ * it is held, and freed on a proven close. Crash: it expires by itself (6 min). The answer: granted, with the
+ * number by which it is given back, or not. cap = LIMIT_UNLIMITED needs no call. */
 struct lease_request {
     enum limit_scope scope; /* mailbox or route */
     const char *instance;
     const char *limit_name;
     uint64_t cap;
 };
-typedef void store_lease_fn(void *arg, bool granted, uint64_t lease, enum store_error error, int64_t retry_after_ms);
-struct handle store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
+typedef void store_lease_fn(void *arg, bool granted, uint64_t lease, enum store_error error,
+    int64_t retry_after_ms);
+struct handle store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done,
+    void *arg);
 void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
 
-/* By what pauses are dated and end: Redis' time as this node knows it, the local calendar's while it does not. */
+/* By what pauses are dated and end: Redis' time as this node knows it, the local calendar's
+ * while it does not. */
 int64_t store_now_ms(const struct store *s);
-/* From now on for so long (for_ms 0: until somebody resumes it); the store fills in the times. Local at once (this node stops now),
- * then Redis, repeated until Redis has it. Where there is no place for it, on this node or in
- * Redis, who is wider is stopped instead: *pause is what this node has in force afterwards, unless the answer is PAUSE_NO_PLACE.
- * wider NULL: nobody else may be stopped. */
-enum pause_result store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct pause_wider *wider);
+/* From now on for so long (for_ms 0: until somebody resumes it); the store fills in the times. Local at once
+ * (this node stops now), then Redis, repeated until Redis has it. Where there is no place for it, on this
+ * node or in Redis, who is wider is stopped instead: *pause is what this node has in force afterwards, unless
+ * the answer is PAUSE_NO_PLACE. wider NULL: nobody else may be stopped. */
+enum pause_result store_pause(struct store *s, struct pause *pause, int64_t for_ms,
+    const struct pause_wider *wider);
 /* done after Redis has it too; refused while Redis is away. SCOPE/instance must name a pause in force. */
-void store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-    store_done_fn *done, void *arg);
+void store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
+    const char *reason, store_done_fn *done, void *arg);
 /* The pauses this node knows, newest first; returns how many there are. Valid until the next turn. */
 size_t store_pauses(const struct store *s, const struct pause **pauses_out);
 /* The pause that stops this request, as far as this node knows; NULL: none. */
@@ -104,9 +110,10 @@ const struct pause *store_pause_for(const struct store *s, const struct charge_r
 /* A reply that was not clean holds the warm-up day of this route (throttle), or steps it back (block). */
 void store_warmup_hold(struct store *s, const struct limit_conf *limit, const char *route);
 void store_warmup_back(struct store *s, const struct limit_conf *limit, const char *route);
-/* The upstream's word that its own cap is lower than ours: for so long, the cap in force of this limit becomes a share of
- * what the instance used of it until now (at least 1). */
-void store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent, int64_t for_ms);
+/* The upstream's word that its own cap is lower than ours: for so long, the cap in force of this limit
+ * becomes a share of what the instance used of it until now (at least 1). */
+void store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    int64_t for_ms);
 /* The step of the route's warm-up as last heard; 1 when nothing was heard. */
 uint32_t store_warmup_step(const struct store *s, const char *route);
 
@@ -125,7 +132,8 @@ struct usage {
     bool warmup_held;
 };
 typedef void store_usage_fn(void *arg, bool ok, enum store_error error, const struct usage *usage, size_t n);
-struct handle store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);
+struct handle store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done,
+    void *arg);
 
 /* The operator says that the counters may be trusted although memory was lost. */
 void store_open(struct store *s, const char *actor, const char *reason, store_done_fn *done, void *arg);
@@ -134,7 +142,8 @@ struct store_status {
     bool up;                 /* the last script call succeeded, within the last heartbeats */
     enum store_error error;  /* why not */
     char detail[256];        /* text of the last error, without secrets */
-    enum store_error charge_error; /* heartbeats succeed and charges fail: of the last of them; STORE_OK: no */
+    /* heartbeats succeed and charges fail: of the last of them; STORE_OK: no */
+    enum store_error charge_error;
     int64_t closed_for_ms;   /* counters lost: nothing leaves for so long; 0: open; -1: not known */
     int64_t redis_time_ms;   /* of the last answer */
     unsigned nodes;          /* alive, this one included */

@@ -53,7 +53,8 @@ command_begin(struct command *c, enum script_id script)
 }
 
 int
-command_argv(struct command *c, const char *sha, const char *argv[COMMAND_ARGC_MAX], size_t lens[COMMAND_ARGC_MAX])
+command_argv(struct command *c, const char *sha, const char *argv[COMMAND_ARGC_MAX],
+    size_t lens[COMMAND_ARGC_MAX])
 {
     struct span keys = buf_span(&c->keys), arg = buf_span(&c->arg);
     size_t from = 0;
@@ -219,8 +220,8 @@ codec_charge(struct command *c, const struct codec_node *node, const struct char
 }
 
 void
-codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *r, uint32_t granted,
-    uint64_t time_us)
+codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *r,
+    uint32_t granted, uint64_t time_us)
 {
     command_begin(c, SCRIPT_REFUND);
     add_key(c, node, "g");
@@ -274,8 +275,8 @@ codec_usage(struct command *c, const struct codec_node *node, const struct charg
 }
 
 void
-codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit, const char *instance,
-    uint64_t percent, uint64_t for_us)
+codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit,
+    const char *instance, uint64_t percent, uint64_t for_us)
 {
     command_begin(c, SCRIPT_LOWER);
     add_key(c, node, "g");
@@ -315,7 +316,8 @@ add_pause_text(struct command *c, const struct pause *p)
     char text[PAUSE_TEXT_MAX + 128];
     int class_len, len;
 
-    len = snprintf(text, sizeof(text), "%s %n%s", reply_class_to_str(p->class), &class_len, p->actor[0] ? p->actor : "-");
+    len = snprintf(text, sizeof(text), "%s %n%s", reply_class_to_str(p->class), &class_len,
+        p->actor[0] ? p->actor : "-");
     for (int i = class_len; i < len; i++)
         if (text[i] == ' ')
             text[i] = '_';
@@ -341,7 +343,8 @@ codec_pause_put(struct command *c, const struct codec_node *node, const struct p
 }
 
 void
-codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance)
+codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope,
+    const char *instance)
 {
     command_begin(c, SCRIPT_PAUSE);
     add_key(c, node, "g");

@@ -1,5 +1,5 @@
-/* store_codec: requests to the scripts as Redis commands, and their replies as values. No connection, no state; what a reply may
- * contain is checked here, whatever the script is believed to do. */
+/* store_codec: requests to the scripts as Redis commands, and their replies as values. No connection, no
+ * state; what a reply may contain is checked here, whatever the script is believed to do. */
 #ifndef SENDGOV_STORE_STORE_CODEC_H
 #define SENDGOV_STORE_STORE_CODEC_H
 
@@ -41,7 +41,8 @@ void command_fini(struct command *c);
 void command_begin(struct command *c, enum script_id script);
 /* Fills argv and lens; returns argc. They point into the command and sha. */
 #define COMMAND_ARGC_MAX (COMMAND_ARGS_MAX + 4)
-int command_argv(struct command *c, const char *sha, const char *argv[COMMAND_ARGC_MAX], size_t lens[COMMAND_ARGC_MAX]);
+int command_argv(struct command *c, const char *sha, const char *argv[COMMAND_ARGC_MAX],
+    size_t lens[COMMAND_ARGC_MAX]);
 
 /* Who asks, in which set of counters. */
 struct codec_node {
@@ -71,8 +72,8 @@ void codec_warmup(struct command *c, const struct codec_node *node, const struct
 /* day: the line of the limit whose step a warm-up goes by (the line itself, but for an hour cap). */
 void codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line,
     const struct charge_line *day, const char *instance);
-void codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit, const char *instance,
-    uint64_t percent, uint64_t for_us);
+void codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit,
+    const char *instance, uint64_t percent, uint64_t for_us);
 
 struct codec_lease {
     int op; /* 1 take, 2 renew, 3 give back */
@@ -81,9 +82,11 @@ struct codec_lease {
     uint64_t number, ttl_us, cap;
 };
 void codec_lease(struct command *c, const struct codec_node *node, const struct codec_lease *lease);
-void codec_pause_put(struct command *c, const struct codec_node *node, const struct pause *pause, bool remembered);
+void codec_pause_put(struct command *c, const struct codec_node *node, const struct pause *pause,
+    bool remembered);
 /* Ends both, that of all mail and that of external mail. */
-void codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance);
+void codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope,
+    const char *instance);
 void codec_open(struct command *c, const struct codec_node *node);
 
 struct codec_heartbeat {
@@ -120,16 +123,20 @@ struct charge_reply {
         uint32_t step;
     } steps[CHARGE_LINES_MAX];
 };
-void codec_charge_reply(const struct redisReply *reply, const struct charge_request *request, struct charge_reply *out);
-/* The answer to a charge of `times` equal ones: how many were granted, each with out->verdict. False: not what the script answers. */
+void codec_charge_reply(const struct redisReply *reply, const struct charge_request *request,
+    struct charge_reply *out);
+/* The answer to a charge of `times` equal ones: how many were granted, each with out->verdict. False: not
+ * what the script answers. */
 bool codec_charges_reply(const struct redisReply *reply, const struct charge_request *request, unsigned times,
     unsigned *granted_out, struct charge_reply *out);
 
-/* A pause's field in Redis, without its "p:": "SCOPE:INSTANCE", all mail, or "SCOPE:INSTANCE:e", external mail. */
+/* A pause's field in Redis, without its "p:": "SCOPE:INSTANCE", all mail, or "SCOPE:INSTANCE:e",
+ * external mail. */
 bool codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char instance_out[INSTANCE_MAX],
     enum pause_extent *extent_out);
-/* "e TILL SINCE CLASS ACTOR REASON" (policy/lua/pause.lua) with its field, or "SCOPE:INSTANCE" of either extent. False: cannot be
- * read. *resumed_out: it is the mark of a resumed one; then only scope, instance, extent and since (when it was resumed) are set. */
+/* "e TILL SINCE CLASS ACTOR REASON" (policy/lua/pause.lua) with its field, or "SCOPE:INSTANCE" of either
+ * extent. False: cannot be read. *resumed_out: it is the mark of a resumed one; then only scope, instance,
+ * extent and since (when it was resumed) are set. */
 bool codec_pause_parse(struct span name, struct span text, struct pause *out, bool *resumed_out);
 
 struct heartbeat_reply {
@@ -141,7 +148,8 @@ struct heartbeat_reply {
     unsigned nodes;
     bool differ, send_caps, lost;
     uint64_t pauses_version;
-    uint64_t charged_ms;            /* Redis time of the last charge of any node, as far as they told; 0: none */
+    uint64_t charged_ms;            /* Redis time of the last charge of any node, as far as they told;
+                                     * 0: none */
     size_t n_pause_texts;           /* pairs from element `first_pause` on */
     size_t first_pause;
 };

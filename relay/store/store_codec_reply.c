@@ -55,8 +55,8 @@ read_decision(const struct redisReply *reply, const struct charge_request *r, st
     int64_t f[7];
     const struct charge_scope *scope;
 
-    if (!codec_integers(reply, f, 7) || f[2] < 0 || f[2] > r->recipients || f[3] < 0 || f[3] > (int64_t)r->n_lines
-        || f[4] < 0 || f[5] < 0)
+    if (!codec_integers(reply, f, 7) || f[2] < 0 || f[2] > r->recipients || f[3] < 0
+        || f[3] > (int64_t)r->n_lines || f[4] < 0 || f[5] < 0)
         return false;
     v->granted = (uint32_t)f[2];
     v->retry_after_ms = f[6] < 0 ? -1 : f[6] / 1000 + (f[6] % 1000 != 0);
@@ -75,7 +75,8 @@ read_decision(const struct redisReply *reply, const struct charge_request *r, st
 
 /* Pairs line (from 1), step. */
 static bool
-read_steps(const struct redisReply *reply, size_t first, const struct charge_request *r, struct charge_reply *out)
+read_steps(const struct redisReply *reply, size_t first, const struct charge_request *r,
+    struct charge_reply *out)
 {
     for (size_t i = first; i + 1 < reply->elements && out->n_steps < CHARGE_LINES_MAX; i += 2) {
         const struct redisReply *line = reply->element[i], *step = reply->element[i + 1];
@@ -100,8 +101,8 @@ read_granted(const struct redisReply *reply, const struct charge_request *r, str
 }
 
 bool
-codec_charges_reply(const struct redisReply *reply, const struct charge_request *r, unsigned times, unsigned *granted_out,
-    struct charge_reply *out)
+codec_charges_reply(const struct redisReply *reply, const struct charge_request *r, unsigned times,
+    unsigned *granted_out, struct charge_reply *out)
 {
     int64_t f[3];
 
@@ -126,7 +127,8 @@ read_paused(const struct redisReply *reply, const struct charge_request *r, stru
     bool resumed;
     int64_t f[3];
 
-    if (!codec_integers(reply, f, 3) || f[2] < 1 || f[2] > (int64_t)r->n_scopes || !element_text(reply, 3, &text))
+    if (!codec_integers(reply, f, 3) || f[2] < 1 || f[2] > (int64_t)r->n_scopes
+        || !element_text(reply, 3, &text))
         return false;
     scope = &r->scopes[f[2] - 1];
     v->kind = VERDICT_PAUSED;
@@ -149,7 +151,8 @@ read_step(const struct redisReply *reply, const struct charge_request *r, struct
 {
     int64_t f[4];
 
-    if (!codec_integers(reply, f, 4) || f[2] < 1 || f[2] > (int64_t)r->n_lines || f[3] < 1 || f[3] > WARMUP_STEP_MAX)
+    if (!codec_integers(reply, f, 4) || f[2] < 1 || f[2] > (int64_t)r->n_lines || f[3] < 1
+        || f[3] > WARMUP_STEP_MAX)
         return false;
     out->kind = REPLY_STEP;
     out->line = (size_t)f[2] - 1;
@@ -270,7 +273,8 @@ bool
 codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char instance_out[INSTANCE_MAX],
     enum pause_extent *extent_out)
 {
-    bool external = name.n > 2 && memcmp(name.p + name.n - 2, ":e", 2) == 0; /* no instance has a bare colon */
+    /* No instance has a bare colon. */
+    bool external = name.n > 2 && memcmp(name.p + name.n - 2, ":e", 2) == 0;
 
     *extent_out = external ? PAUSE_EXTERNAL : PAUSE_ALL;
     return store_scope_parse(span_of(name.p, name.n - (external ? 2 : 0)), scope_out, instance_out);
@@ -292,7 +296,8 @@ codec_pause_parse(struct span name, struct span text, struct pause *out, bool *r
         out->extent = PAUSE_EXTERNAL; /* store.pauses and a charge's answer name the instance alone */
     else if (!span_eq(kind, SPAN_LIT("a")) || out->extent != PAUSE_ALL)
         return false;
-    if (!read_number(&text, &out->until_utc_ms) || !read_number(&text, &out->since_utc_ms) || !read_class(&text, &out->class))
+    if (!read_number(&text, &out->until_utc_ms) || !read_number(&text, &out->since_utc_ms)
+        || !read_class(&text, &out->class))
         return false;
     text = span_cut(text, ' ', &actor);
     copy_text(out->actor, sizeof(out->actor), actor);

@@ -1,5 +1,5 @@
-/* store_conf: how to reach Redis, as configuration hands it to the store. Plain values that live in the configuration's
- * arena. */
+/* store_conf: how to reach Redis, as configuration hands it to the store. Plain values that live in the
+ * configuration's arena. */
 #ifndef SENDGOV_STORE_STORE_CONF_H
 #define SENDGOV_STORE_STORE_CONF_H
 
@@ -17,7 +17,8 @@ struct store_conf {
     bool allow_volatile;  /* run on a Redis without appendonly */
     int connect_ms;       /* 500 */
     int command_ms;       /* 250 */
-    int settle_ms;        /* 2000: how long a brand-new set of counters stays closed, so that living nodes can object */
+    int settle_ms;        /* 2000: how long a brand-new set of counters stays closed, so that living
+                           * nodes can object */
 };
 
 #endif

@@ -1,14 +1,16 @@
 /* store_keys: the names of everything in Redis. All keys of one governor group share one hash tag:
  *
- *   sendgov:{GROUP}:g               schema, epoch, open_at, pauses (p:SCOPE:INSTANCE), whether caps are lowered
+ *   sendgov:{GROUP}:g               schema, epoch, open_at, pauses (p:SCOPE:INSTANCE), whether caps are
+ *                                   lowered
  *   sendgov:{GROUP}:h               node -> last heartbeat, uuid:run, hash of its caps
  *   sendgov:{GROUP}:o               caps of the nodes, and what lowers caps for a time
  *   sendgov:{GROUP}:n:UUID          run, sequence number and recent answers of a node
  *   sendgov:{GROUP}:s:SCOPE:INSTANCE            the counters of all limits of a scope instance
  *   sendgov:{GROUP}:l:SCOPE:INSTANCE:LIMIT      leases of a concurrency limit
  *
- * SCOPE is its number. GROUP, INSTANCE and LIMIT are escaped: letters, digits and . _ @ + = - stand for themselves, every
- * other byte is %XX. So no name, however it is made, can leave its place, and different names never meet. */
+ * SCOPE is its number. GROUP, INSTANCE and LIMIT are escaped: letters, digits and . _ @ + = - stand for
+ * themselves, every other byte is %XX. So no name, however it is made, can leave its place, and different
+ * names never meet. */
 #ifndef SENDGOV_STORE_STORE_KEYS_H
 #define SENDGOV_STORE_STORE_KEYS_H
 

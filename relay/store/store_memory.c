@@ -1,5 +1,5 @@
-/* The store in memory: one node, a clock that the test moves, no failures. Same decisions (book.c), same order of questions
- * and answers: every answer comes at the end of the turn. */
+/* The store in memory: one node, a clock that the test moves, no failures. Same decisions (book.c), same
+ * order of questions and answers: every answer comes at the end of the turn. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +122,8 @@ memory_charge(struct store *s, const struct charge_request *request, store_charg
     pause_list_expire(&m->pauses, m->now_ms);
     pause = pause_list_for(&m->pauses, request);
     if (pause) {
-        ask->verdict = (struct verdict){.kind = VERDICT_PAUSED, .time_us = now_us(m), .scope = pause->scope, .pause = *pause,
+        ask->verdict = (struct verdict){.kind = VERDICT_PAUSED, .time_us = now_us(m), .scope = pause->scope,
+            .pause = *pause,
             .retry_after_ms = pause->until_utc_ms > 0 ? pause->until_utc_ms - m->now_ms : -1};
         memcpy(ask->verdict.instance, pause->instance, sizeof(pause->instance));
     } else {
@@ -235,8 +236,8 @@ answer_done(struct memory_store *m, bool ok, store_done_fn *done, void *arg)
 }
 
 static void
-memory_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-    store_done_fn *done, void *arg)
+memory_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
+    const char *reason, store_done_fn *done, void *arg)
 {
     struct memory_store *m = memory_of(s);
     bool known = pause_list_find(&m->pauses, scope, instance, PAUSE_ALL)
@@ -283,7 +284,8 @@ memory_warmup_step(const struct store *s, const char *route)
 }
 
 static void
-memory_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent, int64_t for_ms)
+memory_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
+    int64_t for_ms)
 {
     struct memory_store *m = memory_of(s);
 

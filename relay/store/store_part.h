@@ -1,4 +1,5 @@
-/* store_part: what the two implementations of store.h share: the table of their functions, and questions that are answered later. */
+/* store_part: what the two implementations of store.h share: the table of their functions, and questions that
+ * are answered later. */
 #ifndef SENDGOV_STORE_STORE_PART_H
 #define SENDGOV_STORE_STORE_PART_H
 
@@ -13,21 +14,26 @@ struct store_ops {
     void (*discard)(struct store *s, struct store_plan **plan);
     void (*set_limits)(struct store *s, const struct limit_conf *limits, size_t n);
     void (*set_slot_caps)(struct store *s, const struct slot_cap *caps, size_t n);
-    struct handle (*charge)(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
+    struct handle (*charge)(struct store *s, const struct charge_request *request, store_charge_fn *done,
+        void *arg);
     void (*forget)(struct store *s, struct handle h);
     void (*refund)(struct store *s, const struct charge_request *request, const struct verdict *verdict);
-    struct handle (*lease_take)(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
+    struct handle (*lease_take)(struct store *s, const struct lease_request *request, store_lease_fn *done,
+        void *arg);
     void (*lease_give)(struct store *s, const struct lease_request *request, uint64_t lease);
     int64_t (*now_ms)(const struct store *s);
-    enum pause_result (*pause)(struct store *s, struct pause *pause, const struct pause_wider *wider); /* times are filled in */
-    void (*resume)(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-        store_done_fn *done, void *arg);
+    /* times are filled in */
+    enum pause_result (*pause)(struct store *s, struct pause *pause, const struct pause_wider *wider);
+    void (*resume)(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
+        const char *reason, store_done_fn *done, void *arg);
     size_t (*pauses)(const struct store *s, const struct pause **pauses_out);
     const struct pause *(*pause_for)(const struct store *s, const struct charge_request *request);
     void (*warmup_change)(struct store *s, const struct limit_conf *limit, const char *route, bool back);
     uint32_t (*warmup_step)(const struct store *s, const char *route);
-    void (*lower_cap)(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent, int64_t for_ms);
-    struct handle (*usage)(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);
+    void (*lower_cap)(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
+        int64_t for_ms);
+    struct handle (*usage)(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done,
+        void *arg);
     void (*open)(struct store *s, const char *actor, const char *reason, store_done_fn *done, void *arg);
     void (*status)(const struct store *s, struct store_status *out);
 };
@@ -38,15 +44,16 @@ struct store {
 
 enum ask_kind { ASK_CHARGE, ASK_LEASE, ASK_USAGE, ASK_DONE };
 
-/* One question under way. Its owner is the table below; it is freed by ask_answer. The limits that ask_keep_request and
- * ask_keep_usage were given stay good until then. */
+/* One question under way. Its owner is the table below; it is freed by ask_answer. The limits that
+ * ask_keep_request and ask_keep_usage were given stay good until then. */
 struct ask {
     struct asks *asks;
     struct store *store;
     struct list link;
     struct handle handle;
     struct task task; /* for an answer that must wait for the end of the turn */
-    struct list peer; /* store_redis_batch.c: among those that wait to be sent, or in the peers of the first */
+    /* store_redis_batch.c: among those that wait to be sent, or in the peers of the first */
+    struct list peer;
     struct list peers; /* those that are charged with this one */
     enum ask_kind kind;
     union {

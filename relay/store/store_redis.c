@@ -24,7 +24,8 @@ redis_store_of(const struct store *s)
 struct codec_node
 redis_store_node(const struct redis_store *r)
 {
-    return (struct codec_node){buf_span(&r->prefix).p, journal_uuid(r->journal), r->run, journal_epoch(r->journal)};
+    return (struct codec_node){buf_span(&r->prefix).p, journal_uuid(r->journal), r->run,
+        journal_epoch(r->journal)};
 }
 
 int64_t
@@ -174,9 +175,9 @@ take_epoch(struct redis_store *r, const struct heartbeat_reply *h)
     bool changed = strcmp(journal_epoch(r->journal), h->epoch) != 0;
 
     if (h->lost)
-        log_text(LOG_ERROR, "store_lost", "Redis lost counters that still count (epoch was %s, is %s): nothing leaves for"
-            " %lld s, or until an operator opens the store", journal_epoch(r->journal), h->epoch,
-            (long long)(h->open_at_ms - (int64_t)(h->time_us / 1000)) / 1000);
+        log_text(LOG_ERROR, "store_lost", "Redis lost counters that still count (epoch was %s, is %s):"
+            " nothing leaves for %lld s, or until an operator opens the store", journal_epoch(r->journal),
+            h->epoch, (long long)(h->open_at_ms - (int64_t)(h->time_us / 1000)) / 1000);
     if (changed || h->lost)
         r->pauses_version = PAUSES_UNKNOWN;
     journal_set_epoch(r->journal, h->epoch);
@@ -224,8 +225,8 @@ take_time(struct redis_store *r, const struct heartbeat_reply *h)
         r->clock.agreed = 0;
     }
     if (r->clock.off && !was_off)
-        log_text(LOG_ERROR, "store_clock", "Redis' clock jumped: nothing leaves until it agrees again or an operator confirms it"
-            " (it says %llu ms)", (unsigned long long)(h->time_us / 1000));
+        log_text(LOG_ERROR, "store_clock", "Redis' clock jumped: nothing leaves until it agrees again or an"
+            " operator confirms it (it says %llu ms)", (unsigned long long)(h->time_us / 1000));
     return agrees && !r->clock.off;
 }
 
@@ -316,7 +317,8 @@ set_limits(struct store *s, const struct limit_conf *limits, size_t n)
     r->n_limits = n;
     redis_clock_set_shortest(&r->clock, shortest_period_ms(r) * 1000);
     pack_caps(r);
-    r->beating = false; /* one under way has the old caps: the new ones go after it, and before the next charge */
+    /* One under way has the old caps: the new ones go after it, and before the next charge. */
+    r->beating = false;
     redis_store_beat(r);
 }
 
@@ -570,8 +572,8 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
         return NULL;
     }
     if (journal_is_suspect(r->journal))
-        log_text(LOG_ERROR, "store_journal", "store.journal could not be read and was put aside as store.journal.bad;"
-            " if Redis has lost its counters too, nothing leaves for the longest window");
+        log_text(LOG_ERROR, "store_journal", "store.journal could not be read and was put aside as"
+            " store.journal.bad; if Redis has lost its counters too, nothing leaves for the longest window");
     redis_clock_set_shortest(&r->clock, shortest_period_ms(r) * 1000);
     redis_clock_restore(&r->clock, r->journal, clock_mono_us());
     r->node = xstrdup(setup->node);

@@ -30,7 +30,8 @@ answer_closed(struct ask *ask, int64_t retry_ms)
 static void
 answer_paused(struct ask *ask, const struct pause *p, int64_t now_ms)
 {
-    ask->verdict = (struct verdict){.kind = VERDICT_PAUSED, .time_us = (uint64_t)now_ms * 1000, .scope = p->scope, .pause = *p,
+    ask->verdict = (struct verdict){.kind = VERDICT_PAUSED, .time_us = (uint64_t)now_ms * 1000,
+        .scope = p->scope, .pause = *p,
         .retry_after_ms = p->until_utc_ms > 0 ? p->until_utc_ms - now_ms : -1};
     memcpy(ask->verdict.instance, p->instance, sizeof(p->instance));
 }
@@ -109,7 +110,8 @@ redis_store_send_charge(struct redis_store *s, struct ask *ask, unsigned times_a
 {
     struct codec_node node = redis_store_node(s);
     int64_t now_us = clock_mono_us(), left_ms = ask->deadline_mono_ms - now_us / 1000;
-    struct codec_times times = {.seq = ask->verdict.seq, .acked = journal_acked(s->journal), .times = times_asked};
+    struct codec_times times = {.seq = ask->verdict.seq, .acked = journal_acked(s->journal),
+        .times = times_asked};
 
     if (left_ms <= 0)
         return false;
@@ -122,7 +124,8 @@ redis_store_send_charge(struct redis_store *s, struct ask *ask, unsigned times_a
 }
 
 void
-redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply, uint64_t seq)
+redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply,
+    uint64_t seq)
 {
     const struct charge_request *r = &ask->request;
     uint64_t now_ms = reply->verdict.time_us / 1000;
@@ -146,8 +149,8 @@ ask_next_step(struct redis_store *s, struct ask *ask, const struct charge_reply 
 {
     const struct charge_request *r = &ask->request;
 
-    journal_set_step(s->journal, r->lines[reply->line].limit->name, scope_of_line(r, reply->line)->instance, reply->step,
-        reply->verdict.time_us / 1000);
+    journal_set_step(s->journal, r->lines[reply->line].limit->name, scope_of_line(r, reply->line)->instance,
+        reply->step, reply->verdict.time_us / 1000);
     decide_set_step(&ask->request, ask->facts, reply->line, reply->step);
     return ++ask->tries < STEP_TRIES && redis_store_send_charge(s, ask, 1, redis_store_on_charge);
 }
@@ -286,8 +289,8 @@ redis_store_refund(struct store *base, const struct charge_request *request, con
 }
 
 void
-redis_store_lower_cap(struct store *base, const struct limit_conf *limit, const char *instance, uint64_t percent,
-    int64_t for_ms)
+redis_store_lower_cap(struct store *base, const struct limit_conf *limit, const char *instance,
+    uint64_t percent, int64_t for_ms)
 {
     struct redis_store *s = redis_store_of(base);
     struct codec_node node = redis_store_node(s);

@@ -1,6 +1,6 @@
-/* Is Redis' clock the one it was? A jump ahead would empty every window at once, so it is refused; a jump back is refused too, although the
- * scripts free nothing then, because somebody has to look at it. The own clock is the monotonic one: it never jumps. What a long
- * silence adds in drift (1 in 1000) is allowed. */
+/* Is Redis' clock the one it was? A jump ahead would empty every window at once, so it is refused; a jump
+ * back is refused too, although the scripts free nothing then, because somebody has to look at it. The own
+ * clock is the monotonic one: it never jumps. What a long silence adds in drift (1 in 1000) is allowed. */
 #include "relay/store/store_redis_part.h"
 
 #define AHEAD_MOST_US 5000000

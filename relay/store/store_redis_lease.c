@@ -1,5 +1,6 @@
-/* Slots of concurrency limits. Held ones are renewed every 30 s and after each reconnect (a Redis that forgot them gets them
- * again: the connections exist); given ones that Redis could not be told of are told with a later heartbeat. */
+/* Slots of concurrency limits. Held ones are renewed every 30 s and after each reconnect (a Redis that forgot
+ * them gets them again: the connections exist); given ones that Redis could not be told of are told with a
+ * later heartbeat. */
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,8 @@ lease_find(const struct redis_store *r, uint64_t number)
 }
 
 static void
-compose(struct redis_store *r, int op, enum limit_scope scope, const char *instance, const char *name, uint64_t number,
-    uint64_t cap)
+compose(struct redis_store *r, int op, enum limit_scope scope, const char *instance, const char *name,
+    uint64_t number, uint64_t cap)
 {
     struct codec_node node = redis_store_node(r);
     struct codec_lease l = {op, scope, instance, name, number, (uint64_t)LEASE_TTL_MS * 1000, cap};
@@ -77,7 +78,8 @@ on_taken(void *arg, const struct redisReply *reply, enum store_error error)
         redis_store_count_error(r, error);
         ask->retry_after_ms = -1;
     } else if (!ask->ok) {
-        ask->retry_after_ms = f[2] > 0 && f[2] < 1000000 ? f[2] / 1000 + 1 : 1000; /* others give back earlier than they expire */
+        /* Others give back earlier than they expire. */
+        ask->retry_after_ms = f[2] > 0 && f[2] < 1000000 ? f[2] / 1000 + 1 : 1000;
     } else {
         struct lease *l = remember(r, ask);
 
@@ -88,7 +90,8 @@ on_taken(void *arg, const struct redisReply *reply, enum store_error error)
 }
 
 struct handle
-redis_store_lease_take(struct store *base, const struct lease_request *request, store_lease_fn *done, void *arg)
+redis_store_lease_take(struct store *base, const struct lease_request *request, store_lease_fn *done,
+    void *arg)
 {
     struct redis_store *r = redis_store_of(base);
     struct ask *ask = ask_new(&r->asks, base, ASK_LEASE, arg);

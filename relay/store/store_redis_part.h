@@ -1,6 +1,7 @@
-/* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status), store_redis_charge.c
- * (charges, refunds, use), store_redis_batch.c (equal charges at once), store_redis_pause.c,
- * store_redis_lease.c, store_redis_warmup.c (holds and steps back), store_redis_clock.c. */
+/* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status),
+ * store_redis_charge.c (charges, refunds, use), store_redis_batch.c (equal charges at once),
+ * store_redis_pause.c, store_redis_lease.c, store_redis_warmup.c (holds and steps back),
+ * store_redis_clock.c. */
 #ifndef SENDGOV_STORE_STORE_REDIS_PART_H
 #define SENDGOV_STORE_STORE_REDIS_PART_H
 
@@ -13,7 +14,8 @@
 #define LEASE_TTL_MS (6 * 60 * 1000)
 #define LEASE_RENEW_MS (30 * 1000)
 #define CHARGE_ERROR_MS 10000 /* so long a failed charge speaks for those to come, when none comes */
-#define SILENCE_MS 5000 /* without an accepted heartbeat for so long the node no longer counts as alive elsewhere */
+/* Without an accepted heartbeat for so long the node no longer counts as alive elsewhere. */
+#define SILENCE_MS 5000
 
 /* What Redis' time should be by this node's own monotonic clock. */
 struct redis_clock {
@@ -26,8 +28,8 @@ struct redis_clock {
 
 void redis_clock_set_shortest(struct redis_clock *c, uint64_t shortest_us);
 /* [earliest, latest] for a script that starts within the next slack_ms. 0, 0 when nothing is known. */
-void redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t slack_ms, uint64_t *earliest_out,
-    uint64_t *latest_out);
+void redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t slack_ms,
+    uint64_t *earliest_out, uint64_t *latest_out);
 /* By now at least, if the clock runs on; 0: unknown. */
 uint64_t redis_clock_now_us(const struct redis_clock *c, int64_t now_mono_us);
 /* Takes an answer in. False: it does not agree (then c->off is true). */
@@ -109,7 +111,8 @@ struct redis_store {
 
 struct redis_store *redis_store_of(const struct store *s);
 struct codec_node redis_store_node(const struct redis_store *r);
-/* True when charges can be asked: connected, introduced, one of a kind, and in time with Redis. Else *error_out. */
+/* True when charges can be asked: connected, introduced, one of a kind, and in time with Redis.
+ * Else *error_out. */
 bool redis_store_is_ready(const struct redis_store *r, enum store_error *error_out);
 /* Sends what was put into r->command. */
 bool redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg);
@@ -131,18 +134,22 @@ void redis_store_batch_init(struct redis_store *s);
 void redis_store_gather(struct redis_store *s, struct ask *ask);
 
 /* store_redis_charge.c */
-/* Numbered ask->verdict.seq; times > 1: also the times - 1 that follow it, which are equal. done gets the ask. */
+/* Numbered ask->verdict.seq; times > 1: also the times - 1 that follow it, which are equal. done
+ * gets the ask. */
 bool redis_store_send_charge(struct redis_store *s, struct ask *ask, unsigned times, link_reply_fn *done);
 void redis_store_on_charge(void *arg, const struct redisReply *reply, enum store_error error);
 /* The verdict of a charge that got no answer. */
 void redis_store_charge_failed(struct redis_store *s, struct ask *ask, enum store_error error);
 /* What is to be remembered of a grant, before anybody hears of it: the highest number and the steps. */
-void redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply, uint64_t seq);
-struct handle redis_store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done, void *arg);
+void redis_store_note_granted(struct redis_store *s, const struct ask *ask, const struct charge_reply *reply,
+    uint64_t seq);
+struct handle redis_store_charge(struct store *s, const struct charge_request *request, store_charge_fn *done,
+    void *arg);
 void redis_store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
-void redis_store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
-    int64_t for_ms);
-struct handle redis_store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg);
+void redis_store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance,
+    uint64_t percent, int64_t for_ms);
+struct handle redis_store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done,
+    void *arg);
 
 /* store_redis_warmup.c */
 void redis_store_warmup_change(struct store *s, const struct limit_conf *limit, const char *route, bool back);
@@ -158,17 +165,19 @@ void redis_store_init_pauses(struct redis_store *r);
 void redis_store_fini_pauses(struct redis_store *r);
 int64_t redis_store_time_ms(const struct store *s);
 enum pause_result redis_store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
-void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-    store_done_fn *done, void *arg);
+void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
+    const char *reason, store_done_fn *done, void *arg);
 size_t redis_store_pauses(const struct store *s, const struct pause **pauses_out);
 const struct pause *redis_store_pause_for(const struct store *s, const struct charge_request *request);
 /* The list a heartbeat brought. */
-void redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply, const struct heartbeat_reply *beat);
+void redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply,
+    const struct heartbeat_reply *beat);
 /* Ends what has ended, and tells Redis what it does not have. */
 void redis_store_tend_pauses(struct redis_store *r);
 
 /* store_redis_lease.c */
-struct handle redis_store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done, void *arg);
+struct handle redis_store_lease_take(struct store *s, const struct lease_request *request,
+    store_lease_fn *done, void *arg);
 void redis_store_lease_give(struct store *s, const struct lease_request *request, uint64_t number);
 /* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
 void redis_store_tend_leases(struct redis_store *r, bool now);

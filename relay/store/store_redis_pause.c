@@ -1,5 +1,5 @@
-/* Pauses: in force on this node at once, in the node's state folder, then in Redis, where every charge of every node meets
- * them. Until Redis has a pause it is sent again with each heartbeat. */
+/* Pauses: in force on this node at once, in the node's state folder, then in Redis, where every charge of
+ * every node meets them. Until Redis has a pause it is sent again with each heartbeat. */
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +42,8 @@ save(void *arg)
     buf_fini(&text);
 }
 
-/* A write is two syncs. Many pauses may come in one turn; until its end they are in force, but not on disk. */
+/* A write is two syncs. Many pauses may come in one turn; until its end they are in force, but
+ * not on disk. */
 static void
 save_later(struct redis_store *r)
 {
@@ -172,9 +173,10 @@ on_put(void *arg, const struct redisReply *reply, enum store_error error)
     int64_t f[2];
 
     if (error != STORE_OK)
-        log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again", store_error_to_str(error));
-    else if (p && codec_integers(reply, f, 2) && f[0] == 2)
-        pause_list_remove(&r->pauses, p->scope, p->instance, p->extent); /* resumed while this node was away */
+        log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again",
+            store_error_to_str(error));
+    else if (p && codec_integers(reply, f, 2) && f[0] == 2) /* resumed while this node was away */
+        pause_list_remove(&r->pauses, p->scope, p->instance, p->extent);
     else if (p && codec_integers(reply, f, 2) && f[0] == 4)
         on_full(r, p);
     else if (p && codec_integers(reply, f, 2))
@@ -277,7 +279,8 @@ take_over(struct redis_store *r, const struct pause *p)
 static void
 take_unreadable(struct redis_store *r, struct span name)
 {
-    struct pause p = {.since_utc_ms = redis_store_now_ms(r), .reason = "a pause in Redis that cannot be read"};
+    struct pause p = {.since_utc_ms = redis_store_now_ms(r),
+        .reason = "a pause in Redis that cannot be read"};
 
     if (codec_pause_name_parse(name, &p.scope, p.instance, &p.extent))
         take_over(r, &p);
@@ -303,7 +306,8 @@ take_text(struct redis_store *r, struct span name, struct span text)
 }
 
 void
-redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply, const struct heartbeat_reply *beat)
+redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply,
+    const struct heartbeat_reply *beat)
 {
     pause_list_begin_sync(&r->pauses);
     for (size_t i = 0; i < beat->n_pause_texts; i++) {
@@ -342,8 +346,8 @@ on_resumed(void *arg, const struct redisReply *reply, enum store_error error)
 }
 
 void
-redis_store_resume(struct store *base, enum limit_scope scope, const char *instance, const char *actor, const char *reason,
-    store_done_fn *done, void *arg)
+redis_store_resume(struct store *base, enum limit_scope scope, const char *instance, const char *actor,
+    const char *reason, store_done_fn *done, void *arg)
 {
     struct redis_store *r = redis_store_of(base);
     struct ask *ask = ask_new(&r->asks, base, ASK_DONE, arg);

@@ -219,19 +219,21 @@ pool_slow_down(struct pool *pool)
     pool_wake(pool);
 }
 
-/* Who gives out slots could not decide. With a connection open the wait may end well; without one it would be for nothing. */
+/* Who gives out slots could not decide. With a connection open the wait may end well; without one it would
+ * be for nothing. */
 static void
 on_no_slot_decision(struct pool *pool)
 {
     if (pool_open_count(pool) + pool->n_asking > 0)
         return;
     pool->failure = (struct lease_failure){.phase = TX_CONNECT};
-    snprintf(pool->failure.detail, sizeof(pool->failure.detail), "no slot for a connection of %s could be had",
-        pool->conf->instance);
+    snprintf(pool->failure.detail, sizeof(pool->failure.detail),
+        "no slot for a connection of %s could be had", pool->conf->instance);
     fail_leases(pool, now_mono_ms(pool));
 }
 
-/* True when the slot just given back came after the question was asked. Answers come in the order of questions. */
+/* True when the slot just given back came after the question was asked. Answers come in the order
+ * of questions. */
 static bool
 was_outdated(struct pool *pool)
 {

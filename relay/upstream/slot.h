@@ -22,8 +22,8 @@ void slot_keeper_fini(struct slot_keeper *k);
 
 typedef void slot_fn(void *arg, bool granted, uint64_t slot, int64_t retry_after_ms);
 /* Exactly one answer, never during the call, unless cancelled. */
-void slot_ask(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t cap, slot_fn *done,
-    void *arg);
+void slot_ask(struct slot_keeper *k, enum limit_scope scope, const char *instance, uint64_t cap,
+    slot_fn *done, void *arg);
 /* All that were asked with this arg; what is granted later goes back by itself. */
 void slot_cancel(struct slot_keeper *k, const void *arg);
 /* After so long; 0: now. */

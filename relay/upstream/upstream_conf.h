@@ -1,5 +1,5 @@
-/* upstream_conf: routes and mailboxes, as configuration hands them to upstream, flow and front. Plain values that live
- * in the configuration's arena; who holds a reference to it may keep them. */
+/* upstream_conf: routes and mailboxes, as configuration hands them to upstream, flow and front. Plain values
+ * that live in the configuration's arena; who holds a reference to it may keep them. */
 #ifndef SENDGOV_UPSTREAM_UPSTREAM_CONF_H
 #define SENDGOV_UPSTREAM_UPSTREAM_CONF_H
 

@@ -162,10 +162,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || (p = calloc(1, sizeof(*p))) == NULL)
         return 0;
     kind = data[0];
-    p->conf = (struct client_setup){"relay.example", kind & 3 ? (enum client_tls)((kind & 3) - 1) : CLIENT_TLS_OFF,
-        (enum client_auth)(kind >> 2 & 3 ? (kind >> 2 & 3) - 1 : 0), "user", "password", 60000, 120000, 600000};
-    p->tx = (struct transaction){.sender = &sender, .recipients = to_list, .n_recipients = 1 + (kind >> 4 & 3),
-        .content_bytes = 99, .body_type = SMTP_BODY_8BITMIME, .all_or_nothing = (kind & 64) != 0};
+    p->conf = (struct client_setup){"relay.example",
+        kind & 3 ? (enum client_tls)((kind & 3) - 1) : CLIENT_TLS_OFF,
+        (enum client_auth)(kind >> 2 & 3 ? (kind >> 2 & 3) - 1 : 0), "user", "password", 60000, 120000,
+        600000};
+    p->tx = (struct transaction){.sender = &sender, .recipients = to_list,
+        .n_recipients = 1 + (kind >> 4 & 3), .content_bytes = 99, .body_type = SMTP_BODY_8BITMIME,
+        .all_or_nothing = (kind & 64) != 0};
     buf_init(&p->out);
     buf_init(&p->held);
     client_init(&p->client, &p->conf);

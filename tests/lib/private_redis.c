@@ -22,8 +22,8 @@ die(const char *what)
 static void
 run_server(const struct private_redis *r, const char *const *more)
 {
-    const char *args[40] = {"redis-server", "--port", "0", "--unixsocket", r->socket, "--dir", r->folder, "--save", "",
-        "--logfile", "redis.log", "--maxmemory-policy", "noeviction"};
+    const char *args[40] = {"redis-server", "--port", "0", "--unixsocket", r->socket, "--dir", r->folder,
+        "--save", "", "--logfile", "redis.log", "--maxmemory-policy", "noeviction"};
     size_t n = 13;
     int null_fd = open("/dev/null", O_RDWR);
 
@@ -49,7 +49,8 @@ answers(const struct private_redis *r)
 
     snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", r->socket);
     ok = fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 && write(fd, "PING\r\n", 6) == 6
-        && read(fd, reply, sizeof(reply) - 1) > 0 && (strncmp(reply, "+PONG", 5) == 0 || strncmp(reply, "-NOAUTH", 7) == 0);
+        && read(fd, reply, sizeof(reply) - 1) > 0
+        && (strncmp(reply, "+PONG", 5) == 0 || strncmp(reply, "-NOAUTH", 7) == 0);
     if (fd >= 0)
         close(fd);
     return ok;

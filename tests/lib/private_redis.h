@@ -1,4 +1,5 @@
-/* private_redis: a redis-server of the test's own, on a unix socket in a temporary folder, gone with the test. */
+/* private_redis: a redis-server of the test's own, on a unix socket in a temporary folder, gone
+ * with the test. */
 #ifndef SENDGOV_TESTS_PRIVATE_REDIS_H
 #define SENDGOV_TESTS_PRIVATE_REDIS_H
 
@@ -11,7 +12,8 @@ struct private_redis {
     pid_t pid;
 };
 
-/* more: NULL-terminated further arguments, or NULL. Fails the test when the server does not answer within 10 s. */
+/* more: NULL-terminated further arguments, or NULL. Fails the test when the server does not
+ * answer within 10 s. */
 void private_redis_start(struct private_redis *r, const char *const *more);
 /* Ends the process with this signal and waits for it; the folder stays. */
 void private_redis_kill(struct private_redis *r, int signal);

@@ -18,8 +18,8 @@ struct peer_conn {
     unsigned place;
 };
 
-static const char *const steps[PEER_STEPS] = {"connect", "EHLO", "HELO", "STARTTLS", "AUTH", "user", "password", "MAIL",
-    "RCPT", "DATA", "body", "dot", "RSET", "QUIT", "NOOP", "other"};
+static const char *const steps[PEER_STEPS] = {"connect", "EHLO", "HELO", "STARTTLS", "AUTH", "user",
+    "password", "MAIL", "RCPT", "DATA", "body", "dot", "RSET", "QUIT", "NOOP", "other"};
 
 static unsigned
 step_index(const char *step)
@@ -119,7 +119,8 @@ say_ehlo(struct peer_conn *c)
         say(c, p->ehlo);
     else
         say(c, may_start ? "250-peer\r\n250-PIPELINING\r\n250 STARTTLS\r\n"
-                         : "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 1000000\r\n250 AUTH LOGIN PLAIN\r\n");
+                         : "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 1000000\r\n"
+                           "250 AUTH LOGIN PLAIN\r\n");
 }
 
 /* The normal answer of a step; what a rule said counts as the answer. */
@@ -159,7 +160,8 @@ on_command(struct peer_conn *c, struct span line)
     static const struct {
         const char *verb, *answer;
     } plain[] = {{"HELO", "250 peer\r\n"}, {"STARTTLS", "220 go\r\n"}, {"MAIL", "250 2.1.0 ok\r\n"},
-        {"RCPT", "250 2.1.5 ok\r\n"}, {"DATA", "354 go\r\n"}, {"RSET", "250 reset\r\n"}, {"QUIT", "221 bye\r\n"}};
+        {"RCPT", "250 2.1.5 ok\r\n"}, {"DATA", "354 go\r\n"}, {"RSET", "250 reset\r\n"},
+        {"QUIT", "221 bye\r\n"}};
 
     if (!stream_is_tls(c->stream) && (starts(line, "AUTH") || starts(line, "MAIL")))
         c->peer->clear_secrets = true;

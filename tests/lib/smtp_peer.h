@@ -36,7 +36,8 @@ struct peer {
     struct listener *listener;
     struct tls_ctx *tls;       /* for STARTTLS and implicit TLS; NULL: none */
     bool implicit;
-    const char *ehlo;          /* whole reply; NULL: PIPELINING, 8BITMIME, SIZE, AUTH, STARTTLS where it can */
+    const char *ehlo;          /* whole reply; NULL: PIPELINING, 8BITMIME, SIZE, AUTH, STARTTLS
+                                * where it can */
     const struct peer_rule *rules;
     size_t n_rules;
     char target[64];           /* "127.0.0.1:port" */

@@ -86,10 +86,11 @@ none_up(struct rig *r)
 }
 
 void
-add_limit(struct rig *r, const char *name, enum limit_kind kind, enum limit_unit unit, uint64_t value, uint64_t period_ms)
+add_limit(struct rig *r, const char *name, enum limit_kind kind, enum limit_unit unit, uint64_t value,
+    uint64_t period_ms)
 {
-    r->limits[r->n_limits++] = (struct limit_conf){.name = name, .kind = kind, .scope = SCOPE_ROUTE, .unit = unit,
-        .value = value, .period_ms = period_ms, .burst = 5};
+    r->limits[r->n_limits++] = (struct limit_conf){.name = name, .kind = kind, .scope = SCOPE_ROUTE,
+        .unit = unit, .value = value, .period_ms = period_ms, .burst = 5};
 }
 
 const char *const with_aof[] = {"--appendonly", "yes", "--appendfsync", "always", NULL};
@@ -107,8 +108,8 @@ set_up(void **state)
     r->resolver = resolver_new(r->loop, &err);
     r->dialer = dialer_new(r->loop, r->resolver);
     snprintf(r->target, sizeof(r->target), "unix:%s", r->server.socket);
-    r->conf = (struct store_conf){.target = r->target, .group = "t{}x", .allow_volatile = true, .connect_ms = 500,
-        .command_ms = 2000, .settle_ms = 0};
+    r->conf = (struct store_conf){.target = r->target, .group = "t{}x", .allow_volatile = true,
+        .connect_ms = 500, .command_ms = 2000, .settle_ms = 0};
     for (size_t i = 0; i < NODES; i++) {
         snprintf(r->nodes[i].name, sizeof(r->nodes[i].name), "n%zu", i);
         snprintf(r->nodes[i].folder, sizeof(r->nodes[i].folder), "%s/n%zu-XXXXXX", r->server.folder, i);
@@ -178,9 +179,9 @@ on_charge(void *arg, const struct verdict *v)
 void
 make_request(struct rig *r, uint32_t recipients, bool external, struct charge_request *out)
 {
-    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c{1}"), .sender = SPAN_LIT("a b\n@x{y}"),
-        .sender_domain = SPAN_LIT("x"), .external = external, .recipients = recipients, .least = 1, .bytes = 100,
-        .warmup_step = r->step};
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c{1}"),
+        .sender = SPAN_LIT("a b\n@x{y}"), .sender_domain = SPAN_LIT("x"), .external = external,
+        .recipients = recipients, .least = 1, .bytes = 100, .warmup_step = r->step};
 
     assert_int_equal(plan_charge(r->limits, r->n_limits, &s, out), 0);
 }

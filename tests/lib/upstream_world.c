@@ -132,10 +132,11 @@ world_start(struct world *w)
     w->up = upstream_new(&setup);
     peer_start(&w->peer, w->loop);
     w->route = (struct route_conf){.name = "contoso", .upstream = w->peer.target, .tls = UPSTREAM_TLS_OFF,
-        .tls_verify = true, .connections = LIMIT_UNLIMITED, .pool_max = 4, .messages_per_connection = 100, .idle_ms = 30000,
-        .age_ms = 600000, .connect_ms = 5000, .reply_ms = 5000, .data_ms = 5000, .block_ms = 5000, .dot_ms = 5000};
-    w->mailbox = (struct mailbox_conf){.name = "relay@contoso.com", .route = "contoso", .auth = UPSTREAM_AUTH_LOGIN,
-        .password = "secret", .connections = 2};
+        .tls_verify = true, .connections = LIMIT_UNLIMITED, .pool_max = 4, .messages_per_connection = 100,
+        .idle_ms = 30000, .age_ms = 600000, .connect_ms = 5000, .reply_ms = 5000, .data_ms = 5000,
+        .block_ms = 5000, .dot_ms = 5000};
+    w->mailbox = (struct mailbox_conf){.name = "relay@contoso.com", .route = "contoso",
+        .auth = UPSTREAM_AUTH_LOGIN, .password = "secret", .connections = 2};
 }
 
 int
@@ -199,14 +200,15 @@ world_stop(struct world *w)
 void
 sending_init(struct sending *s, struct world *w, size_t bytes, size_t recipients)
 {
-    static const char line[] = "All work and no play makes Jack a dull boy, and so on and so forth; 0123456789\r\n";
+    static const char line[] =
+        "All work and no play makes Jack a dull boy, and so on and so forth; 0123456789\r\n";
 
     *s = (struct sending){.world = w};
     s->body = blob_new(w->blobs);
     for (size_t n = 0; n < bytes; n += sizeof(line) - 1)
         assert_int_equal(blob_append(s->body, SPAN_LIT(line)), BLOB_OK);
-    s->tx = (struct transaction){.sender = &sender, .recipients = to_list, .n_recipients = recipients, .body = s->body,
-        .prefix = SPAN_LIT("Received: from test by relay.test\r\n"), .content_bytes = bytes};
+    s->tx = (struct transaction){.sender = &sender, .recipients = to_list, .n_recipients = recipients,
+        .body = s->body, .prefix = SPAN_LIT("Received: from test by relay.test\r\n"), .content_bytes = bytes};
 }
 
 void

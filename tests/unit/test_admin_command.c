@@ -271,7 +271,8 @@ test_pause(void **state)
     fake.now_ms += 10 * 60 * 1000;
     a = expect_ok(&f, "{\"command\":\"pauses\"}");
     assert_int_equal(
-        json_integer_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "left_ms")), 20 * 60 * 1000);
+        json_integer_value(json_object_get(json_array_get(json_object_get(a, "pauses"), 0), "left_ms")),
+        20 * 60 * 1000);
     json_decref(a);
     assert_string_equal(fake.paused.actor, "uid=0(root)");
     json_decref(expect_ok(&f,
@@ -285,8 +286,8 @@ test_pause(void **state)
     assert_string_equal(fake.paused.instance, "contoso.com");
     fake.pause_result = PAUSE_NO_PLACE; /* then it must not say that it holds */
     expect_error(&f, &root,
-        "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"contoso.com\",\"reason\":\"x\"}", "refused",
-        "not paused: as many pauses");
+        "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"contoso.com\",\"reason\":\"x\"}",
+        "refused", "not paused: as many pauses");
     fixture_close(&f);
 }
 

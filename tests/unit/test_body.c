@@ -264,7 +264,8 @@ test_lines_model(void **state)
 
         while (n < wanted) {
             size_t text = (size_t)rand() % width;
-            const char *end = rand() % rarity == 0 ? odd[(size_t)rand() % (sizeof odd / sizeof odd[0])] : "\r\n";
+            const char *end =
+                rand() % rarity == 0 ? odd[(size_t)rand() % (sizeof odd / sizeof odd[0])] : "\r\n";
 
             memset(in + n, 'a' + rand() % 26, text);
             memcpy(in + n + text, end, strlen(end));

@@ -144,8 +144,10 @@ play_all(struct play *p, const struct turn *turns, size_t n)
 #define PLAY(p, turns) play_turns(p, turns, sizeof(turns) / sizeof(*(turns)))
 
 #define MS_BEFORE \
-    "250-SMTP.PROD.OUTLOOK.COM Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 8BITMIME\r\n"
-#define MS_AFTER "250-Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-AUTH LOGIN XOAUTH2\r\n250 8BITMIME\r\n"
+    "250-SMTP.PROD.OUTLOOK.COM Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-STARTTLS\r\n" \
+    "250 8BITMIME\r\n"
+#define MS_AFTER \
+    "250-Hello\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-AUTH LOGIN XOAUTH2\r\n250 8BITMIME\r\n"
 
 /* ---- login ---- */
 
@@ -255,8 +257,9 @@ test_helo_only_without_tls(void **state)
 static void
 test_tls_is_never_given_up(void **state)
 {
-    static const char *const answers[] = {"454 later\r\n", "500 no\r\n", "221 bye\r\n", "354 go\r\n", "421 bye\r\n",
-        "250 ok\r\n", "junk\r\n", "220 2.0.0 go\r\n250-evil\r\n250 AUTH PLAIN\r\n235 ok\r\n", "220 go\r\nx"};
+    static const char *const answers[] = {"454 later\r\n", "500 no\r\n", "221 bye\r\n", "354 go\r\n",
+        "421 bye\r\n", "250 ok\r\n", "junk\r\n", "220 2.0.0 go\r\n250-evil\r\n250 AUTH PLAIN\r\n235 ok\r\n",
+        "220 go\r\nx"};
     static const struct turn stripped[] = {
         {SAYS, "220 x\r\n", CLIENT_GO_ON, "EHLO relay.test\r\n"},
         {SAYS, "250-x\r\n250 AUTH LOGIN PLAIN\r\n", CLIENT_FAILED, ""},
@@ -423,7 +426,8 @@ test_body_8bit_said_when_offered(void **state)
 {
     static const struct turn turns[] = {
         LOGIN_PIPELINING,
-        {SEND, NULL, CLIENT_GO_ON, "MAIL FROM:<app@contoso.com> SIZE=1000 BODY=8BITMIME\r\n" RCPT_A "DATA\r\n"},
+        {SEND, NULL, CLIENT_GO_ON,
+            "MAIL FROM:<app@contoso.com> SIZE=1000 BODY=8BITMIME\r\n" RCPT_A "DATA\r\n"},
     };
     struct play p;
 
@@ -641,7 +645,8 @@ static const struct turn stages[] = {
 };
 #define FIRST_STAGE 3
 #define LAST_STAGE (sizeof(stages) / sizeof(*stages))
-static const enum tx_phase stage_phases[] = {0, 0, 0, TX_MAIL, TX_RCPT, TX_RCPT, TX_RCPT, TX_DATA, TX_BODY, TX_DOT};
+static const enum tx_phase stage_phases[] = {0, 0, 0, TX_MAIL, TX_RCPT, TX_RCPT, TX_RCPT, TX_DATA, TX_BODY,
+    TX_DOT};
 
 static void
 play_to_stage(struct play *p, size_t stage)
@@ -692,8 +697,8 @@ test_lost_in_every_state(void **state)
 static void
 test_bad_codes_in_every_state(void **state)
 {
-    static const char *const bad[] = {"999 x\r\n", "099 x\r\n", "25\r\n", "2500\r\n", "250x\r\n", "-1\r\n", "\r\n",
-        "334 x\r\n", "550 2.0.0 x\r\n", "250-a\r\n251 b\r\n", "451 2.0.0 x\r\n"};
+    static const char *const bad[] = {"999 x\r\n", "099 x\r\n", "25\r\n", "2500\r\n", "250x\r\n", "-1\r\n",
+        "\r\n", "334 x\r\n", "550 2.0.0 x\r\n", "250-a\r\n251 b\r\n", "451 2.0.0 x\r\n"};
     struct play p;
 
     (void)state;

@@ -104,11 +104,13 @@ test_block_pauses_what_follows(void **state)
     scene_stop(&s);
 }
 
-/* The store's clock dates and ends a pause. Here it is years behind this machine's: by that one the pause would last as long. */
+/* The store's clock dates and ends a pause. Here it is years behind this machine's: by that one the pause
+ * would last as long. */
 static void
 test_a_timed_pause_ends_by_the_stores_clock(void **state)
 {
-    static const struct peer_rule rules[] = {{"MAIL", 1, PEER_SAY, "530 5.7.57 client not authenticated\r\n"}};
+    static const struct peer_rule rules[] = {{"MAIL", 1, PEER_SAY,
+        "530 5.7.57 client not authenticated\r\n"}};
     const struct pause *pauses;
     struct scene s;
 

@@ -12,7 +12,8 @@
 #include "relay/base/xmalloc.h"
 #include "relay/flow/hint.h"
 
-static const struct limit_conf limit = {.name = "contoso-warmup", .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL};
+static const struct limit_conf limit = {.name = "contoso-warmup", .scope = SCOPE_ROUTE,
+    .unit = UNIT_EXTERNAL};
 static const struct limit_conf other = {.name = "erp-burst", .scope = SCOPE_CLIENT, .unit = UNIT_EXTERNAL};
 
 static struct charge_request
@@ -33,8 +34,8 @@ taught(int64_t now, int64_t retry_after_ms)
 {
     struct hints *h = xcalloc(1, sizeof(*h));
     struct charge_request r = request("contoso", &limit, 3);
-    struct verdict v = {.kind = VERDICT_OVER, .limit = &limit, .scope = SCOPE_ROUTE, .instance = "contoso", .used = 50,
-        .cap = 50, .retry_after_ms = retry_after_ms};
+    struct verdict v = {.kind = VERDICT_OVER, .limit = &limit, .scope = SCOPE_ROUTE, .instance = "contoso",
+        .used = 50, .cap = 50, .retry_after_ms = retry_after_ms};
 
     hints_learn(h, &r, &v, now);
     return h;

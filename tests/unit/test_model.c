@@ -1,6 +1,7 @@
-/* The model test: random histories of charges, refunds, edits, holds and jumps of the clock are run through the in-memory book and
- * through the scripts on a real redis-server, and every result must be the same: kind, grant, limit, used, cap, wait. Histories of
- * pauses go through a node's list and through the scripts alike: which are in force, and which is told to whom.
+/* The model test: random histories of charges, refunds, edits, holds and jumps of the clock are run through
+ * the in-memory book and through the scripts on a real redis-server, and every result must be the same: kind,
+ * grant, limit, used, cap, wait. Histories of pauses go through a node's list and through the scripts alike:
+ * which are in force, and which is told to whom.
  *
  * Redis' own clock cannot be moved, so the line of head.lua that reads it is replaced by the test's time, and
  * the one that calls commands by a function under which states expire by that time; everything else is the
@@ -32,8 +33,8 @@
 #define PAUSED_INSTANCES 3
 
 static const uint64_t table[] = {5, 12, 30, 31, 80};
-static struct schedule_conf geometric = {.name = "g", .curve = CURVE_GEOMETRIC, .first = 20, .growth_milli = 1400,
-    .ceiling = 300, .use_percent = 50};
+static struct schedule_conf geometric = {.name = "g", .curve = CURVE_GEOMETRIC, .first = 20,
+    .growth_milli = 1400, .ceiling = 300, .use_percent = 50};
 static struct schedule_conf steps = {.name = "t", .curve = CURVE_TABLE, .table = table, .n_table = 5,
     .ceiling = LIMIT_UNLIMITED, .use_percent = 80};
 
@@ -118,7 +119,8 @@ replace_line(const char *text, const char *line, const char *with)
 static void
 load_scripts(struct model *m)
 {
-    static const char clock_line[] = "local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end";
+    static const char clock_line[] =
+        "local function clock() local t = call('TIME'); return t[1] * 1000000 + t[2] end";
     static const char test_clock[] = "local function clock() return tonumber(ARGV[2]) end";
     static const char call_line[] = "local call = redis.call\n";
     /* As GET, MGET and SET ... PX do it, but for the clock; x holds when a state ends. */
@@ -152,20 +154,24 @@ static void
 set_limits(struct model *m)
 {
     static const struct limit_conf limits[LIMITS] = {
-        {.name = "minute", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_MESSAGES, .value = 30, .period_ms = 60000},
-        {.name = "day", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .value = 900, .period_ms = 86400000},
-        {.name = "warm", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .period_ms = 86400000,
-            .schedule = &geometric},
-        {.name = "warm-hour", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .period_ms = 3600000,
-            .schedule = &geometric, .hour_cap = true},
-        {.name = "table", .kind = LIMIT_WARMUP, .scope = SCOPE_CLIENT, .unit = UNIT_EXTERNAL, .period_ms = 86400000,
-            .schedule = &steps, .only = "c2"},
-        {.name = "burst", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_RECIPIENTS, .value = 100, .period_ms = 60000,
-            .burst = 20},
-        {.name = "bytes", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_BYTES, .value = 5000000, .period_ms = 3600000,
-            .burst = 300000},
-        {.name = "second", .kind = LIMIT_WINDOW, .scope = SCOPE_CLIENT, .unit = UNIT_MESSAGES, .value = 4, .period_ms = 1000},
-        {.name = "sender", .kind = LIMIT_WINDOW, .scope = SCOPE_SENDER, .unit = UNIT_RECIPIENTS, .value = 40, .period_ms = 1200000},
+        {.name = "minute", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_MESSAGES, .value = 30,
+            .period_ms = 60000},
+        {.name = "day", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL, .value = 900,
+            .period_ms = 86400000},
+        {.name = "warm", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL,
+            .period_ms = 86400000, .schedule = &geometric},
+        {.name = "warm-hour", .kind = LIMIT_WARMUP, .scope = SCOPE_ROUTE, .unit = UNIT_EXTERNAL,
+            .period_ms = 3600000, .schedule = &geometric, .hour_cap = true},
+        {.name = "table", .kind = LIMIT_WARMUP, .scope = SCOPE_CLIENT, .unit = UNIT_EXTERNAL,
+            .period_ms = 86400000, .schedule = &steps, .only = "c2"},
+        {.name = "burst", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_RECIPIENTS, .value = 100,
+            .period_ms = 60000, .burst = 20},
+        {.name = "bytes", .kind = LIMIT_RATE, .scope = SCOPE_CLIENT, .unit = UNIT_BYTES, .value = 5000000,
+            .period_ms = 3600000, .burst = 300000},
+        {.name = "second", .kind = LIMIT_WINDOW, .scope = SCOPE_CLIENT, .unit = UNIT_MESSAGES, .value = 4,
+            .period_ms = 1000},
+        {.name = "sender", .kind = LIMIT_WINDOW, .scope = SCOPE_SENDER, .unit = UNIT_RECIPIENTS, .value = 40,
+            .period_ms = 1200000},
     };
 
     memcpy(m->limits, limits, sizeof(limits));
@@ -174,8 +180,8 @@ set_limits(struct model *m)
 static void
 open_epoch(struct model *m)
 {
-    struct codec_heartbeat h = {.node = "model", .first = true, .longest_ms = 86400000, .settle_ms = 0, .new_epoch = "e1",
-        .caps_hash = "-"};
+    struct codec_heartbeat h = {.node = "model", .first = true, .longest_ms = 86400000, .settle_ms = 0,
+        .new_epoch = "e1", .caps_hash = "-"};
     struct heartbeat_reply out;
     redisReply *reply;
 
@@ -229,11 +235,13 @@ static void
 random_request(struct model *m, struct charge_request *r)
 {
     char route[] = "route-x", client[] = "cx", sender[32];
-    struct plan_subject s = {.external = pick(m, 4) > 0, .bytes = pick(m, 20000), .warmup_step = 1 + (uint32_t)pick(m, 6)};
+    struct plan_subject s = {.external = pick(m, 4) > 0, .bytes = pick(m, 20000),
+        .warmup_step = 1 + (uint32_t)pick(m, 6)};
 
     route[6] = (char)('0' + pick(m, ROUTES));
     client[1] = (char)('0' + pick(m, CLIENTS));
-    snprintf(sender, sizeof(sender), "%c%u %%{x}@contoso.com", pick(m, 3) > 0 ? 's' : 'S', (unsigned)pick(m, 4));
+    snprintf(sender, sizeof(sender), "%c%u %%{x}@contoso.com", pick(m, 3) > 0 ? 's' : 'S',
+        (unsigned)pick(m, 4));
     s.route = span_str(route);
     s.client = span_str(client);
     s.sender = span_str(sender);
@@ -314,7 +322,8 @@ ask(struct model *m, const struct charge_request *r, const struct verdict *in_bo
     append(m);
 }
 
-/* Several like r at once: what is granted so is what the book grants one by one, and no fewer than fit where all is usual. */
+/* Several like r at once: what is granted so is what the book grants one by one, and no fewer than fit where
+ * all is usual. */
 static void
 charge_many(struct model *m, const struct charge_request *r)
 {
@@ -373,9 +382,10 @@ charge(struct model *m)
         m->granted = in_book;
         m->has_granted = true;
     }
-    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Days and warm-ups
-     * apart: a cap that grows at midnight may let it pass earlier. */
-    if (pick(m, 8) == 0 && in_book.kind == VERDICT_OVER && in_book.retry_after_ms > 1 && in_book.retry_after_ms < 3600000) {
+    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Days and
+     * warm-ups apart: a cap that grows at midnight may let it pass earlier. */
+    if (pick(m, 8) == 0 && in_book.kind == VERDICT_OVER && in_book.retry_after_ms > 1
+        && in_book.retry_after_ms < 3600000) {
         int64_t wait_ms = in_book.retry_after_ms;
 
         r.look = true;
@@ -571,10 +581,9 @@ random_histories_agree(void **state)
             warm(m);
     }
     catch_up(m);
-    print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, %zu steps asked, "
-        "%zu in %zu batches\n", n,
-        m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked,
-        m->batched, m->batches);
+    print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, "
+        "%zu steps asked, %zu in %zu batches\n", n, m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER],
+        m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked, m->batched, m->batches);
     /* A history in which one of them never happens proves nothing about it. */
     assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
@@ -743,7 +752,8 @@ put_on_both(struct model *m, struct pause_list *l, struct pause *p)
 {
     static const int of_result[] = {[PAUSE_SET] = 0, [PAUSE_STANDS] = 1, [PAUSE_NO_PLACE] = 4};
     const struct pause *old = pause_list_find(l, p->scope, p->instance, p->extent);
-    bool is_later = old && old->until_utc_ms > 0 && (p->until_utc_ms == 0 || p->until_utc_ms > old->until_utc_ms);
+    bool is_later = old && old->until_utc_ms > 0
+        && (p->until_utc_ms == 0 || p->until_utc_ms > old->until_utc_ms);
     enum pause_result in_list = pause_list_add(l, p, NULL);
     int64_t in_redis[2];
     redisReply *reply;
@@ -762,8 +772,9 @@ put_on_both(struct model *m, struct pause_list *l, struct pause *p)
 static void
 put_pause(struct model *m, struct pause_list *l)
 {
-    struct pause p = {.extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL, .since_utc_ms = (int64_t)(m->now_us / 1000),
-        .class = pick(m, 2) ? CLASS_AUTH : CLASS_OK, .actor = "model", .reason = "550 5.7.708"};
+    struct pause p = {.extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL,
+        .since_utc_ms = (int64_t)(m->now_us / 1000), .class = pick(m, 2) ? CLASS_AUTH : CLASS_OK,
+        .actor = "model", .reason = "550 5.7.708"};
 
     pick_paused(m, &p);
     p.until_utc_ms = pick(m, 12) == 0 ? 0 : p.since_utc_ms + 1 + (int64_t)pick(m, 200000);
@@ -844,8 +855,9 @@ places_agree(void **state)
 
     pause_list_init(&l);
     for (int i = 0; i < 5000; i++) {
-        struct pause p = {.scope = (enum limit_scope)pick(m, SCOPE_COUNT), .extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL,
-            .since_utc_ms = (int64_t)(m->now_us / 1000), .reason = "x"};
+        struct pause p = {.scope = (enum limit_scope)pick(m, SCOPE_COUNT),
+            .extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL, .since_utc_ms = (int64_t)(m->now_us / 1000),
+            .reason = "x"};
         size_t kind = p.scope == SCOPE_ROUTE ? 0 : p.scope <= SCOPE_CLIENT ? 1 : 2;
 
         snprintf(p.instance, sizeof(p.instance), "i%u", (unsigned)pick(m, 200));
@@ -857,7 +869,8 @@ places_agree(void **state)
     }
     for (size_t kind = 0; kind < 3; kind++)
         assert_true(set[kind] >= places[kind]);
-    assert_in_range(l.n, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER - 30, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER);
+    assert_in_range(l.n, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER - 30,
+        PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER);
     pause_list_fini(&l);
 }
 

@@ -97,9 +97,9 @@ test_next_reply_is_left(void **state)
 static void
 test_bad(void **state)
 {
-    static const char *const bad[] = {"999 x\r\n", "099 x\r\n", "25\r\n", "2500 x\r\n", "250x\r\n", "-1\r\n", "\r\n",
-        "\n", "abc\r\n", "150 x\r\n", "600 x\r\n", "2 0 x\r\n", " 250 x\r\n", "250-a\r\n251 b\r\n", "250-a\r\n\r\n",
-        "250-a\r\nb\r\n", "250:x\r\n"};
+    static const char *const bad[] = {"999 x\r\n", "099 x\r\n", "25\r\n", "2500 x\r\n", "250x\r\n", "-1\r\n",
+        "\r\n", "\n", "abc\r\n", "150 x\r\n", "600 x\r\n", "2 0 x\r\n", " 250 x\r\n", "250-a\r\n251 b\r\n",
+        "250-a\r\n\r\n", "250-a\r\nb\r\n", "250:x\r\n"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {

@@ -22,7 +22,8 @@ static const struct reply_rule rules[] = {
     {.code = 535, .class = CLASS_AUTH},
     {.code = 5, .from = {5, 9, 9}, .to = {5, 9, 9}, .class = CLASS_TEMPORARY},
 };
-static const struct route_conf route = {.name = "contoso", .replies = {rules, sizeof(rules) / sizeof(rules[0])}};
+static const struct route_conf route = {.name = "contoso",
+    .replies = {rules, sizeof(rules) / sizeof(rules[0])}};
 static const struct mailbox_conf mailbox = {.name = "relay@contoso.com", .route = "contoso"};
 static const struct client_conf client = {.name = "erp"};
 
@@ -48,7 +49,8 @@ setup(void **state)
 {
     struct scene *s = xcalloc(1, sizeof(*s));
 
-    s->message = (struct message){.id = "0123456789abcdefghjkmn", .client = &client, .route = &route, .mailbox = &mailbox};
+    s->message = (struct message){.id = "0123456789abcdefghjkmn", .client = &client, .route = &route,
+        .mailbox = &mailbox};
     s->message.envelope.sender = address("erp@contoso.com");
     s->recipients[0] = (struct recipient){address("a@example.com"), RECIPIENT_EXTERNAL};
     s->recipients[1] = (struct recipient){address("b@example.com"), RECIPIENT_EXTERNAL};

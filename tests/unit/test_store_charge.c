@@ -59,7 +59,8 @@ on_numbered(void *arg, const struct verdict *v)
         seqs_seen[r->granted - 1] = v->seq;
 }
 
-/* 40 asked in one turn, 35 fit: few scripts run, each grant has its own number, the others get their full answer. */
+/* 40 asked in one turn, 35 fit: few scripts run, each grant has its own number, the others get
+ * their full answer. */
 static void
 equal_charges_of_a_turn_are_one_question(void **state)
 {
@@ -193,7 +194,8 @@ static void
 all_keys_are_ours_and_mortal(void **state)
 {
     static const char check[] = "local bad = 0 for _, k in ipairs(redis.call('KEYS', '*')) do"
-        " if string.sub(k, 1, 20) ~= 'sendgov:{t%7B%7Dx}:g' and string.sub(k, 1, 19) ~= 'sendgov:{t%7B%7Dx}:' then bad = bad + 1 end"
+        " if string.sub(k, 1, 20) ~= 'sendgov:{t%7B%7Dx}:g'"
+        " and string.sub(k, 1, 19) ~= 'sendgov:{t%7B%7Dx}:' then bad = bad + 1 end"
         " if string.find(string.sub(k, 20), '[^%w:%%._@+=-]') then bad = bad + 1 end"
         " if redis.call('PTTL', k) < 7200000 then bad = bad + 1 end end return bad";
     struct rig *r = *state;
@@ -211,8 +213,8 @@ all_keys_are_ours_and_mortal(void **state)
 static enum verdict_kind
 charge_from(struct rig *r, const char *mail_from, uint32_t recipients)
 {
-    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .external = true, .least = recipients,
-        .recipients = recipients, .bytes = 100};
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .external = true,
+        .least = recipients, .recipients = recipients, .bytes = 100};
     struct charge_request request;
     struct address sender;
 
@@ -230,10 +232,11 @@ charge_from(struct rig *r, const char *mail_from, uint32_t recipients)
 static void
 one_sender_in_any_spelling(void **state)
 {
-    static const char *const spellings[] = {"scan@contoso.com", "SCAN@contoso.com", "Scan@CONTOSO.com", "\"scan\"@contoso.com",
-        "\"S\\CAN\"@contoso.com."};
+    static const char *const spellings[] = {"scan@contoso.com", "SCAN@contoso.com", "Scan@CONTOSO.com",
+        "\"scan\"@contoso.com", "\"S\\CAN\"@contoso.com."};
     const size_t n = sizeof(spellings) / sizeof(spellings[0]);
-    struct pause p = {.scope = SCOPE_SENDER, .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8"};
+    struct pause p = {.scope = SCOPE_SENDER, .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER,
+        .reason = "550 5.1.8"};
     struct rig *r = *state;
 
     add_limit(r, "each", LIMIT_WINDOW, UNIT_RECIPIENTS, 6, 3600000);
@@ -316,9 +319,9 @@ is_mortal_gone(struct rig *r)
 static struct handle
 charge_mortal(struct rig *r, struct store *s)
 {
-    struct plan_subject subject = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .sender = SPAN_LIT("a@x"),
-        .sender_domain = SPAN_LIT("x"), .external = true, .recipients = 1, .least = 1, .bytes = 100, .warmup_step = 1,
-        .owner = mortal_new(&mortal, &r->limits[0])};
+    struct plan_subject subject = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"),
+        .sender = SPAN_LIT("a@x"), .sender_domain = SPAN_LIT("x"), .external = true, .recipients = 1,
+        .least = 1, .bytes = 100, .warmup_step = 1, .owner = mortal_new(&mortal, &r->limits[0])};
     struct charge_request request;
 
     assert_int_equal(plan_charge(mortal.limits, 1, &subject, &request), 0);
@@ -335,7 +338,8 @@ use_mortal(struct rig *r, struct store *s)
 }
 
 static void
-lose_before_the_answer(struct rig *r, struct store *s, struct handle (*ask_mortal)(struct rig *r, struct store *s))
+lose_before_the_answer(struct rig *r, struct store *s,
+    struct handle (*ask_mortal)(struct rig *r, struct store *s))
 {
     struct handle h;
 
@@ -353,8 +357,8 @@ lose_before_the_answer(struct rig *r, struct store *s, struct handle (*ask_morta
 static void
 a_question_keeps_its_limits_until_the_answer(void **state)
 {
-    static const struct schedule_conf curve = {.name = "c", .first = 50, .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED,
-        .use_percent = 50};
+    static const struct schedule_conf curve = {.name = "c", .first = 50, .growth_milli = 1400,
+        .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
     struct rig *r = *state;
     struct store *memory = store_memory_new(r->loop);
 

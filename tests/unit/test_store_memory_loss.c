@@ -78,7 +78,8 @@ old_snapshot_is_lost_memory(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
     /* As if Redis had gone back to before the last charge: the node's number is lower than it knows. */
-    assert_int_equal(cli(r, "EVAL %s 0", "local k = redis.call('KEYS', '*:n:*')[1] redis.call('HSET', k, 'seq', 1) return 1"), 1);
+    assert_int_equal(cli(r, "EVAL %s 0", "local k = redis.call('KEYS', '*:n:*')[1]"
+        " redis.call('HSET', k, 'seq', 1) return 1"), 1);
     assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
     assert_true(turn_until(r, all_up));
     do {
@@ -105,7 +106,8 @@ put_back(struct rig *r)
         " redis.call('RENAME', k, string.sub(k, 2)) end");
 }
 
-/* Node 0 alone charged, and dies before Redis forgets: node 1 heard of its charges and objects in its place. */
+/* Node 0 alone charged, and dies before Redis forgets: node 1 heard of its charges and objects
+ * in its place. */
 static void
 lost_charges_of_a_dead_node_are_missed(void **state)
 {
@@ -204,8 +206,8 @@ static void
 a_restarted_node_remembers(void **state)
 {
     struct rig *r = *state;
-    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .reason = "550 5.7.708 Service unavailable", .actor = "n0"};
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708 Service unavailable", .actor = "n0"};
     struct charge_request request;
     const struct pause *known;
 

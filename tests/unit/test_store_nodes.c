@@ -61,7 +61,8 @@ the_longest_period_among_nodes_holds(void **state)
     }
 }
 
-/* A reload that raises a cap while a heartbeat is under way: the node may not use it before the others were asked. */
+/* A reload that raises a cap while a heartbeat is under way: the node may not use it before the
+ * others were asked. */
 static void
 a_raised_cap_does_not_overtake_the_heartbeat(void **state)
 {

@@ -41,8 +41,8 @@ static void
 a_pause_reaches_all_and_outlives_flushall(void **state)
 {
     struct rig *r = *state;
-    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .reason = "550 5.7.708", .actor = "n 0"};
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708", .actor = "n 0"};
     struct charge_request internal;
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
@@ -98,7 +98,8 @@ timed_pauses_end(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
 }
 
-/* Before Redis was met its time is not known: nothing ends, whatever this machine's clock says. Then it ends by Redis' time. */
+/* Before Redis was met its time is not known: nothing ends, whatever this machine's clock says. Then it ends
+ * by Redis' time. */
 static void
 a_pause_before_redis_is_met_does_not_end_unseen(void **state)
 {
@@ -140,15 +141,15 @@ one_pause_on_both(struct rig *r)
     return store_pauses(r->nodes[0].store, &pauses) == 1 && store_pauses(r->nodes[1].store, &pauses) == 1;
 }
 
-/* A moment's pause of all mail and a block of external mail stand on one route in either order: the moment's end is that of
- * internal mail's pause only, on both nodes. */
+/* A moment's pause of all mail and a block of external mail stand on one route in either order: the moment's
+ * end is that of internal mail's pause only, on both nodes. */
 static void
 check_two_extents(struct rig *r, bool block_first)
 {
-    struct pause block = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .reason = "550 5.7.708"};
-    struct pause moment = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .class = CLASS_AUTH,
-        .reason = "535 5.7.139"};
+    struct pause block = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708"};
+    struct pause moment = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL,
+        .class = CLASS_AUTH, .reason = "535 5.7.139"};
 
     store_pause(r->nodes[0].store, block_first ? &block : &moment, block_first ? 0 : 700, NULL);
     store_pause(r->nodes[0].store, block_first ? &moment : &block, block_first ? 700 : 0, NULL);
@@ -209,8 +210,8 @@ static void
 resume_ends_both_extents(void **state)
 {
     struct rig *r = *state;
-    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .reason = "550 5.7.708"};
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708"};
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
@@ -230,8 +231,8 @@ static void
 the_pauses_of_a_turn_cost_one_write(void **state)
 {
     struct rig *r = *state;
-    struct pause p = {.scope = SCOPE_MAILBOX, .instance = "relay@contoso.com", .extent = PAUSE_ALL, .class = CLASS_AUTH,
-        .reason = "535 5.7.139"};
+    struct pause p = {.scope = SCOPE_MAILBOX, .instance = "relay@contoso.com", .extent = PAUSE_ALL,
+        .class = CLASS_AUTH, .reason = "535 5.7.139"};
     const struct pause *pauses;
     unsigned set = 0;
 
@@ -247,7 +248,8 @@ the_pauses_of_a_turn_cost_one_write(void **state)
         assert_int_equal(store_pause(r->nodes[0].store, &p, 0, NULL), PAUSE_SET);
     }
     loop_turn(r->loop, 0);
-    assert_in_range(syncs, 1, 4); /* each write is two: the file and its folder; the turn may have brought answers */
+    /* Each write is two: the file and its folder; the turn may have brought answers. */
+    assert_in_range(syncs, 1, 4);
 
     snprintf(p.instance, sizeof(p.instance), "last@contoso.com");
     store_pause(r->nodes[0].store, &p, 0, NULL);
@@ -277,12 +279,14 @@ route_is_paused_on_1(struct rig *r)
     return is_stopped_by(r, 1, SCOPE_ROUTE, "contoso");
 }
 
-/* However many senders are blocked, the block of a tenant holds on all nodes, and so does something for the next sender. */
+/* However many senders are blocked, the block of a tenant holds on all nodes, and so does something for
+ * the next sender. */
 static void
 a_flood_of_pauses_leaves_a_place_for_the_route(void **state)
 {
     struct rig *r = *state;
-    struct pause p = {.scope = SCOPE_SENDER, .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8"};
+    struct pause p = {.scope = SCOPE_SENDER, .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER,
+        .reason = "550 5.1.8"};
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
     begin(r, 2);
@@ -295,14 +299,15 @@ a_flood_of_pauses_leaves_a_place_for_the_route(void **state)
     assert_int_equal(p.scope, SCOPE_CLIENT);
     assert_true(is_stopped_by(r, 0, SCOPE_CLIENT, "c{1}"));
     assert_true(turn_until(r, client_is_paused_on_1));
-    p = (struct pause){.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL, .class = CLASS_BLOCK_TENANT,
-        .reason = "550 5.7.708"};
+    p = (struct pause){.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708"};
     assert_int_equal(store_pause(r->nodes[0].store, &p, 0, &brought_by), PAUSE_SET);
     r->answers = 0;
     store_resume(r->nodes[0].store, SCOPE_CLIENT, "c{1}", "uid=0", "clean", on_done, r);
     assert_true(turn_until(r, answered));
     assert_true(is_stopped_by(r, 0, SCOPE_ROUTE, "contoso"));
-    assert_true(turn_until(r, route_is_paused_on_1)); /* it may remember the client's until its next heartbeat */
+    /* It may remember the client's until its next heartbeat. */
+    assert_true(turn_until(r, route_is_paused_on_1));
 }
 
 /* Other nodes took the places in Redis, and this one has not heard of it. */
@@ -310,8 +315,8 @@ static void
 a_pause_redis_has_no_place_for_is_widened(void **state)
 {
     struct rig *r = *state;
-    struct pause p = {.scope = SCOPE_SENDER, .instance = "late@contoso.com", .extent = PAUSE_ALL, .class = CLASS_BLOCK_SENDER,
-        .reason = "550 5.1.8"};
+    struct pause p = {.scope = SCOPE_SENDER, .instance = "late@contoso.com", .extent = PAUSE_ALL,
+        .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8"};
     const struct pause *pauses;
 
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);

@@ -187,7 +187,8 @@ make_it_yesterday(struct rig *r, uint64_t peak)
     char lua[640];
 
     snprintf(lua, sizeof(lua), "local k = 'sendgov:{t%%7B%%7Dx}:s:0:contoso'"
-        " local v, at = redis.call('GET', k), 2 while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at)"
+        " local v, at = redis.call('GET', k), 2"
+        " while at <= #v do local size, name = struct.unpack('>I2Bc0', v, at)"
         " if name == 'contoso-warmup' then local body = at + 3 + #name"
         " local step, day = struct.unpack('>I2I4', v, body + 42)"
         " v = string.sub(v, 1, body + 41) .. struct.pack('>I2I4I8', step, day - 1, %llu)"

@@ -130,7 +130,8 @@ test_writes_leave_once_a_turn(void **state)
     assert_true(b->e.stream->out.size <= STREAM_OUT_KEEP);
 }
 
-/* What a large piece sends in place, its queued tail and what is written around it arrive in the order written. */
+/* What a large piece sends in place, its queued tail and what is written around it arrive in the
+ * order written. */
 static void
 test_large_pieces_keep_their_order(void **state)
 {

@@ -142,8 +142,8 @@ test_idle_quits_and_gives_its_slot_back(void **state)
     world_stop(&w);
 }
 
-/* With the default of 30 s between messages: a second message finds the connection alone on this node, and gone when others
- * may wait for its slot. */
+/* With the default of 30 s between messages: a second message finds the connection alone on this node, and
+ * gone when others may wait for its slot. */
 static void
 test_idle_leaves_soon_when_other_nodes_live(void **state)
 {
@@ -373,8 +373,8 @@ test_slots_of_other_nodes(void **state)
     world_stop(&w);
 }
 
-/* Our own connection is retired while another message was just told that no slot is free: it goes on as soon as the
- * slot is back, not at the next try. */
+/* Our own connection is retired while another message was just told that no slot is free: it goes on as soon
+ * as the slot is back, not at the next try. */
 static void
 test_a_slot_given_back_is_taken_up_at_once(void **state)
 {
@@ -758,10 +758,12 @@ shell(const char *command, const char *a, const char *b)
 static int
 make_pki(void **state)
 {
-    static const char ca[] = "cd $pki && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
-                             "$a.key -out $a.pem -days 10 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 2>/dev/null";
-    static const char leaf[] = "cd $pki && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
-                               "leaf.key -subj /CN=leaf 2>/dev/null | openssl x509 -req -CA ca.pem -CAkey ca.key "
+    static const char ca[] = "cd $pki && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                             "-nodes -keyout $a.key -out $a.pem -days 10 -subj /CN=test "
+                             "-addext subjectAltName=IP:127.0.0.1 2>/dev/null";
+    static const char leaf[] = "cd $pki && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                               "-nodes -keyout leaf.key -subj /CN=leaf 2>/dev/null | "
+                               "openssl x509 -req -CA ca.pem -CAkey ca.key "
                                "-CAcreateserial -extfile $a.ext -days $b -out leaf.pem 2>/dev/null";
     static const struct {
         const char *name, *ext, *days;

@@ -337,8 +337,8 @@ test_lone_dot(void **state)
 static void
 test_refused_dot_leaves_the_connection_good(void **state)
 {
-    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "550 5.7.708 Service unavailable. Access denied, "
-                                                                  "traffic not accepted from this IP. AS(7230)\r\n"}};
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY,
+        "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP. AS(7230)\r\n"}};
     struct sending s, next;
     struct world w;
 
