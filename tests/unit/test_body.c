@@ -9,6 +9,7 @@
 
 #include "relay/base/buf.h"
 #include "relay/smtp/body.h"
+#include "relay/smtp/body_lines.h"
 #include "tests/lib/body_reference.h"
 #include "tests/lib/guard.h"
 
@@ -207,6 +208,19 @@ test_limits(void **state)
         }
 }
 
+/* The two ways to pass lines in blocks say the same. */
+static void
+check_lines(const char *in, size_t n)
+{
+    struct body_lines a = body_lines_measure(span_of(in, n)), b = body_lines_measure_old(span_of(in, n));
+
+    assert_int_equal(a.bytes, b.bytes);
+    assert_int_equal(a.lines, b.lines);
+    assert_int_equal(a.longest, b.longest);
+    assert_int_equal(a.measured, b.measured);
+    assert_int_equal(a.eightbit, b.eightbit);
+}
+
 static void
 check_random(const char *in, size_t n, char *want, size_t most)
 {
@@ -227,6 +241,7 @@ check_random(const char *in, size_t n, char *want, size_t most)
     assert_int_equal(b.longest_line, r.longest);
     assert_int_equal(b.eightbit, r.eightbit);
     buf_fini(&out);
+    check_lines(in, n);
 }
 
 /* Random text of the dangerous bytes, in random pieces, against the reference. */
