@@ -18,8 +18,9 @@ struct warmup_change {
     struct list link;
     struct redis_store *store;
     struct charge_line line;
-    struct limit_conf limit; /* a reload may take the original away */
+    struct limit_conf limit; /* a reload may take the original away, and all that it points to */
     struct schedule_conf schedule;
+    uint64_t *table; /* of the schedule; NULL: it has none */
     char name[128];
     char instance[INSTANCE_MAX];
     bool back;
@@ -33,6 +34,7 @@ static void
 change_free(struct warmup_change *w)
 {
     list_del(&w->link);
+    free(w->table);
     free(w);
 }
 
@@ -138,6 +140,28 @@ find_or_make(struct redis_store *r, const char *limit, const char *instance, boo
     return w;
 }
 
+/* What is kept of the limit: its figures and its curve, and no pointer into its configuration. */
+static void
+keep_limit(struct warmup_change *w, const struct limit_conf *limit)
+{
+    const struct schedule_conf *s = limit->schedule;
+
+    free(w->table);
+    w->table = NULL;
+    w->limit = *limit;
+    w->limit.name = w->name;
+    w->limit.only = w->limit.route = w->limit.source = NULL;
+    w->limit.schedule = &w->schedule;
+    w->schedule = *s;
+    w->schedule.name = w->name;
+    if (s->n_table > 0) {
+        w->table = xmalloc(s->n_table * sizeof(*w->table));
+        memcpy(w->table, s->table, s->n_table * sizeof(*w->table));
+    }
+    w->schedule.table = w->table;
+    w->line.limit = &w->limit;
+}
+
 void
 redis_store_warmup_change(struct store *base, const struct limit_conf *limit, const char *route, bool back)
 {
@@ -149,11 +173,7 @@ redis_store_warmup_change(struct store *base, const struct limit_conf *limit, co
         || strlen(route) >= sizeof(w->instance))
         return;
     w = find_or_make(r, limit->name, route, back);
-    w->limit = *limit;
-    w->limit.name = w->name;
-    w->limit.schedule = &w->schedule;
-    w->schedule = *limit->schedule;
-    w->line.limit = &w->limit;
+    keep_limit(w, limit);
     w->number = ++r->last_change;
     w->at_us = (uint64_t)redis_store_now_ms(r) * 1000;
     w->tries = 0;

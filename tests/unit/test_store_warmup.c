@@ -6,11 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "policy/plan.h"
 #include "relay/base/clock.h"
+#include "relay/base/xmalloc.h"
 #include "tests/lib/store_rig.h"
 
 /* ---- warm-ups of several nodes ---- */
@@ -274,6 +277,38 @@ a_step_back_waits_for_a_connection(void **state)
     assert_true(r->usage.warmup_held);
 }
 
+static uint64_t caps_after_the_reload[] = {100, 200, 300, 400};
+
+/* A configuration is gone after a reload, and with it the caps of its schedules. */
+static void
+a_step_back_outlives_its_configuration(void **state)
+{
+    struct rig *r = *state;
+    struct schedule_conf before = {.name = "steps", .curve = CURVE_TABLE, .n_table = 4,
+        .ceiling = LIMIT_UNLIMITED, .use_percent = 50}, after = before;
+    uint64_t *caps = xmalloc(sizeof(caps_after_the_reload));
+
+    memcpy(caps, caps_after_the_reload, sizeof(caps_after_the_reload));
+    before.table = caps;
+    after.table = caps_after_the_reload;
+    add_limit(r, "contoso-warmup", LIMIT_WARMUP, UNIT_EXTERNAL, 0, 86400000);
+    r->limits[0].schedule = &before;
+    r->limits[0].only = "contoso";
+    begin(r, 1);
+    charge_at_step(r, 5, 4);
+    private_redis_kill(&r->server, SIGKILL);
+    assert_true(turn_until(r, none_up));
+    store_warmup_back(r->nodes[0].store, &r->limits[0], "contoso");
+    r->limits[0].schedule = &after;
+    store_set_limits(r->nodes[0].store, r->limits, 1);
+    memset(caps, 0xa5, sizeof(caps_after_the_reload));
+    free(caps);
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_open));
+    wait_for_step(r, 3);
+    assert_int_equal(r->usage.cap, 300);
+}
+
 int
 main(void)
 {
@@ -286,6 +321,7 @@ main(void)
         CASE(usage_after_midnight_is_that_of_the_new_day),
         CASE(a_step_back_is_told_until_redis_has_it),
         CASE(a_step_back_waits_for_a_connection),
+        CASE(a_step_back_outlives_its_configuration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
