@@ -38,6 +38,14 @@ decide_link_days(const struct charge_request *r, struct decide_line *lines)
     }
 }
 
+/* What was charged may be offered so much later, and counts for a period from then. */
+static bool
+is_missed(const struct decide_line *d, uint64_t period_us, uint64_t now_us)
+{
+    return d->is_expected
+        || (d->charged_us > 0 && d->charged_us + period_us + limit_lifetime_us(period_us) > now_us);
+}
+
 static void
 load(const struct charge_line *line, const struct decide_line *d, uint64_t now_us, struct counter *c)
 {
@@ -48,7 +56,7 @@ load(const struct charge_line *line, const struct decide_line *d, uint64_t now_u
     if (d->counter) {
         *c = *d->counter;
         counter_turn(c, &t, now_us);
-    } else if (d->lost != LOST_NOTHING) {
+    } else if (is_missed(d, t.period_us, now_us)) {
         counter_init_full(c, &t, now_us);
     } else {
         counter_init(c, &t, now_us);

@@ -12,18 +12,14 @@
 
 #include "policy/counter.h"
 
-/* What should be remembered of a line. */
-enum decide_lost {
-    LOST_NOTHING, /* nothing need be: what is not there begins now */
-    LOST_KEY,     /* some counter of the instance: with none, this one counts as full too */
-    LOST_COUNTER, /* this counter: if it is not there, it counts as full */
-};
-
 /* What the store knows beside the request about one line. */
 struct decide_line {
     struct counter *counter; /* NULL: nothing is remembered. In; out, when granted: what is to be remembered
                               * (see below) */
-    enum decide_lost lost;   /* without a counter: anything but LOST_NOTHING makes it a full one */
+    /* Without a counter the line begins now, unless it is missed; then it counts as full. */
+    bool is_expected;        /* the instance must have counters: with none of them, this one is missed */
+    uint64_t charged_us;     /* when the limit was charged last; 0: not known. Within the period in force it
+                              * is missed, also beside other counters */
     uint64_t cap_most;       /* N is at most this (nodes that differ, the upstream's word);
                               * LIMIT_UNLIMITED: nothing lowers it */
     uint64_t burst_most;

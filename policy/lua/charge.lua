@@ -4,8 +4,9 @@
 -- ARGV[1]: msgpack of {n, least, external, look, earliest, latest, not after, seq, acked seq, epoch, run,
 --   scopes ("scope number:instance"), lines of each scope, lines, times (or nothing)}; earliest..latest is
 --   the time it must be now by the node's own clock (0: it has no idea yet)
--- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups}; numbers only, but a
---   pause's text comes last
+-- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups, and pairs -line,
+--   period in us of those counted over the longer one of another node}; numbers only, but a pause's text
+--   comes last
 local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN =
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local n, least, external, look, earliest, latest, not_after, seq, acked, epoch, run, scopes, counts, lines =
@@ -71,6 +72,14 @@ if now < open_at then
     return {CLOSED, now, open_at - now}
 end
 
+-- Is a counter that is not there missed? The period is the one in force by now. (is_missed() of decide.c.)
+local function is_missed(state, line)
+    local period, charged = line[L_PERIOD], line[L_CHARGED]
+
+    return (line[L_EXPECTED] == 1 and not state.value)
+        or (charged > 0 and charged + period + lifetime(period) > now)
+end
+
 -- Bring every counter to now.
 local lowered, lowered_burst, lowered_next = load_lowered(KEYS[3], general[4], scopes, counts, lines, now)
 local states, counters, caps, advanced = {}, {}, {}, {}
@@ -89,7 +98,7 @@ for s, count in ipairs(counts) do
 
         if entry then
             counters[i] = counter_turn(load_counter(states[s], entry), line, cap, burst, now)
-        elseif line[L_LOST] == 2 or (line[L_LOST] == 1 and not states[s].value) then -- enum decide_lost
+        elseif is_missed(states[s], line) then
             counters[i] = counter_init_full(line, cap, burst, now)
         else
             counters[i] = counter_init(line, cap, burst, now)
@@ -202,6 +211,9 @@ local reply = {GRANTED, now, granted, binding, binding > 0 and counter_used(coun
 for k, line in ipairs(lines) do
     if line[L_KIND] == KIND_WARMUP and line[L_DAY] == k then
         reply[#reply + 1], reply[#reply + 2] = k, counters[k].step
+    end
+    if line.longer then
+        reply[#reply + 1], reply[#reply + 2] = -k, line[L_PERIOD]
     end
 end
 return reply

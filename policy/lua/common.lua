@@ -387,7 +387,7 @@ end
 
 -- What lowers caps for a time: other nodes' stricter configuration ("c:" fields, all nodes alike: the burst,
 -- the period in ms, then the caps by step) and the upstream's word ("b:" fields, for one instance). The
--- period of such a line becomes the longer one.
+-- period of such a line becomes the longer one; where it was the shorter, line.longer is true.
 -- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
     local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
@@ -408,9 +408,11 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
 
         if common then
             local by_step = sub(common, 2 * COUNT_SIZE + 1)
+            local period = cap_at(common, 2) * 1000
 
-            lines[k][L_PERIOD] = max(lines[k][L_PERIOD], cap_at(common, 2) * 1000)
-
+            if period > lines[k][L_PERIOD] then
+                lines[k][L_PERIOD], lines[k].longer = period, true
+            end
             bursts[k], caps[k], nexts[k] = cap_at(common, 1), cap_at(by_step, step), cap_at(by_step, step + 1)
         end
         if own then

@@ -170,7 +170,8 @@ look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct 
             struct page *p = find(b, scope->scope, scope->instance, r->lines[i].limit->name);
 
             lines[i].counter = is_kept(p, now_us) ? &p->counter : NULL;
-            lines[i].lost = LOST_NOTHING;
+            lines[i].is_expected = false; /* nothing is ever lost here */
+            lines[i].charged_us = 0;
             lines[i].cap_most = lowered(p, now_us);
             lines[i].burst_most = LIMIT_UNLIMITED;
             lines[i].began_us = b->began_us;

@@ -149,13 +149,16 @@ capped(uint64_t value)
     return value < CAP_MAX ? value : CAP_MAX;
 }
 
-/* The fields are L_NAME .. L_LOST of common.lua. day_line counts from 0 here and from 1 there. */
+/* Of a question that nothing is charged by. */
+static const struct decide_line no_facts;
+
+/* The fields are L_NAME .. L_CHARGED of head.lua. day_line counts from 0 here and from 1 there. */
 static void
-add_line(struct command *c, const struct charge_line *line, size_t day_line, enum decide_lost lost)
+add_line(struct command *c, const struct charge_line *line, const struct decide_line *facts)
 {
     const struct limit_conf *l = line->limit;
 
-    msgpack_array(&c->arg, 13);
+    msgpack_array(&c->arg, 14);
     msgpack_str(&c->arg, store_limit_name(l));
     add_uint(c, counter_kind(l));
     add_uint(c, l->unit);
@@ -167,8 +170,9 @@ add_line(struct command *c, const struct charge_line *line, size_t day_line, enu
     add_uint(c, line->each);
     add_uint(c, line->step);
     add_uint(c, l->schedule ? l->schedule->use_percent : 0);
-    add_uint(c, day_line + 1);
-    add_uint(c, lost);
+    add_uint(c, facts->day_line + 1);
+    add_uint(c, facts->is_expected);
+    add_uint(c, facts->charged_us);
 }
 
 static void
@@ -214,7 +218,7 @@ codec_charge(struct command *c, const struct codec_node *node, const struct char
     add_counts(c, r);
     msgpack_array(&c->arg, r->n_lines);
     for (size_t i = 0; i < r->n_lines; i++)
-        add_line(c, &r->lines[i], facts[i].day_line, facts[i].lost);
+        add_line(c, &r->lines[i], &facts[i]);
     if (times->times > 1)
         add_uint(c, times->times);
 }
@@ -251,7 +255,7 @@ codec_warmup(struct command *c, const struct codec_node *node, const struct code
     msgpack_array(&c->arg, 6);
     add_uint(c, (uint64_t)change->op);
     add_str(c, node->epoch);
-    add_line(c, line, 0, LOST_NOTHING);
+    add_line(c, line, &no_facts);
     add_str(c, node->run);
     add_uint(c, change->number);
     add_uint(c, change->at_us);
@@ -269,9 +273,9 @@ codec_usage(struct command *c, const struct codec_node *node, const struct charg
     else
         add_scope_key(c, node, line->limit->scope, instance);
     msgpack_array(&c->arg, 3);
-    add_line(c, line, 0, LOST_NOTHING);
+    add_line(c, line, &no_facts);
     add_scope(c, "", line->limit->scope, instance);
-    add_line(c, day, 0, LOST_NOTHING);
+    add_line(c, day, &no_facts);
 }
 
 void

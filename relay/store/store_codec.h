@@ -56,7 +56,7 @@ struct codec_times {
     unsigned times; /* > 1: so many equal charges, numbered seq, seq + 1 ... (policy/lua/charge_usual.lua) */
 };
 
-/* facts: one per line; lost and day_line are used. */
+/* facts: one per line; is_expected, charged_us and day_line are used. */
 void codec_charge(struct command *c, const struct codec_node *node, const struct charge_request *request,
     const struct decide_line *facts, const struct codec_times *times);
 void codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *request,
@@ -122,6 +122,8 @@ struct charge_reply {
         size_t line;
         uint32_t step;
     } steps[CHARGE_LINES_MAX];
+    uint64_t longer_us[CHARGE_LINES_MAX]; /* GRANTED: the period of a line that another node's made longer;
+                                           * 0: it is counted over its own */
 };
 void codec_charge_reply(const struct redisReply *reply, const struct charge_request *request,
     struct charge_reply *out);

@@ -73,19 +73,29 @@ read_decision(const struct redisReply *reply, const struct charge_request *r, st
     return true;
 }
 
-/* Pairs line (from 1), step. */
+/* Pairs line (from 1), step; and -line, period in us. */
 static bool
-read_steps(const struct redisReply *reply, size_t first, const struct charge_request *r,
+read_pairs(const struct redisReply *reply, size_t first, const struct charge_request *r,
     struct charge_reply *out)
 {
     for (size_t i = first; i + 1 < reply->elements && out->n_steps < CHARGE_LINES_MAX; i += 2) {
-        const struct redisReply *line = reply->element[i], *step = reply->element[i + 1];
+        const struct redisReply *first_one = reply->element[i], *second = reply->element[i + 1];
+        int64_t line, value;
 
-        if (line->type != REDIS_REPLY_INTEGER || line->integer < 1 || line->integer > (int64_t)r->n_lines
-            || step->type != REDIS_REPLY_INTEGER || step->integer < 1 || step->integer > WARMUP_STEP_MAX)
+        if (first_one->type != REDIS_REPLY_INTEGER || second->type != REDIS_REPLY_INTEGER)
             return false;
-        out->steps[out->n_steps].line = (size_t)line->integer - 1;
-        out->steps[out->n_steps++].step = (uint32_t)step->integer;
+        line = first_one->integer;
+        value = second->integer;
+        if (line == 0 || line > (int64_t)r->n_lines || line < -(int64_t)r->n_lines || value < 1)
+            return false;
+        if (line < 0) {
+            out->longer_us[-line - 1] = (uint64_t)value;
+            continue;
+        }
+        if (value > WARMUP_STEP_MAX)
+            return false;
+        out->steps[out->n_steps].line = (size_t)line - 1;
+        out->steps[out->n_steps++].step = (uint32_t)value;
     }
     return true;
 }
@@ -97,7 +107,7 @@ read_granted(const struct redisReply *reply, const struct charge_request *r, str
     if (!read_decision(reply, r, &out->verdict) || out->verdict.granted < r->least)
         return false;
     out->verdict.retry_after_ms = 0;
-    return read_steps(reply, 7, r, out);
+    return read_pairs(reply, 7, r, out);
 }
 
 bool
@@ -114,7 +124,7 @@ codec_charges_reply(const struct redisReply *reply, const struct charge_request 
     out->verdict.kind = VERDICT_GRANTED;
     out->verdict.granted = r->recipients;
     out->verdict.time_us = (uint64_t)f[1];
-    return read_steps(reply, 3, r, out);
+    return read_pairs(reply, 3, r, out);
 }
 
 /* kind, time, scope (from 1), text. A text that cannot be read is a pause all the same. */

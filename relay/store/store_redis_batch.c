@@ -21,6 +21,7 @@ is_like_line(const struct charge_line *a, const struct charge_line *b)
         && a->fixed == b->fixed && a->each == b->each;
 }
 
+/* What would be missed need not be alike: they are granted together only where every counter is there. */
 static bool
 is_like(const struct ask *a, const struct ask *b)
 {
@@ -30,7 +31,7 @@ is_like(const struct ask *a, const struct ask *b)
         || p->n_scopes != q->n_scopes || p->n_lines != q->n_lines)
         return false;
     for (size_t i = 0; i < p->n_lines; i++)
-        if (!is_like_line(&p->lines[i], &q->lines[i]) || a->facts[i].lost != b->facts[i].lost)
+        if (!is_like_line(&p->lines[i], &q->lines[i]))
             return false;
     for (size_t i = 0; i < p->n_scopes; i++)
         if (p->scopes[i].scope != q->scopes[i].scope || p->scopes[i].n_lines != q->scopes[i].n_lines

@@ -62,9 +62,10 @@ set_known_steps(struct redis_store *s, struct charge_request *r, const struct de
 }
 
 /* A limit that was charged here within its period must have a counter, unless it was forgotten under a
- * shorter period; then what is not known any more may have filled it. And as long as the counters of an
- * instance must exist, that there is none at all means that somebody deleted them: all are full then. A limit
- * that was added since begins to count now. */
+ * shorter period; then what is not known any more may have filled it. Which period that is, only the script
+ * knows: another node's may be longer. And as long as the counters of an instance must exist, that there is
+ * none at all means that somebody deleted them: all are full then. A limit that was added since begins to
+ * count now. */
 static void
 set_expected(struct redis_store *s, const struct charge_request *r, struct decide_line *facts)
 {
@@ -75,27 +76,29 @@ set_expected(struct redis_store *s, const struct charge_request *r, struct decid
         bool key = journal_marked_until_ms(s->journal, scope->scope, scope->instance) > now_ms;
 
         for (size_t k = scope->first_line; k < scope->first_line + scope->n_lines; k++) {
-            const struct limit_conf *l = r->lines[k].limit;
-            uint64_t charged_ms = journal_limit_marked_ms(s->journal, scope->scope, scope->instance, l->name);
+            uint64_t charged_ms = journal_limit_marked_ms(s->journal, scope->scope, scope->instance,
+                r->lines[k].limit->name);
 
-            facts[k].lost = key ? LOST_KEY : LOST_NOTHING;
-            if (charged_ms > 0 && charged_ms + counter_period_us(l) / 1000 > now_ms)
-                facts[k].lost = LOST_COUNTER;
+            facts[k].is_expected = key;
+            facts[k].charged_us = charged_ms > 0 ? (charged_ms + 1) * 1000 : 0; /* it was rounded down */
         }
     }
 }
 
 /* What set_expected() wants to know later. */
 static void
-mark_charged(struct redis_store *s, const struct charge_request *r, uint64_t now_ms)
+mark_charged(struct redis_store *s, const struct charge_request *r, const struct charge_reply *reply)
 {
+    uint64_t now_ms = reply->verdict.time_us / 1000;
+
     for (size_t i = 0; i < r->n_scopes; i++) {
         const struct charge_scope *scope = &r->scopes[i];
         uint64_t kept_us = 0;
 
         for (size_t k = scope->first_line; k < scope->first_line + scope->n_lines; k++) {
             const struct limit_conf *l = r->lines[k].limit;
-            uint64_t this_us = counter_kept_us(counter_kind(l), counter_period_us(l));
+            uint64_t period_us = reply->longer_us[k] > 0 ? reply->longer_us[k] : counter_period_us(l);
+            uint64_t this_us = counter_kept_us(counter_kind(l), period_us);
 
             kept_us = this_us > kept_us ? this_us : kept_us;
             journal_mark_limit(s->journal, scope->scope, scope->instance, l->name, now_ms);
@@ -140,7 +143,7 @@ redis_store_note_granted(struct redis_store *s, const struct ask *ask, const str
     if (r->look)
         return;
     journal_ack(s->journal, seq, now_ms);
-    mark_charged(s, r, now_ms);
+    mark_charged(s, r, reply);
 }
 
 /* True: asked again. */

@@ -329,6 +329,69 @@ a_longer_limit_does_not_where_its_counter_was(void **state)
     assert_int_equal(r->verdict.used, 30);
 }
 
+static struct limit_conf longer;
+
+/* Of two nodes the longest period holds, also where it must be known what was charged within it. */
+static void
+another_nodes_longer_limit_does_not_either(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "second", LIMIT_WINDOW, UNIT_MESSAGES, 30, 1000);
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    age_by_three_hours(r, "second");
+    open_node(r, 0);
+    open_node(r, 1);
+    longer = r->limits[0];
+    longer.period_ms = 86400000;
+    store_set_limits(r->nodes[1].store, &longer, 1);
+    assert_true(turn_until(r, all_open));
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 30);
+    assert_int_equal(r->verdict.cap, 30);
+}
+
+/* Node 0 as if three hours had passed and it remembered of its charges only that the instance had some. */
+static void
+remember_the_instance_only(struct rig *r)
+{
+    uint64_t until_ms;
+    struct journal *j;
+    struct err err;
+
+    store_free(&r->nodes[0].store);
+    j = journal_open(r->nodes[0].folder, &err);
+    assert_non_null(j);
+    until_ms = journal_marked_until_ms(j, SCOPE_ROUTE, "contoso");
+    journal_mark(j, SCOPE_ROUTE, "contoso", until_ms - 3 * 3600000);
+    journal_mark_limit(j, SCOPE_ROUTE, "contoso", "second", 0);
+    journal_close(&j);
+}
+
+/* What was counted over another node's period must be in Redis for so long. */
+static void
+counters_of_a_longer_period_are_missed_as_long(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "second", LIMIT_WINDOW, UNIT_MESSAGES, 30, 1000);
+    begin(r, 2);
+    longer = r->limits[0];
+    longer.period_ms = 86400000;
+    store_set_limits(r->nodes[1].store, &longer, 1);
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    remember_the_instance_only(r);
+    assert_int_equal(cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso"), 1);
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(r->verdict.used, 30);
+}
+
 int
 main(void)
 {
@@ -346,6 +409,8 @@ main(void)
         CASE(a_deleted_counter_is_missed_beside_others),
         CASE(an_added_limit_begins_empty_where_counters_were_forgotten),
         CASE(a_longer_limit_does_not_where_its_counter_was),
+        CASE(another_nodes_longer_limit_does_not_either),
+        CASE(counters_of_a_longer_period_are_missed_as_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
