@@ -28,7 +28,7 @@ METRIC(STORE_ERRORS, METRIC_COUNTER, "sendgov_store_errors_total", "error", NULL
 METRIC(OVERSHOOT, METRIC_COUNTER, "sendgov_overshoot_total", NULL, NULL, NULL,
     "Messages that left without a valid charge. Must stay 0.")
 METRIC(CHARGES_VOID, METRIC_COUNTER, "sendgov_charges_void_total", "reason", NULL, NULL,
-    "Charges that stay counted although nothing was offered upstream with them.")
+    "Charges with which nothing was offered upstream; all but late ones stay counted.")
 METRIC(REFUNDS, METRIC_COUNTER, "sendgov_refunds_total", NULL, NULL, NULL,
     "Charges given back because nothing was offered upstream.")
 METRIC(LIMIT, METRIC_GAUGE, "sendgov_limit", "limit", "scope", "instance",
