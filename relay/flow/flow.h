@@ -3,7 +3,8 @@
  *     message -> plan -> hint -> upstream lease -> charge -> MAIL ... reply -> outcome -> settlement
  *
  * The charge is the last thing before the first byte of MAIL, when body and connection are ready. A message
- * has exactly one settlement, carried out in one order: pause, client reply, refund, metrics, one log line.
+ * has exactly one settlement, carried out in one order: pause, client reply, metrics, one log line; a charge
+ * that is given back was given back before.
  * flow never calls upward: front hands a message in and gets one answer. What ends before that, by a "no" of
  * the governor or a rule of the relay, front brings for the books only.
  */

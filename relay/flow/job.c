@@ -93,7 +93,7 @@ act(struct job *job, struct settlement *s)
     }
 }
 
-/* The one place where a message ends: pause, client reply, refund (done before), metrics, one log line. */
+/* The one place where a message ends: pause, client reply, metrics, one log line. A refund was before. */
 static void
 job_settle(struct job *job, struct settlement *s, const struct reply *upstream_reply)
 {

@@ -116,9 +116,9 @@ struct codec_node redis_store_node(const struct redis_store *r);
 bool redis_store_is_ready(const struct redis_store *r, enum store_error *error_out);
 /* Sends what was put into r->command. */
 bool redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg);
-/* Something failed that is not the connection: for status, log and metric. STORE_OK: all is well again. */
 /* Do charges fail although heartbeats do not? The error, or STORE_OK. */
 enum store_error redis_store_charge_error(const struct redis_store *r);
+/* Something failed that is not the connection: for status, log and metric. STORE_OK: all is well again. */
 void redis_store_note(struct redis_store *r, enum store_error error, const char *detail);
 /* Counts a question without a decision. */
 void redis_store_count_error(struct redis_store *r, enum store_error error);
