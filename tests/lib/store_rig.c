@@ -276,16 +276,26 @@ turn_for(struct rig *r, int64_t ms)
 }
 
 long long
-scripts_run(struct rig *r)
+commands_run(struct rig *r, const char *command)
 {
     redisContext *c = redisConnectUnix(r->server.socket);
     redisReply *reply = redisCommand(c, "INFO commandstats");
-    const char *at = strstr(reply->str, "cmdstat_evalsha:calls=");
-    long long calls = at ? atoll(at + strlen("cmdstat_evalsha:calls=")) : 0;
+    char name[64];
+    const char *at;
+    long long calls;
 
+    snprintf(name, sizeof(name), "cmdstat_%s:calls=", command);
+    at = strstr(reply->str, name);
+    calls = at ? atoll(at + strlen(name)) : 0;
     freeReplyObject(reply);
     redisFree(c);
     return calls;
+}
+
+long long
+scripts_run(struct rig *r)
+{
+    return commands_run(r, "evalsha");
 }
 
 bool

@@ -65,7 +65,9 @@ bool node_0_sees_2(struct rig *r);
 
 /* A command of an operator at redis-cli: its number, or how many elements it has. */
 long long cli(struct rig *r, const char *fmt, ...);
-/* How often Redis was asked to run one. */
+/* How often Redis ran a command ("get"), by itself or in a script. */
+long long commands_run(struct rig *r, const char *command);
+/* How often Redis was asked to run a script; heartbeats are among them. */
 long long scripts_run(struct rig *r);
 
 /* A message of one sender and client on the route contoso. */
