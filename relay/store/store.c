@@ -205,6 +205,11 @@ store_forget(struct store *s, struct handle h)
 void
 store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict)
 {
+    uint64_t *known = &s->refunded[verdict->seq % REFUNDS_KNOWN];
+
+    if (verdict->kind != VERDICT_GRANTED || verdict->seq == *known)
+        return;
+    *known = verdict->seq;
     s->ops->refund(s, request, verdict);
 }
 

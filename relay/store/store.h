@@ -71,8 +71,8 @@ struct handle store_charge(struct store *s, const struct charge_request *request
     void *arg);
 /* The answer is not wanted any more; whatever was charged stays charged (and is counted as void). */
 void store_forget(struct store *s, struct handle h);
-/* Gives back a GRANTED charge of which no byte was offered. At most once per charge, never retried. Counted
- * when a limit took it back. */
+/* Gives back a GRANTED charge of which no byte was offered. Once per charge: asked again, it does nothing
+ * (until a thousand others were charged). Never retried. Counted when a limit took it back. */
 void store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
 
 /* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while

@@ -38,8 +38,11 @@ struct store_ops {
     void (*status)(const struct store *s, struct store_status *out);
 };
 
+#define REFUNDS_KNOWN 1024
+
 struct store {
     const struct store_ops *ops;
+    uint64_t refunded[REFUNDS_KNOWN]; /* sequence numbers of charges, each at number % REFUNDS_KNOWN */
 };
 
 enum ask_kind { ASK_CHARGE, ASK_LEASE, ASK_USAGE, ASK_DONE };

@@ -285,7 +285,7 @@ redis_store_refund(struct store *base, const struct charge_request *request, con
     struct redis_store *s = redis_store_of(base);
     struct codec_node node = redis_store_node(s);
 
-    if (verdict->kind != VERDICT_GRANTED || request->n_lines == 0)
+    if (request->n_lines == 0)
         return;
     codec_refund(&s->command, &node, request, verdict->granted, verdict->time_us);
     redis_store_send(s, on_refund, s);

@@ -153,6 +153,10 @@ refunds_once(void **state)
     store_refund(r->nodes[0].store, &request, &v);
     assert_int_equal(use(r, 0, 0)->used, 2);
     assert_int_equal((int)metric_get(r->metrics, M_REFUNDS, NULL, NULL, NULL), 1);
+    assert_int_equal(charge(r, 0, 3), VERDICT_GRANTED);
+    store_refund(r->nodes[0].store, &request, &v); /* its bucket holds enough */
+    assert_int_equal(use(r, 0, 0)->used, 5);
+    assert_int_equal((int)metric_get(r->metrics, M_REFUNDS, NULL, NULL, NULL), 1);
 }
 
 static size_t
