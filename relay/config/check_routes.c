@@ -139,9 +139,32 @@ settle_connections(struct draft *d, struct mailbox_entry *m, const struct route_
     return 0;
 }
 
+/* To the upstream an address is one mailbox in capital letters too; here each name has budgets of its own. */
+static int
+refuse_other_letters(struct draft *d)
+{
+    const struct node *names = node_get(d->root, "mailboxes");
+
+    for (size_t i = 0; names && i < names->n; i++) {
+        const struct node *second = names->keys[i];
+
+        for (size_t k = 0; k < i; k++) {
+            const struct node *first = names->keys[k];
+
+            if (span_eq_nocase(node_span(first), node_span(second)))
+                return draft_fail(d, second, "mailbox %s is %s (%s:%u:%u) in other letters, and one mailbox"
+                    " has its limits once; one of the two has to go", second->text, first->text, first->file,
+                    first->line, first->column);
+        }
+    }
+    return 0;
+}
+
 int
 check_mailboxes(struct draft *d)
 {
+    if (refuse_other_letters(d) < 0)
+        return -1;
     for (size_t i = 0; i < d->mailboxes.n; i++) {
         struct mailbox_entry *m = entries_at(&d->mailboxes, SECTION_MAILBOX, i);
         const struct route_entry *r = find_entry(&d->routes, SECTION_ROUTE, m->conf.route);

@@ -81,7 +81,7 @@ const struct section_info section_table[SECTION_COUNT] = {
     [SECTION_ROUTE] = {"routes", sizeof(struct route_entry), TYPE_NAME,
         "The ways out: one tenant's submission server or connector each."},
     [SECTION_MAILBOX] = {"mailboxes", sizeof(struct mailbox_entry), TYPE_MAILBOX_NAME,
-        "Identities at the upstream server."},
+        "Identities at the upstream server. Capital letters do not make another one."},
     [SECTION_LIMIT] = {"limits", sizeof(struct limit_entry), TYPE_MAILBOX_NAME,
         "Caps, besides those that profiles and warm-ups bring. Either window or rate."},
     [SECTION_SCHEDULE] = {"schedules", sizeof(struct schedule_entry), TYPE_NAME, "Warm-up curves."},
