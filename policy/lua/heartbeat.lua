@@ -4,9 +4,9 @@
 -- ARGV[1]: msgpack of {node, uuid, run, first, epoch remembered, acked seq, time of the last charge ms,
 --   longest window ms, settle ms, epoch to use for a new one, version of the pauses known, hash of the own
 --   caps, own caps, when any node charged last as last heard ms}
--- -> {OK, time, epoch, open at ms, stored seq, nodes alive, nodes differ, pause version, send your caps,
---   memory was lost, when any node charged last ms, then field, text of every pause when their version is not
---   the known one}
+-- -> {OK, time, epoch, field of o of a limit on which nodes differ ('': none), open at ms, stored seq, nodes
+--   alive, pause version, send your caps, memory was lost, when any node charged last ms, then field, text of
+--   every pause when their version is not the known one}
 --
 -- Memory. The epoch names one set of counters. A node that knows of charges (its own, or those the other
 -- nodes told of here: they may be dead when it matters) still inside the longest window objects to another
@@ -154,9 +154,11 @@ end
 
 -- The lowest caps and the longest period of each limit on which the nodes that have it differ: N in every
 -- longer interval is N in every shorter one too, so that obeys all of them. A limit that some lack is a
--- difference that only they can end: what leaves through them is not counted.
+-- difference that only they can end: what leaves through them is not counted. So is one that counts
+-- another thing here than there (`what`).
+-- -> by field what is in force, the first field by name on which they differ ('': none)
 local function agree(maps)
-    local lowest, differs = {}, false
+    local lowest, first = {}, ''
 
     for _, map in ipairs(maps) do
         local curves, all = map[1], map[2]
@@ -165,25 +167,28 @@ local function agree(maps)
             all[#all + 1] = slots
         end
         for _, limit in ipairs(all) do
-            local field, caps, burst, period = limit[1], curves[limit[2]] or limit[2], limit[3], limit[4]
+            local field, caps, burst = limit[1], curves[limit[2]] or limit[2], limit[3]
+            local period, what = limit[4], limit[5]
             local l = lowest[field]
 
             if not l then
-                lowest[field] = {caps = caps, burst = burst, period = period, nodes = 1, differ = false}
+                lowest[field] = {caps = caps, burst = burst, period = period, what = what, nodes = 1,
+                    differ = false}
             else
                 l.nodes = l.nodes + 1
-                if l.caps ~= caps or l.burst ~= burst or l.period ~= period then
+                if l.caps ~= caps or l.burst ~= burst or l.period ~= period or l.what ~= what then
                     l.caps, l.burst = lower_of(l.caps, caps), min(l.burst, burst)
                     l.period, l.differ = max(l.period, period), true
                 end
-                differs = differs or l.differ
             end
         end
     end
-    for _, l in pairs(lowest) do
-        differs = differs or l.nodes ~= #maps
+    for field, l in pairs(lowest) do
+        if (l.differ or l.nodes ~= #maps) and (first == '' or field < first) then
+            first = field
+        end
     end
-    return lowest, differs
+    return lowest, first
 end
 
 local function load_maps()
@@ -205,7 +210,7 @@ local own = call('HGET', KEYS[3], 'm:' .. node)
 local want_caps = not own or cmsgpack.unpack(own)[1] ~= caps_hash
 local summary = call('HMGET', KEYS[3], 'summary', 'differ')
 local mixed = general[7] or ''
-local differ = summary[2] == '1'
+local differ = summary[2] or ''
 if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
     local maps = load_maps()
 
@@ -231,7 +236,7 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
             end
         end
         mixed = (marks.c and 'c' or '') .. (marks.b and 'b' or '')
-        call('HSET', KEYS[3], 'summary', concat(alive, ' '), 'differ', differ and 1 or 0)
+        call('HSET', KEYS[3], 'summary', concat(alive, ' '), 'differ', differ)
         call('HSET', KEYS[1], 'mixed', mixed)
     end
 end
@@ -240,8 +245,8 @@ for i = 1, 4 do
 end
 
 local version = tonumber(general[6]) or 0
-local reply = {OK, now, epoch, open_at, seq, #alive, differ and 1 or 0, version, want_caps and 1 or 0,
-    lost and 1 or 0, charged}
+local reply = {OK, now, epoch, differ, open_at, seq, #alive, version, want_caps and 1 or 0, lost and 1 or 0,
+    charged}
 if version ~= pauses_known then
     local all = call('HGETALL', KEYS[1])
 

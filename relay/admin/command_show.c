@@ -31,7 +31,8 @@ store_to_json(const struct store *s)
     json_object_set_new(o, "closed_for_ms", json_integer(st.closed_for_ms));
     json_object_set_new(o, "time", json_time(st.redis_time_ms));
     json_object_set_new(o, "nodes", json_integer(st.nodes));
-    json_object_set_new(o, "limits_differ", json_boolean(st.limits_differ));
+    json_object_set_new(o, "limits_differ", json_boolean(st.differs[0] != '\0'));
+    json_object_set_new(o, "differing_limit", json_text(st.differs));
     return o;
 }
 

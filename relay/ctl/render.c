@@ -148,15 +148,26 @@ print_steps(struct ctl *c, const json_t *list)
 /* ---- status ---- */
 
 static void
+print_redis_up(struct ctl *c, const json_t *s)
+{
+    const char *differing = get_text(s, "differing_limit");
+
+    fprintf(c->out, "redis      up, %lld node%s", get_number(s, "nodes"),
+        get_number(s, "nodes") == 1 ? "" : "s");
+    if (get_bool(s, "limits_differ"))
+        fprintf(c->out, "; nodes have different limits%s%s%s, the lowest are in force",
+            differing[0] ? " (" : "", differing, differing[0] ? ")" : "");
+    fputc('\n', c->out);
+}
+
+static void
 print_store(struct ctl *c, const json_t *s)
 {
     long long closed = get_number(s, "closed_for_ms");
     char after[AFTER_TEXT_MAX];
 
     if (get_bool(s, "up"))
-        fprintf(c->out, "redis      up, %lld node%s%s\n", get_number(s, "nodes"),
-            get_number(s, "nodes") == 1 ? "" : "s",
-            get_bool(s, "limits_differ") ? "; nodes have different limits, the lowest are in force" : "");
+        print_redis_up(c, s);
     else
         fprintf(c->out, "redis      DOWN: %s%s%s; nothing leaves\n", get_text(s, "error"),
             get_text(s, "detail")[0] ? ": " : "", get_text(s, "detail"));

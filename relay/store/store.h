@@ -147,7 +147,8 @@ struct store_status {
     int64_t closed_for_ms;   /* counters lost: nothing leaves for so long; 0: open; -1: not known */
     int64_t redis_time_ms;   /* of the last answer */
     unsigned nodes;          /* alive, this one included */
-    bool limits_differ;      /* nodes have different limits: the lowest are in force */
+    /* nodes have different limits: the lowest are in force, and this is one of them; "": they do not */
+    char differs[256];
     char node[64];
 };
 void store_status(const struct store *s, struct store_status *out);

@@ -2,8 +2,7 @@
 
 #include <stdlib.h>
 
-#include "policy/warmup.h"
-#include "policy/window.h"
+#include "policy/counter.h"
 #include "relay/base/xmalloc.h"
 #include "relay/store/msgpack.h"
 #include "relay/store/store_keys.h"
@@ -96,7 +95,7 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
     for (size_t i = 0; i < n; i++) {
         const struct limit_conf *l = &limits[i];
 
-        msgpack_array(out, 4);
+        msgpack_array(out, 5);
         add_limit_field(out, l);
         if (l->kind == LIMIT_WARMUP)
             msgpack_uint(out, number_of(c, l));
@@ -104,6 +103,7 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
             add_caps(out, &l->value, 1);
         msgpack_uint(out, capped(l->burst));
         msgpack_uint(out, l->period_ms);
+        msgpack_uint(out, (uint64_t)counter_kind(l) * UNIT_COUNT + l->unit);
     }
 }
 
@@ -130,13 +130,13 @@ store_slot_caps(struct buf *out, const struct slot_cap *caps, size_t n)
     buf_init(&field);
     msgpack_array(out, n);
     for (size_t i = 0; i < n; i++) {
-        msgpack_array(out, 4);
+        msgpack_array(out, 5);
         buf_clear(&field);
         store_slot_field(&field, caps[i].scope, caps[i].instance);
         msgpack_str(out, buf_span(&field));
         add_caps(out, &caps[i].cap, 1);
-        msgpack_uint(out, 0);
-        msgpack_uint(out, 0);
+        for (size_t k = 0; k < 3; k++)
+            msgpack_uint(out, 0);
     }
     buf_fini(&field);
 }

@@ -148,7 +148,8 @@ struct heartbeat_reply {
     int64_t open_at_ms;
     uint64_t seq;
     unsigned nodes;
-    bool differ, send_caps, lost;
+    bool send_caps, lost;
+    char differs[256];             /* the name of a limit on which nodes differ; "": none */
     uint64_t pauses_version;
     uint64_t charged_ms;            /* Redis time of the last charge of any node, as far as they told;
                                      * 0: none */

@@ -315,13 +315,26 @@ codec_pause_parse(struct span name, struct span text, struct pause *out, bool *r
     return true;
 }
 
+/* "c:LIMIT", or "l:SCOPE:INSTANCE" of connections; "": nothing differs. */
+static void
+name_difference(char *out, size_t size, struct span field)
+{
+    char instance[INSTANCE_MAX];
+    enum limit_scope scope;
+
+    if (field.n > 2 && field.p[0] == 'l' && store_scope_parse(span_from(field, 2), &scope, instance))
+        snprintf(out, size, "connections of %.200s", instance);
+    else
+        copy_text(out, size, span_from(field, field.n > 2 ? 2 : 0));
+}
+
 #define HEARTBEAT_FIELDS 11
 
 static bool
 read_heartbeat(const struct redisReply *reply, struct heartbeat_reply *out)
 {
-    int64_t head[2], f[8];
-    struct span epoch;
+    int64_t head[2], f[7];
+    struct span epoch, differs;
 
     if (!codec_integers(reply, head, 2) || head[1] < 0)
         return false;
@@ -330,22 +343,22 @@ read_heartbeat(const struct redisReply *reply, struct heartbeat_reply *out)
     if (out->error != STORE_OK)
         return true;
     if (head[0] != GRANTED || reply->elements < HEARTBEAT_FIELDS || !element_text(reply, 2, &epoch)
-        || epoch.n == 0 || epoch.n >= sizeof(out->epoch))
+        || epoch.n == 0 || epoch.n >= sizeof(out->epoch) || !element_text(reply, 3, &differs))
         return false;
-    for (size_t i = 0; i < 8; i++) {
-        if (reply->element[i + 3]->type != REDIS_REPLY_INTEGER || reply->element[i + 3]->integer < 0)
+    for (size_t i = 0; i < 7; i++) {
+        if (reply->element[i + 4]->type != REDIS_REPLY_INTEGER || reply->element[i + 4]->integer < 0)
             return false;
-        f[i] = reply->element[i + 3]->integer;
+        f[i] = reply->element[i + 4]->integer;
     }
     copy_text(out->epoch, sizeof(out->epoch), epoch);
     out->open_at_ms = f[0];
     out->seq = (uint64_t)f[1];
     out->nodes = (unsigned)f[2];
-    out->differ = f[3] != 0;
-    out->pauses_version = (uint64_t)f[4];
-    out->send_caps = f[5] != 0;
-    out->lost = f[6] != 0;
-    out->charged_ms = (uint64_t)f[7];
+    out->pauses_version = (uint64_t)f[3];
+    out->send_caps = f[4] != 0;
+    out->lost = f[5] != 0;
+    out->charged_ms = (uint64_t)f[6];
+    name_difference(out->differs, sizeof(out->differs), differs);
     out->first_pause = HEARTBEAT_FIELDS;
     out->n_pause_texts = (reply->elements - HEARTBEAT_FIELDS) / 2;
     return true;

@@ -262,7 +262,7 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
     r->met = r->accepted = true;
     r->accepted_mono_ms = clock_mono_ms();
     r->nodes = h.nodes;
-    r->differ = h.differ;
+    snprintf(r->differs, sizeof(r->differs), "%s", h.differs);
     snprintf(r->caps_sent, sizeof(r->caps_sent), "%s", h.send_caps ? "" : r->caps_hash);
     if (h.pauses_version != r->pauses_version || h.n_pause_texts > 0) {
         redis_store_sync_pauses(r, reply, &h);
@@ -397,7 +397,7 @@ status(const struct store *s, struct store_status *out)
         out->closed_for_ms = left_ms > 0 ? left_ms : 0;
     }
     out->nodes = r->nodes;
-    out->limits_differ = r->differ;
+    snprintf(out->differs, sizeof(out->differs), "%s", r->differs);
     snprintf(out->node, sizeof(out->node), "%s", r->node);
 }
 

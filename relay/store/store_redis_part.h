@@ -92,7 +92,7 @@ struct redis_store {
     uint64_t seq;
     int64_t open_at_ms;
     unsigned nodes;
-    bool differ;
+    char differs[256];
     uint64_t heard_ms; /* charged_ms of the last heartbeat */
 
     enum store_error error;

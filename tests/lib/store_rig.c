@@ -304,5 +304,5 @@ node_0_sees_2(struct rig *r)
     struct store_status s;
 
     store_status(r->nodes[0].store, &s);
-    return s.nodes == 2 && s.limits_differ;
+    return s.nodes == 2 && s.differs[0] != '\0';
 }

@@ -249,7 +249,8 @@ static const char status[] =
     "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_"
     "ms\":61000,"
     "\"config_file\":\"/etc/s.yaml\",\"config_hash\":\"00ff\",\"messages_in_flight\":2,"
-    "\"store\":{\"up\":true,\"nodes\":2,\"closed_for_ms\":-1,\"limits_differ\":true},"
+    "\"store\":{\"up\":true,\"nodes\":2,\"closed_for_ms\":-1,\"limits_differ\":true,"
+    "\"differing_limit\":\"day\"},"
     "\"warmups\":[{\"route\":\"contoso\",\"schedule\":\"new-tenant\",\"step\":2,\"cap\":70}],"
     "\"pauses\":[{\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"external\",\"class\":\"block-"
     "tenant\","
@@ -268,7 +269,7 @@ test_status(void **state)
     assert_string_equal(out,
         "node       relay1, sendgovd 0.1.0, up 1 min 2 s\n"
         "state      ready\n"
-        "redis      up, 2 nodes; nodes have different limits, the lowest are in force\n"
+        "redis      up, 2 nodes; nodes have different limits (day), the lowest are in force\n"
         "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves until they are; see open in "
         "sendgovctl(8)\n"
         "config     /etc/s.yaml, hash 00ff\n"

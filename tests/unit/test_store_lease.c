@@ -59,7 +59,7 @@ two_nodes_alike(struct rig *r)
     struct store_status s;
 
     store_status(r->nodes[0].store, &s);
-    return s.nodes == 2 && !s.limits_differ;
+    return s.nodes == 2 && s.differs[0] == '\0';
 }
 
 static bool

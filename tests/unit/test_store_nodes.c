@@ -16,6 +16,22 @@
 
 static struct limit_conf lower[1];
 
+/* The limit that node 0 names. */
+static const char *
+differs(struct rig *r)
+{
+    static struct store_status s;
+
+    store_status(r->nodes[0].store, &s);
+    return s.differs;
+}
+
+static bool
+node_0_agrees(struct rig *r)
+{
+    return differs(r)[0] == '\0';
+}
+
 static void
 the_lowest_cap_among_nodes_holds(void **state)
 {
@@ -31,6 +47,7 @@ the_lowest_cap_among_nodes_holds(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
     assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
     assert_int_equal(r->verdict.cap, 2);
+    assert_string_equal(differs(r), "hour");
     store_set_limits(r->nodes[1].store, r->limits, 1);
     while (charge(r, 0, 1) != VERDICT_GRANTED) /* raised again, and the use is kept */
         assert_int_equal(r->verdict.used, 2);
@@ -59,6 +76,40 @@ the_longest_period_among_nodes_holds(void **state)
         assert_int_equal(charge(r, node, 1), VERDICT_OVER);
         assert_true(r->verdict.retry_after_ms > 3500000);
     }
+}
+
+/* The same figures of another thing are a difference. */
+static void
+another_unit_or_kind_is_a_difference(void **state)
+{
+    struct rig *r = *state;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 5, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    lower[0].unit = UNIT_RECIPIENTS;
+    store_set_limits(r->nodes[1].store, lower, 1);
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_string_equal(differs(r), "hour");
+    store_set_limits(r->nodes[1].store, r->limits, 1);
+    assert_true(turn_until(r, node_0_agrees));
+    lower[0] = r->limits[0];
+    lower[0].kind = LIMIT_RATE;
+    store_set_limits(r->nodes[1].store, lower, 1);
+    assert_true(turn_until(r, node_0_sees_2));
+}
+
+static void
+a_number_of_connections_that_differs_is_named(void **state)
+{
+    struct slot_cap cap = {SCOPE_MAILBOX, "relay@contoso.com", 3};
+    struct rig *r = *state;
+
+    begin(r, 2);
+    store_set_slot_caps(r->nodes[1].store, &cap, 1);
+    store_set_limits(r->nodes[1].store, r->limits, 0);
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_string_equal(differs(r), "connections of relay@contoso.com");
 }
 
 /* A reload that raises a cap while a heartbeat is under way: the node may not use it before the
@@ -209,6 +260,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(the_lowest_cap_among_nodes_holds),
         CASE(the_longest_period_among_nodes_holds),
+        CASE(another_unit_or_kind_is_a_difference),
+        CASE(a_number_of_connections_that_differs_is_named),
         CASE(a_raised_cap_does_not_overtake_the_heartbeat),
         CASE(the_upstreams_word_lowers_a_cap),
         CASE(after_a_silence_pauses_are_said_first),
