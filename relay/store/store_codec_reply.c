@@ -283,8 +283,8 @@ bool
 codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char instance_out[INSTANCE_MAX],
     enum pause_extent *extent_out)
 {
-    /* No instance has a bare colon. */
-    bool external = name.n > 2 && memcmp(name.p + name.n - 2, ":e", 2) == 0;
+    /* No instance has a bare colon, and none is empty: "0:e" is all mail of one that is called e. */
+    bool external = name.n >= strlen("0:x:e") && memcmp(name.p + name.n - 2, ":e", 2) == 0;
 
     *extent_out = external ? PAUSE_EXTERNAL : PAUSE_ALL;
     return store_scope_parse(span_of(name.p, name.n - (external ? 2 : 0)), scope_out, instance_out);

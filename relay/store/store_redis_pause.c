@@ -275,14 +275,21 @@ take_over(struct redis_store *r, const struct pause *p)
         log_no_place(p, "it is in force in Redis; this node cannot remember it");
 }
 
-/* A pause that cannot be read stops all mail its field is about. */
+/* A pause that cannot be read stops all mail its field is about. No charge looks for a field that is none of
+ * ours, so it stops nothing; somebody may have meant it to. */
 static void
 take_unreadable(struct redis_store *r, struct span name)
 {
     struct pause p = {.since_utc_ms = redis_store_now_ms(r),
         .reason = "a pause in Redis that cannot be read"};
+    bool is_ours = codec_pause_name_parse(name, &p.scope, p.instance, &p.extent);
+    struct log_line l;
 
-    if (codec_pause_name_parse(name, &p.scope, p.instance, &p.extent))
+    log_begin(&l, LOG_ERROR, "pause_unreadable");
+    log_str(&l, "name", name);
+    log_cstr(&l, "outcome", is_ours ? "all it is about is paused" : "it stops nothing: is a pause missing?");
+    log_end(&l);
+    if (is_ours)
         take_over(r, &p);
 }
 

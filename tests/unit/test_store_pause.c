@@ -79,6 +79,40 @@ a_pause_reaches_all_and_outlives_flushall(void **state)
 }
 
 static void
+restart_node(struct rig *r, size_t node)
+{
+    store_free(&r->nodes[node].store);
+    open_node(r, node);
+}
+
+/* Its field in Redis ends like that of a pause of external mail. */
+static void
+a_pause_of_an_instance_named_e_is_kept(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "e", .extent = PAUSE_ALL,
+        .class = CLASS_BLOCK_CONNECTOR, .reason = "550 5.7.750"};
+    const struct pause *known;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    store_pause(r->nodes[0].store, &p, 0, NULL);
+    assert_true(turn_until(r, paused_on_1));
+    store_pauses(r->nodes[1].store, &known);
+    assert_string_equal(known->instance, "e");
+    assert_int_equal(known->extent, PAUSE_ALL);
+    assert_int_equal(known->class, CLASS_BLOCK_CONNECTOR);
+    restart_node(r, 0);
+    restart_node(r, 1);
+    assert_int_equal(store_pauses(r->nodes[0].store, &known), 1);
+    assert_int_equal(store_pauses(r->nodes[1].store, &known), 1);
+    cli(r, "FLUSHALL");
+    while (cli(r, "EXISTS sendgov:{t%%7B%%7Dx}:g") == 0
+        || cli(r, "HEXISTS sendgov:{t%%7B%%7Dx}:g p:0:e") == 0)
+        loop_turn(r->loop, 20);
+}
+
+static void
 timed_pauses_end(void **state)
 {
     struct rig *r = *state;
@@ -336,6 +370,7 @@ main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(a_pause_reaches_all_and_outlives_flushall),
+        CASE(a_pause_of_an_instance_named_e_is_kept),
         CASE(timed_pauses_end),
         CASE(a_pause_before_redis_is_met_does_not_end_unseen),
         CASE(a_short_pause_of_all_mail_leaves_the_block),
