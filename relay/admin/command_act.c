@@ -199,6 +199,7 @@ run_pause(struct call *call)
     const char *extent = call_text(call, "extent");
     int64_t for_ms = call_duration_ms(call, "for");
     struct pause p = {.class = CLASS_OK};
+    enum pause_result result;
     struct target t;
     json_t *o;
 
@@ -209,16 +210,18 @@ run_pause(struct call *call)
     snprintf(p.instance, sizeof(p.instance), "%s", t.instance);
     snprintf(p.reason, sizeof(p.reason), "%s", call_text(call, "reason"));
     snprintf(p.actor, sizeof(p.actor), "%s", call->peer.actor);
-    if (store_pause(call->admin->setup.store, &p, for_ms, NULL) == PAUSE_NO_PLACE) {
+    result = store_pause(call->admin->setup.store, &p, for_ms, NULL);
+    if (result == PAUSE_NO_PLACE) {
         refuse_no_place(call, p.scope);
         return;
     }
-    log_act(call, "paused");
+    log_act(call, result == PAUSE_SET ? "paused" : "one that ends no earlier stands");
     o = json_object();
     json_object_set_new(o, "scope", json_string(limit_scope_to_str(p.scope)));
     json_object_set_new(o, "instance", json_text(p.instance));
     json_object_set_new(o, "extent", json_string(p.extent == PAUSE_ALL ? "all" : "external"));
     json_object_set_new(o, "until", json_time(p.until_utc_ms));
+    json_object_set_new(o, "stood", json_boolean(result == PAUSE_STANDS));
     call_ok(call, o);
 }
 

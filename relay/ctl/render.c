@@ -303,8 +303,9 @@ render_paused(struct ctl *c, const json_t *a)
 {
     char until[TIME_TEXT_MAX];
 
-    fprintf(c->out, "paused: %s mail of %s %s, until %s\n", get_text(a, "extent"), get_text(a, "scope"),
-        get_text(a, "instance"),
+    fprintf(c->out, "%s: %s mail of %s %s, until %s\n",
+        json_is_true(json_object_get(a, "stood")) ? "paused already" : "paused", get_text(a, "extent"),
+        get_text(a, "scope"), get_text(a, "instance"),
         has_value(a, "until") ? time_text(a, "until", until) : "somebody resumes it");
 }
 

@@ -159,28 +159,35 @@ pause_widen(struct pause *p, const struct pause_wider *wider)
     return true;
 }
 
-/* Is p worth to be kept and told in the place of old? */
+/* Is p worth to be kept and told in the place of old? An operator's word always is: only refusals come by
+ * the hundred. */
 static bool
 adds_to(const struct pause *p, const struct pause *old)
 {
-    return ends_later(p, old) && (p->class != old->class || end_of(p) - end_of(old) >= MORE_LEAST_MS);
+    bool is_like_old = p->class == old->class && p->class != CLASS_OK;
+
+    return ends_later(p, old) && (!is_like_old || end_of(p) - end_of(old) >= MORE_LEAST_MS);
 }
 
 enum pause_result
 pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *wider)
 {
-    struct pause *old = find_same(l, p);
+    struct pause own = *p;
+    struct pause *old = find_same(l, &own);
 
-    while (!old && !has_place(l, p->scope)) {
-        if (!wider || !pause_widen(p, wider))
+    while (!old && !has_place(l, own.scope)) {
+        if (!wider || !pause_widen(&own, wider))
             return PAUSE_NO_PLACE;
-        old = find_same(l, p);
+        old = find_same(l, &own);
     }
-    if (old && !adds_to(p, old))
+    if (old && !adds_to(&own, old)) {
+        *p = *old;
         return PAUSE_STANDS;
+    }
     if (old)
         remove_at(l, (size_t)(old - l->pauses));
-    insert(l, p, wider, PAUSE_NEW);
+    insert(l, &own, wider, PAUSE_NEW);
+    *p = own;
     return PAUSE_SET;
 }
 

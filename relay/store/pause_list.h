@@ -40,8 +40,9 @@ enum pause_state pause_list_state(const struct pause_list *l, const struct pause
 void pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_state state);
 const struct pause_wider *pause_list_wider(const struct pause_list *l, const struct pause *p);
 /* A pause of this node's own: PAUSE_NEW, unless one is in force that ends no earlier, or less than a minute
- * before and of the same class: a hundred refusals in a row are one pause. Where there is no place *p becomes
- * the next wider one (pause_widen). wider NULL: there is none. */
+ * before and by a reply of the same class: a hundred refusals in a row are one pause. Where there is no place
+ * the next wider one is added (pause_widen); wider NULL: there is none. *p becomes what is in force, times,
+ * cause and all; PAUSE_NO_PLACE leaves it alone. */
 enum pause_result pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *wider);
 /* Turns a pause into the one that stops more: sender and sender domain become the client that brought the
  * mail, client and mailbox the route. False: *p is left alone, nobody wider is known. */

@@ -95,8 +95,9 @@ void store_lease_give(struct store *s, const struct lease_request *request, uint
 int64_t store_now_ms(const struct store *s);
 /* From now on for so long (for_ms 0: until somebody resumes it); the store fills in the times. Local at once
  * (this node stops now), then Redis, repeated until Redis has it. Where there is no place for it, on this
- * node or in Redis, who is wider is stopped instead: *pause is what this node has in force afterwards, unless
- * the answer is PAUSE_NO_PLACE. wider NULL: nobody else may be stopped. */
+ * node or in Redis, who is wider is stopped instead; wider NULL: nobody else may be. *pause is what this node
+ * has in force afterwards, with its times and cause: where one stands already, that one. PAUSE_NO_PLACE
+ * leaves it alone. */
 enum pause_result store_pause(struct store *s, struct pause *pause, int64_t for_ms,
     const struct pause_wider *wider);
 /* done after Redis has it too; refused while Redis is away. SCOPE/instance must name a pause in force. */

@@ -134,6 +134,8 @@ store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct p
     (void)wider;
     pause->since_utc_ms = fake.now_ms;
     pause->until_utc_ms = for_ms == 0 ? 0 : fake.now_ms + for_ms;
+    if (fake.pause_result == PAUSE_STANDS)
+        *pause = fake.pauses[0];
     fake.paused = *pause;
     return fake.pause_result;
 }

@@ -284,6 +284,14 @@ test_pause(void **state)
     json_decref(expect_ok(&f,
         "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"Contoso.COM\",\"reason\":\"x\"}"));
     assert_string_equal(fake.paused.instance, "contoso.com");
+    fake.pause_result = PAUSE_STANDS; /* then it must say until when that one does */
+    fake.pauses[0].until_utc_ms = fake.now_ms + 2000;
+    a = expect_ok(&f,
+        "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"x\",\"for\":"
+        "\"1min\"}");
+    assert_string_equal(json_string_value(json_object_get(a, "until")), "2023-11-14T22:23:22.000Z");
+    assert_true(json_is_true(json_object_get(a, "stood")));
+    json_decref(a);
     fake.pause_result = PAUSE_NO_PLACE; /* then it must not say that it holds */
     expect_error(&f, &root,
         "{\"command\":\"pause\",\"scope\":\"sender_domain\",\"instance\":\"contoso.com\",\"reason\":\"x\"}",

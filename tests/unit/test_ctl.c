@@ -193,6 +193,11 @@ test_question(void **state)
         "{\"command\":\"pause\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"too much\","
         "\"for\":\"30min\",\"extent\":\"all\"}\n");
     assert_string_equal(out, "paused: all mail of route contoso, until 2026-11-24 04:00:00Z\n");
+    assert_int_equal(run_with(&d, "pause --scope route --instance contoso --reason x --for 30min --all",
+                         "{\"ok\":true,\"scope\":\"route\",\"instance\":\"contoso\",\"extent\":\"all\","
+                         "\"until\":null,\"stood\":true}"),
+        CTL_OK);
+    assert_string_equal(out, "paused already: all mail of route contoso, until somebody resumes it\n");
 }
 
 static void

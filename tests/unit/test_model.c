@@ -746,7 +746,7 @@ pick_paused(struct model *m, struct pause *p)
         (unsigned)pick(m, PAUSED_INSTANCES));
 }
 
-/* True when it is in force now. What hardly adds to one in force a node keeps to itself. */
+/* True when it is in force now. A reply that hardly adds to what is in force a node keeps to itself. */
 static bool
 put_on_both(struct model *m, struct pause_list *l, struct pause *p)
 {
@@ -754,12 +754,18 @@ put_on_both(struct model *m, struct pause_list *l, struct pause *p)
     const struct pause *old = pause_list_find(l, p->scope, p->instance, p->extent);
     bool is_later = old && old->until_utc_ms > 0
         && (p->until_utc_ms == 0 || p->until_utc_ms > old->until_utc_ms);
-    enum pause_result in_list = pause_list_add(l, p, NULL);
+    struct pause told = *p;
+    enum pause_result in_list = pause_list_add(l, &told, NULL);
+    const struct pause *in_force = pause_list_find(l, p->scope, p->instance, p->extent);
     int64_t in_redis[2];
     redisReply *reply;
 
-    if (in_list == PAUSE_STANDS && is_later)
+    if (in_list != PAUSE_NO_PLACE)
+        assert_memory_equal(&told, in_force, sizeof(told));
+    if (in_list == PAUSE_STANDS && is_later) {
+        assert_int_not_equal(p->class, CLASS_OK);
         return false;
+    }
     codec_pause_put(&m->command, &m->node, p, false);
     reply = run(m);
     assert_true(codec_integers(reply, in_redis, 2));

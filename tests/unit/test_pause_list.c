@@ -126,8 +126,10 @@ test_hardly_longer_is_no_news(void **state)
     assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
     for (int64_t late_ms = -300; late_ms < 60000; late_ms += 300) {
         p.until_utc_ms = 900000 + late_ms;
+        p.since_utc_ms = 1;
         assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_STANDS);
         assert_int_equal(l.pauses[0].until_utc_ms, 900000);
+        assert_memory_equal(&p, &l.pauses[0], sizeof(p)); /* what stands is told */
     }
     p.until_utc_ms = 960000;
     assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
@@ -140,6 +142,44 @@ test_hardly_longer_is_no_news(void **state)
     pause_list_fini(&l);
 }
 
+/* An operator is told an end and gets it, however little later it is. */
+static void
+test_an_operators_word_is_kept(void **state)
+{
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL, .class = CLASS_OK};
+    struct pause_list l;
+
+    (void)state;
+    pause_list_init(&l);
+    for (p.until_utc_ms = 2000; p.until_utc_ms < 62000; p.until_utc_ms += 20000) {
+        assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_SET);
+        assert_int_equal(l.pauses[0].until_utc_ms, p.until_utc_ms);
+    }
+    p.until_utc_ms = 3000;
+    assert_int_equal(pause_list_add(&l, &p, NULL), PAUSE_STANDS);
+    assert_int_equal(p.until_utc_ms, 42000);
+    assert_int_equal(l.n, 1);
+    pause_list_fini(&l);
+}
+
+/* Who has no place, even as a wider one, is as before. */
+static void
+test_no_place_leaves_the_pause_alone(void **state)
+{
+    struct pause p = pause_of(SCOPE_SENDER, "last@x.example");
+    struct pause_list l;
+
+    (void)state;
+    pause_list_init(&l);
+    fill(&l, SCOPE_SENDER, PLACES_SENDER);
+    fill(&l, SCOPE_CLIENT, PLACES_MIDDLE);
+    fill(&l, SCOPE_ROUTE, PLACES_ROUTE);
+    assert_int_equal(pause_list_add(&l, &p, &known), PAUSE_NO_PLACE);
+    assert_int_equal(p.scope, SCOPE_SENDER);
+    assert_string_equal(p.instance, "last@x.example");
+    pause_list_fini(&l);
+}
+
 int
 main(void)
 {
@@ -148,6 +188,8 @@ main(void)
         cmocka_unit_test(test_no_kind_takes_the_places_of_another),
         cmocka_unit_test(test_what_stands_needs_no_place),
         cmocka_unit_test(test_hardly_longer_is_no_news),
+        cmocka_unit_test(test_an_operators_word_is_kept),
+        cmocka_unit_test(test_no_place_leaves_the_pause_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
