@@ -164,23 +164,40 @@ on_full(struct redis_store *r, const struct pause *p)
         send_pause(r, find_own(r, &wide));
 }
 
+/* The pause of which an answer speaks. NULL: it is gone, or another took its place, of which Redis has said
+ * nothing yet. */
+static struct pause *
+find_sent(const struct redis_store *r, const struct pause *sent)
+{
+    struct pause *p = find_own(r, sent);
+
+    return p && p->since_utc_ms == sent->since_utc_ms && p->until_utc_ms == sent->until_utc_ms ? p : NULL;
+}
+
+static void
+take_put(struct redis_store *r, struct pause *p, int64_t result)
+{
+    if (result == 2) /* resumed while this node was away */
+        pause_list_remove(&r->pauses, p->scope, p->instance, p->extent);
+    else if (result == 4)
+        on_full(r, p);
+    else
+        pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
+}
+
 static void
 on_put(void *arg, const struct redisReply *reply, enum store_error error)
 {
     struct pause_send *send = arg;
     struct redis_store *r = send->store;
-    struct pause *p = find_own(r, &send->pause);
+    struct pause *p = find_sent(r, &send->pause);
     int64_t f[2];
 
     if (error != STORE_OK)
         log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again",
             store_error_to_str(error));
-    else if (p && codec_integers(reply, f, 2) && f[0] == 2) /* resumed while this node was away */
-        pause_list_remove(&r->pauses, p->scope, p->instance, p->extent);
-    else if (p && codec_integers(reply, f, 2) && f[0] == 4)
-        on_full(r, p);
     else if (p && codec_integers(reply, f, 2))
-        pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
+        take_put(r, p, f[0]);
     if (error == STORE_OK) {
         save_later(r);
         redis_store_beat(r); /* brings the list as all nodes have it, with Redis' own time */

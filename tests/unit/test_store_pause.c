@@ -1,6 +1,7 @@
 /* Pauses over the Redis store: in force at once on the node that sets one and soon on all, kept over restarts
  * and loss of Redis' memory, ended by time or an operator, widened where there is no place for one more. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -153,6 +154,54 @@ a_pause_before_redis_is_met_does_not_end_unseen(void **state)
     assert_true(turn_until(r, all_open));
     while (charge(r, 0, 1) == VERDICT_PAUSED)
         assert_true(clock_mono_ms() < began_mono_ms + WAIT_MS);
+}
+
+/* Redis has done what is sent to it now, and stops before it reads more. */
+static void
+let_redis_work_a_moment(struct rig *r)
+{
+    kill(r->server.pid, SIGCONT);
+    while (cli(r, "HEXISTS sendgov:{t%%7B%%7Dx}:g p:0:contoso:e") == 0)
+        continue;
+    kill(r->server.pid, SIGSTOP);
+}
+
+static bool
+block_is_in_redis(struct rig *r)
+{
+    return cli(r, "EVAL %s 0",
+        "return string.sub(redis.call('HGET', 'sendgov:{t%7B%7Dx}:g', 'p:0:contoso:e'), 1, 4) == 'e 0 '") == 1;
+}
+
+/* A block takes the place of a moment's pause before Redis answered of that one, and Redis dies before it
+ * reads of the block. */
+static void
+an_older_answer_is_not_the_newer_pauses(void **state)
+{
+    struct rig *r = *state;
+    struct pause moment = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .reason = "a moment"};
+    struct pause block = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708"};
+    const struct pause *known;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 1);
+    kill(r->server.pid, SIGSTOP);
+    store_pause(r->nodes[0].store, &moment, 3600000, NULL);
+    loop_turn(r->loop, 0);
+    let_redis_work_a_moment(r);
+    assert_int_equal(store_pause(r->nodes[0].store, &block, 0, NULL), PAUSE_SET);
+    for (int i = 0; i < 5; i++)
+        loop_turn(r->loop, 20);
+    private_redis_kill(&r->server, SIGKILL);
+    assert_true(turn_until(r, none_up));
+    private_redis_restart(&r->server, with_aof);
+    assert_true(turn_until(r, all_open));
+    assert_true(turn_until(r, block_is_in_redis));
+    assert_int_equal(store_pauses(r->nodes[0].store, &known), 1);
+    assert_int_equal(known->class, CLASS_BLOCK_TENANT);
+    assert_int_equal(known->until_utc_ms, 0);
 }
 
 static enum verdict_kind
@@ -373,6 +422,7 @@ main(void)
         CASE(a_pause_of_an_instance_named_e_is_kept),
         CASE(timed_pauses_end),
         CASE(a_pause_before_redis_is_met_does_not_end_unseen),
+        CASE(an_older_answer_is_not_the_newer_pauses),
         CASE(a_short_pause_of_all_mail_leaves_the_block),
         CASE(resume_ends_both_extents),
         CASE(the_pauses_of_a_turn_cost_one_write),
