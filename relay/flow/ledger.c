@@ -198,13 +198,12 @@ ledger_log(const struct ledger_entry *entry)
 }
 
 static void
-log_pause(const struct settlement *s)
+log_pause(const struct pause *pause, const struct reply_rule *rule)
 {
-    const struct pause *pause = &s->pause;
     char advice[REPLY_ADVICE_MAX], until[CLOCK_RFC3339_MAX];
     struct log_line l;
 
-    reply_advice(s->rule, advice);
+    reply_advice(rule, advice);
     clock_format_rfc3339(pause->until_utc_ms, until);
     log_begin(&l, LOG_ERROR, "pause");
     log_cstr(&l, "scope", limit_scope_to_str(pause->scope));
@@ -220,12 +219,17 @@ log_pause(const struct settlement *s)
 void
 ledger_pause(const struct message *m, struct settlement *s, struct store *store)
 {
+    struct pause in_force = s->pause;
     struct pause_wider wider;
+    enum pause_result result;
 
     snprintf(wider.client, sizeof(wider.client), "%s", m->client->name);
     snprintf(wider.route, sizeof(wider.route), "%s", m->route->name);
-    if (store_pause(store, &s->pause, s->pause_for_ms, &wider) == PAUSE_SET)
-        log_pause(s);
+    result = store_pause(store, &in_force, s->pause_for_ms, &wider);
+    if (result == PAUSE_SET)
+        log_pause(&in_force, s->rule);
+    if (result != PAUSE_NO_PLACE)
+        settle_paused(s, &in_force, store_now_ms(store));
 }
 
 void

@@ -32,7 +32,7 @@ void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
 struct end_code ledger_end_of_verdict(const struct verdict *verdict);
 
 /* Hands the settlement's pause to the store, with an alarm in the log if it is news. Where there is no place
- * for it the message's client is paused, or its route. */
+ * for it the message's client is paused, or its route; the answer names what is in force then. */
 void ledger_pause(const struct message *m, struct settlement *s, struct store *store);
 /* The upstream says that the tenant's or the mailbox's own cap is reached: for what it counts over 24 h, the
  * cap in force becomes 0.9 of our own count. */

@@ -21,7 +21,8 @@
  * So a 5xx of Microsoft about the tenant never reaches a client as a 5xx: the message is not at fault
  * and would be lost for nothing. Example: `550 5.7.708 ... traffic not accepted from this IP` to RCPT pauses
  * external mail of the route on all nodes and the client gets `451 4.7.0 external mail of route contoso is
- * paused ...`.
+ * paused ...`. What the answer says of a pause is what is in force by then: a wider one, one that stood and
+ * ends later, or, where there is no place for it, none.
  */
 #include "relay/flow/settle.h"
 
@@ -158,17 +159,18 @@ pass_on(struct reply *answer, const struct reply *reply, const char *about)
 }
 
 /* Who must act, or when it ends, comes before the upstream's words: many clients keep one line of a reply. */
-static void
-answer_pause(struct settlement *out)
+void
+settle_paused(struct settlement *s, const struct pause *in_force, int64_t now_ms)
 {
+    int64_t left_ms = in_force->until_utc_ms > now_ms ? in_force->until_utc_ms - now_ms : 1;
     char end[64] = "until an operator resumes it";
 
-    if (out->pause_for_ms > 0)
-        snprintf(end, sizeof(end), "from now on, retry after %lld s",
-            (long long)(out->pause_for_ms + 999) / 1000);
-    reply_set(&out->answer, 451, "4.7.0", "%s %s %s is paused %s, because the upstream said: %s",
-        out->pause.extent == PAUSE_EXTERNAL ? "external mail of" : "mail of",
-        limit_scope_to_str(out->pause.scope), out->pause.instance, end, out->pause.reason);
+    if (in_force->until_utc_ms > 0)
+        snprintf(end, sizeof(end), "from now on, retry after %lld s", (long long)(left_ms + 999) / 1000);
+    reply_set(&s->answer, 451, "4.7.0", "%s %s %s is paused %s%s the upstream said: %s",
+        in_force->extent == PAUSE_EXTERNAL ? "external mail of" : "mail of",
+        limit_scope_to_str(in_force->scope), in_force->instance, end,
+        in_force->class == CLASS_OK ? ";" : ", because", s->pause.reason);
 }
 
 static void
@@ -180,8 +182,8 @@ settle_refusal(const struct message *m, const struct reply *reply, enum tx_phase
         &out->rule);
     choose_action(m, reply, out);
     out->outcome = is_final(out->class, reply) ? "rejected" : "deferred";
-    if (out->action == ACTION_PAUSE)
-        answer_pause(out);
+    if (out->action == ACTION_PAUSE) /* not in force yet: settle_paused */
+        reply_set(&out->answer, 451, "4.7.0", "the upstream said: %s; try again later", out->pause.reason);
     else if (out->class == CLASS_BUDGET)
         reply_set(&out->answer, 451, "4.7.0",
             "the upstream's own cap is lower than ours: %d %s; sending less, try again later", reply->code,

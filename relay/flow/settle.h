@@ -26,7 +26,7 @@ struct settlement {
     enum reply_class class;
     const struct reply_rule *rule; /* that said so, of the message's route; NULL: none */
     enum settle_action action;
-    struct pause pause;  /* ACTION_PAUSE; the store fills in the times */
+    struct pause pause;  /* ACTION_PAUSE: what is to be paused, without times */
     int64_t pause_for_ms; /* 0: until somebody resumes it */
     bool warmup_hold, warmup_back;
     struct reply answer; /* for the client */
@@ -37,5 +37,8 @@ void settle_outcome(const struct message *m, const struct tx_outcome *outcome, s
 /* There was no connection. */
 void settle_no_connection(const struct message *m, const struct lease_failure *failure,
     struct settlement *out);
+/* The answer when a pause is in force for it, the settlement's own or what came in its place: until then it
+ * says nothing of a pause. now_ms: by the store's time, as the pause. */
+void settle_paused(struct settlement *s, const struct pause *in_force, int64_t now_ms);
 
 #endif

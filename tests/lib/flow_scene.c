@@ -17,6 +17,7 @@
 const struct client_conf scene_client = {.name = "erp"};
 static const struct reply_rule reply_rules[] = {
     {.code = 5, .from = {5, 7, 708}, .to = {5, 7, 708}, .class = CLASS_BLOCK_TENANT},
+    {.code = 5, .from = {5, 1, 8}, .to = {5, 1, 8}, .class = CLASS_BLOCK_SENDER},
     {.code = 530, .from = {5, 7, 57}, .to = {5, 7, 57}, .class = CLASS_AUTH},
 };
 

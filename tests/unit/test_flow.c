@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "relay/base/clock.h"
@@ -101,6 +102,48 @@ test_block_pauses_what_follows(void **state)
     assert_non_null(strstr(s.answer.text, "5.7.708"));
     assert_int_equal(scene_used(&s), 1);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
+    scene_stop(&s);
+}
+
+static void
+pause_others(struct scene *s, enum limit_scope scope, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pause p = {.scope = scope, .extent = PAUSE_ALL, .reason = "x"};
+
+        snprintf(p.instance, sizeof(p.instance), "other%zu", i);
+        assert_int_equal(store_pause(s->store, &p, 0, NULL), PAUSE_SET);
+    }
+}
+
+static void
+test_no_place_for_a_pause_is_none(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "550 5.7.708 access denied\r\n"}};
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 10, HOUR_MS, rules, 1);
+    pause_others(&s, SCOPE_ROUTE, 150);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_non_null(strstr(s.answer.text, "the upstream said: 550 5.7.708 access denied"));
+    assert_null(strstr(s.answer.text, "paused"));
+    assert_int_equal(scene_relay(&s, 1), 250);
+    scene_stop(&s);
+}
+
+static void
+test_the_answer_names_who_is_paused_instead(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "550 5.1.8 bad outbound sender\r\n"}};
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 10, HOUR_MS, rules, 1);
+    pause_others(&s, SCOPE_SENDER, 300);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_non_null(strstr(s.answer.text, "mail of client "));
+    assert_non_null(strstr(s.answer.text, "is paused until an operator resumes it, because"));
     scene_stop(&s);
 }
 
@@ -521,6 +564,8 @@ main(void)
         cmocka_unit_test(test_impossible_is_for_good),
         cmocka_unit_test(test_paused_is_not_asked),
         cmocka_unit_test(test_block_pauses_what_follows),
+        cmocka_unit_test(test_no_place_for_a_pause_is_none),
+        cmocka_unit_test(test_the_answer_names_who_is_paused_instead),
         cmocka_unit_test(test_a_timed_pause_ends_by_the_stores_clock),
         cmocka_unit_test(test_look_takes_nothing),
         cmocka_unit_test(test_one_refused_recipient_stops_all),

@@ -124,9 +124,31 @@ test_block_of_the_tenant_at_every_step(void **state)
         assert_int_equal(s->result.answer.code, 451);
         assert_string_equal(s->result.outcome, "deferred");
         assert_string_equal(s->result.end.letters, ends[i]);
+        assert_null(strstr(s->result.answer.text, "paused")); /* not yet */
+        settle_paused(&s->result, &s->result.pause, 1000);
+        assert_int_equal(s->result.answer.code, 451);
         assert_non_null(strstr(s->result.answer.text, "paused until an operator resumes it, because"));
         assert_non_null(s->result.rule);
     }
+}
+
+/* What is said is what is in force: who, until when, and not for which cause when somebody paused it. */
+static void
+test_the_answer_names_the_pause_in_force(void **state)
+{
+    struct pause in_force = {.scope = SCOPE_CLIENT, .instance = "erp", .extent = PAUSE_ALL,
+        .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8 another", .until_utc_ms = 61500};
+    struct scene *s = *state;
+
+    say(s, TX_DOT, 550, "5.7.708", "Access denied");
+    settle_paused(&s->result, &in_force, 1000);
+    assert_string_equal(s->result.answer.text, "mail of client erp is paused from now on, retry after 61 s,"
+        " because the upstream said: 550 5.7.708 Access denied");
+    in_force.class = CLASS_OK;
+    in_force.until_utc_ms = 0;
+    settle_paused(&s->result, &in_force, 1000);
+    assert_string_equal(s->result.answer.text, "mail of client erp is paused until an operator resumes it;"
+        " the upstream said: 550 5.7.708 Access denied");
 }
 
 static void
@@ -256,6 +278,7 @@ main(void)
         TEST(test_a_block_named_in_a_success_is_a_success),
         TEST(test_block_of_the_tenant_at_every_step),
         TEST(test_scopes_of_the_other_blocks),
+        TEST(test_the_answer_names_the_pause_in_force),
         TEST(test_a_blocked_bounce_pauses_its_client),
         TEST(test_budget_throttle_and_mapped_5xx_stay_temporary),
         TEST(test_a_message_at_fault_is_rejected_and_names_the_recipient),
