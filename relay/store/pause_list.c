@@ -16,9 +16,7 @@ void
 pause_list_fini(struct pause_list *l)
 {
     free(l->pauses);
-    free(l->states);
-    free(l->wider);
-    free(l->seen);
+    free(l->notes);
     pause_list_init(l);
 }
 
@@ -39,22 +37,10 @@ find_same(const struct pause_list *l, const struct pause *p)
     return pause_list_find(l, p->scope, p->instance, p->extent);
 }
 
-enum pause_state
-pause_list_state(const struct pause_list *l, const struct pause *p)
+struct pause_note *
+pause_list_note(const struct pause_list *l, const struct pause *p)
 {
-    return l->states[p - l->pauses];
-}
-
-void
-pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_state state)
-{
-    l->states[p - l->pauses] = state;
-}
-
-const struct pause_wider *
-pause_list_wider(const struct pause_list *l, const struct pause *p)
-{
-    return &l->wider[p - l->pauses];
+    return &l->notes[p - l->pauses];
 }
 
 static void
@@ -62,9 +48,7 @@ remove_at(struct pause_list *l, size_t i)
 {
     l->n--;
     memmove(&l->pauses[i], &l->pauses[i + 1], (l->n - i) * sizeof(*l->pauses));
-    memmove(&l->states[i], &l->states[i + 1], (l->n - i) * sizeof(*l->states));
-    memmove(&l->wider[i], &l->wider[i + 1], (l->n - i) * sizeof(*l->wider));
-    memmove(&l->seen[i], &l->seen[i + 1], (l->n - i) * sizeof(*l->seen));
+    memmove(&l->notes[i], &l->notes[i + 1], (l->n - i) * sizeof(*l->notes));
 }
 
 static void
@@ -74,29 +58,25 @@ grow(struct pause_list *l)
         return;
     l->size = l->size > 0 ? 2 * l->size : 8;
     l->pauses = xrealloc(l->pauses, l->size * sizeof(*l->pauses));
-    l->states = xrealloc(l->states, l->size * sizeof(*l->states));
-    l->wider = xrealloc(l->wider, l->size * sizeof(*l->wider));
-    l->seen = xrealloc(l->seen, l->size * sizeof(*l->seen));
+    l->notes = xrealloc(l->notes, l->size * sizeof(*l->notes));
 }
 
 static void
 insert(struct pause_list *l, const struct pause *p, const struct pause_wider *wider, enum pause_state state)
 {
     struct pause copy = *p; /* both may lie in the list */
-    struct pause_wider wider_copy = wider ? *wider : (struct pause_wider){0};
+    struct pause_note note = {.state = state, .seen = true};
     size_t at = 0;
 
+    if (wider)
+        note.wider = *wider;
     grow(l);
     while (at < l->n && l->pauses[at].since_utc_ms > copy.since_utc_ms)
         at++;
     memmove(&l->pauses[at + 1], &l->pauses[at], (l->n - at) * sizeof(*l->pauses));
-    memmove(&l->states[at + 1], &l->states[at], (l->n - at) * sizeof(*l->states));
-    memmove(&l->wider[at + 1], &l->wider[at], (l->n - at) * sizeof(*l->wider));
-    memmove(&l->seen[at + 1], &l->seen[at], (l->n - at) * sizeof(*l->seen));
+    memmove(&l->notes[at + 1], &l->notes[at], (l->n - at) * sizeof(*l->notes));
     l->pauses[at] = copy;
-    l->states[at] = state;
-    l->wider[at] = wider_copy;
-    l->seen[at] = true;
+    l->notes[at] = note;
     l->n++;
 }
 
@@ -107,8 +87,8 @@ end_of(const struct pause *p)
 }
 
 /* The rule of policy/lua/pause.lua. */
-static bool
-ends_later(const struct pause *a, const struct pause *b)
+bool
+pause_ends_later(const struct pause *a, const struct pause *b)
 {
     return end_of(a) > end_of(b);
 }
@@ -166,7 +146,7 @@ adds_to(const struct pause *p, const struct pause *old)
 {
     bool is_like_old = p->class == old->class && p->class != CLASS_OK;
 
-    return ends_later(p, old) && (!is_like_old || end_of(p) - end_of(old) >= MORE_LEAST_MS);
+    return pause_ends_later(p, old) && (!is_like_old || end_of(p) - end_of(old) >= MORE_LEAST_MS);
 }
 
 enum pause_result
@@ -197,10 +177,10 @@ pause_list_take_over(struct pause_list *l, const struct pause *p)
     struct pause *old = find_same(l, p);
     struct pause_wider wider = {0};
 
-    if (old && pause_list_state(l, old) == PAUSE_NEW && ends_later(old, p))
+    if (old && pause_list_note(l, old)->state == PAUSE_NEW && pause_ends_later(old, p))
         return true; /* ours is on its way */
     if (old) {
-        wider = *pause_list_wider(l, old);
+        wider = pause_list_note(l, old)->wider;
         remove_at(l, (size_t)(old - l->pauses));
     }
     if (l->n == PAUSES_KEPT_MAX)
@@ -210,12 +190,13 @@ pause_list_take_over(struct pause_list *l, const struct pause *p)
 }
 
 bool
-pause_list_restore(struct pause_list *l, const struct pause *p, enum pause_state state)
+pause_list_restore(struct pause_list *l, const struct pause *p, const struct pause_wider *wider,
+    enum pause_state state)
 {
     if (l->n == PAUSES_KEPT_MAX)
         return false;
     if (!find_same(l, p))
-        insert(l, p, NULL, state);
+        insert(l, p, wider, state);
     return true;
 }
 
@@ -233,15 +214,15 @@ void
 pause_list_begin_sync(struct pause_list *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        l->seen[i] = false;
+        l->notes[i].seen = false;
 }
 
 void
 pause_list_end_sync(struct pause_list *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (!l->seen[i] && l->states[i] == PAUSE_KNOWN)
-            l->states[i] = PAUSE_FORGOTTEN;
+        if (!l->notes[i].seen && l->notes[i].state == PAUSE_KNOWN)
+            l->notes[i].state = PAUSE_FORGOTTEN;
 }
 
 bool
@@ -258,7 +239,7 @@ pause_list_expire(struct pause_list *l, int64_t now_ms)
 static const struct pause *
 last_to_end(const struct pause *a, const struct pause *b)
 {
-    return !a || (b && ends_later(b, a)) ? b : a;
+    return !a || (b && pause_ends_later(b, a)) ? b : a;
 }
 
 const struct pause *

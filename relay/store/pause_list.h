@@ -22,11 +22,17 @@ enum pause_state {
     PAUSE_FORGOTTEN, /* Redis had it; to be put back unless it was resumed meanwhile */
 };
 
+/* What is known of a pause besides itself. */
+struct pause_note {
+    enum pause_state state;
+    struct pause_wider wider; /* who is stopped where Redis has no place for it */
+    bool seen;                /* in the list that is being taken over */
+    bool unplaced;            /* Redis had no place for it, nor for anybody wider, and the log has said so */
+};
+
 struct pause_list {
     struct pause *pauses; /* newest first */
-    enum pause_state *states;
-    struct pause_wider *wider;
-    bool *seen;           /* by the list that is being taken over */
+    struct pause_note *notes;
     size_t n, size;
 };
 
@@ -36,21 +42,22 @@ void pause_list_fini(struct pause_list *l);
  * instance, and the end of either leaves the other in force. NULL: there is none. */
 struct pause *pause_list_find(const struct pause_list *l, enum limit_scope scope, const char *instance,
     enum pause_extent extent);
-enum pause_state pause_list_state(const struct pause_list *l, const struct pause *p);
-void pause_list_set_state(struct pause_list *l, const struct pause *p, enum pause_state state);
-const struct pause_wider *pause_list_wider(const struct pause_list *l, const struct pause *p);
+/* Of a pause of the list. */
+struct pause_note *pause_list_note(const struct pause_list *l, const struct pause *p);
 /* A pause of this node's own: PAUSE_NEW, unless one is in force that ends no earlier, or less than a minute
  * before and by a reply of the same class: a hundred refusals in a row are one pause. Where there is no place
  * the next wider one is added (pause_widen); wider NULL: there is none. *p becomes what is in force, times,
  * cause and all; PAUSE_NO_PLACE leaves it alone. */
 enum pause_result pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *wider);
+bool pause_ends_later(const struct pause *a, const struct pause *b);
 /* Turns a pause into the one that stops more: sender and sender domain become the client that brought the
  * mail, client and mailbox the route. False: *p is left alone, nobody wider is known. */
 bool pause_widen(struct pause *p, const struct pause_wider *wider);
 /* What Redis has, exactly so. False: no room. */
 bool pause_list_take_over(struct pause_list *l, const struct pause *p);
-/* What the node remembers from before it was started. False: no room. */
-bool pause_list_restore(struct pause_list *l, const struct pause *p, enum pause_state state);
+/* What the node remembers from before it was started. wider NULL: nobody is known. False: no room. */
+bool pause_list_restore(struct pause_list *l, const struct pause *p, const struct pause_wider *wider,
+    enum pause_state state);
 void pause_list_remove(struct pause_list *l, enum limit_scope scope, const char *instance,
     enum pause_extent extent);
 /* Around a whole list of Redis: what was known and is not in it was forgotten. */

@@ -10,12 +10,28 @@
 #include "relay/store/store_keys.h"
 #include "relay/store/store_redis_part.h"
 
-/* ---- store.pauses: a line each, "new|known SCOPE:INSTANCE e|a TILL SINCE CLASS ACTOR REASON" ---- */
+/* ---- store.pauses: a line each, "STATE SCOPE:INSTANCE e|a TILL SINCE CLASS ACTOR REASON"; STATE is "new" or
+ * "known", with ":CLIENT:ROUTE" behind it where somebody wider may be paused instead ---- */
 
 static void
-format_pause(struct buf *out, const struct pause *p, enum pause_state state)
+format_state(struct buf *out, const struct pause_note *note)
 {
-    buf_add_str(out, state == PAUSE_NEW ? "new " : "known ");
+    const struct pause_wider *wider = &note->wider;
+
+    buf_add_str(out, note->state == PAUSE_NEW ? "new" : "known");
+    if (wider->client[0] == '\0' && wider->route[0] == '\0')
+        return;
+    buf_add_str(out, ":");
+    store_escape(out, span_str(wider->client));
+    buf_add_str(out, ":");
+    store_escape(out, span_str(wider->route));
+}
+
+static void
+format_pause(struct buf *out, const struct pause *p, const struct pause_note *note)
+{
+    format_state(out, note);
+    buf_add_str(out, " ");
     store_scope_name(out, p->scope, p->instance);
     buf_printf(out, " %c %lld %lld %s ", p->extent == PAUSE_ALL ? 'a' : 'e', (long long)p->until_utc_ms,
         (long long)p->since_utc_ms, reply_class_to_str(p->class));
@@ -36,7 +52,7 @@ save(void *arg)
 
     buf_init(&text);
     for (size_t i = 0; i < r->pauses.n; i++)
-        format_pause(&text, &r->pauses.pauses[i], r->pauses.states[i]);
+        format_pause(&text, &r->pauses.pauses[i], &r->pauses.notes[i]);
     if (journal_write_pauses(r->journal, buf_span(&text), &err) < 0)
         log_text(LOG_ERROR, "store_pauses", "the pauses in force could not be written: %s", err.text);
     buf_fini(&text);
@@ -82,20 +98,38 @@ log_wider(const struct pause *asked, const struct pause *wide)
     log_end(&l);
 }
 
+/* A wider one that cannot be read is none: the pause itself counts. */
+static enum pause_state
+parse_state(struct span word, struct pause_wider *wider_out)
+{
+    struct span state, client, route;
+
+    *wider_out = (struct pause_wider){0};
+    word = span_cut(word, ':', &state);
+    route = span_cut(word, ':', &client);
+    if (!store_unescape(client, wider_out->client, sizeof(wider_out->client))
+        || !store_unescape(route, wider_out->route, sizeof(wider_out->route)))
+        *wider_out = (struct pause_wider){0};
+    return span_eq(state, SPAN_LIT("known")) ? PAUSE_KNOWN : PAUSE_NEW;
+}
+
 static void
 load_line(struct redis_store *r, struct span line)
 {
-    struct span state, name;
+    struct pause_wider wider;
+    struct span word, name;
+    enum pause_state state;
     struct pause p;
     bool resumed;
 
-    line = span_cut(line, ' ', &state);
+    line = span_cut(line, ' ', &word);
     line = span_cut(line, ' ', &name);
+    state = parse_state(word, &wider);
     if (!codec_pause_parse(name, line, &p, &resumed) || resumed) {
         log_text(LOG_ERROR, "store_pauses", "a line of store.pauses cannot be read; is a pause missing?");
         return;
     }
-    if (!pause_list_restore(&r->pauses, &p, span_eq(state, SPAN_LIT("known")) ? PAUSE_KNOWN : PAUSE_NEW))
+    if (!pause_list_restore(&r->pauses, &p, &wider, state))
         log_no_place(&p, "there are too many in the node's memory, so it is not in force");
 }
 
@@ -144,24 +178,37 @@ struct pause_send {
 
 static void send_pause(struct redis_store *r, const struct pause *p);
 
-/* Other nodes took the places in Redis while this one could not hear of it. */
+/* It stays in force here, and is sent with each heartbeat: said once. */
 static void
+note_unplaced(struct redis_store *r, const struct pause *p)
+{
+    struct pause_note *note = pause_list_note(&r->pauses, p);
+
+    if (!note->unplaced)
+        log_no_place(p, "Redis has no place for it: it is in force on this node only, and tried again");
+    note->unplaced = true;
+}
+
+/* Other nodes took the places in Redis while this one could not hear of it. True: somebody wider is stopped
+ * now, for no less time. */
+static bool
 on_full(struct redis_store *r, const struct pause *p)
 {
     struct pause narrow = *p, wide = *p;
-    struct pause_wider wider = *pause_list_wider(&r->pauses, p);
+    struct pause_wider wider = pause_list_note(&r->pauses, p)->wider;
     enum pause_result result = PAUSE_NO_PLACE;
 
     if (pause_widen(&wide, &wider))
         result = pause_list_add(&r->pauses, &wide, &wider);
-    if (result == PAUSE_NO_PLACE) {
-        log_no_place(&narrow, "Redis has no place for it: it is in force on this node only, and tried again");
-        return;
+    if (result == PAUSE_NO_PLACE || pause_ends_later(&narrow, &wide)) {
+        note_unplaced(r, p);
+        return false;
     }
     log_wider(&narrow, &wide);
     pause_list_remove(&r->pauses, narrow.scope, narrow.instance, narrow.extent);
     if (result == PAUSE_SET)
         send_pause(r, find_own(r, &wide));
+    return true;
 }
 
 /* The pause of which an answer speaks. NULL: it is gone, or another took its place, of which Redis has said
@@ -174,15 +221,22 @@ find_sent(const struct redis_store *r, const struct pause *sent)
     return p && p->since_utc_ms == sent->since_utc_ms && p->until_utc_ms == sent->until_utc_ms ? p : NULL;
 }
 
-static void
+/* True: something is different now. */
+static bool
 take_put(struct redis_store *r, struct pause *p, int64_t result)
 {
-    if (result == 2) /* resumed while this node was away */
+    struct pause_note *note = pause_list_note(&r->pauses, p);
+    bool was_known = note->state == PAUSE_KNOWN;
+
+    if (result == 4)
+        return on_full(r, p);
+    if (result == 2) { /* resumed while this node was away */
         pause_list_remove(&r->pauses, p->scope, p->instance, p->extent);
-    else if (result == 4)
-        on_full(r, p);
-    else
-        pause_list_set_state(&r->pauses, p, PAUSE_KNOWN);
+        return true;
+    }
+    note->state = PAUSE_KNOWN;
+    note->unplaced = false;
+    return !was_known;
 }
 
 static void
@@ -193,12 +247,12 @@ on_put(void *arg, const struct redisReply *reply, enum store_error error)
     struct pause *p = find_sent(r, &send->pause);
     int64_t f[2];
 
-    if (error != STORE_OK)
+    if (error == STORE_OK && !codec_integers(reply, f, 2))
+        error = STORE_PROTOCOL;
+    if (error != STORE_OK) {
         log_text(LOG_ERROR, "store_pause", "a pause is not in Redis yet (%s); it is tried again",
             store_error_to_str(error));
-    else if (p && codec_integers(reply, f, 2))
-        take_put(r, p, f[0]);
-    if (error == STORE_OK) {
+    } else if (p && take_put(r, p, f[0])) {
         save_later(r);
         redis_store_beat(r); /* brings the list as all nodes have it, with Redis' own time */
     }
@@ -212,7 +266,7 @@ send_pause(struct redis_store *r, const struct pause *p)
     struct pause_send *send = xmalloc(sizeof(*send));
 
     *send = (struct pause_send){r, *p};
-    codec_pause_put(&r->command, &node, p, pause_list_state(&r->pauses, p) == PAUSE_FORGOTTEN);
+    codec_pause_put(&r->command, &node, p, pause_list_note(&r->pauses, p)->state == PAUSE_FORGOTTEN);
     if (!redis_store_send(r, on_put, send))
         free(send);
 }
@@ -263,7 +317,8 @@ date_anew(struct redis_store *r)
     for (size_t i = 0; i < r->pauses.n; i++) {
         struct pause *p = &r->pauses.pauses[i];
 
-        if (r->pauses.states[i] != PAUSE_NEW || p->until_utc_ms == 0 || p->since_utc_ms < r->undated_since_ms)
+        if (r->pauses.notes[i].state != PAUSE_NEW || p->until_utc_ms == 0
+            || p->since_utc_ms < r->undated_since_ms)
             continue;
         p->since_utc_ms += ahead_ms;
         p->until_utc_ms += ahead_ms;
@@ -279,7 +334,7 @@ redis_store_tend_pauses(struct redis_store *r)
     if (expire(r))
         save_later(r);
     for (size_t i = 0; i < r->pauses.n; i++)
-        if (r->pauses.states[i] != PAUSE_KNOWN)
+        if (r->pauses.notes[i].state != PAUSE_KNOWN)
             send_pause(r, &r->pauses.pauses[i]);
 }
 
@@ -325,7 +380,7 @@ take_text(struct redis_store *r, struct span name, struct span text)
         return;
     }
     own = find_own(r, &p);
-    if (own && pause_list_state(&r->pauses, own) != PAUSE_NEW && own->since_utc_ms <= p.since_utc_ms)
+    if (own && pause_list_note(&r->pauses, own)->state != PAUSE_NEW && own->since_utc_ms <= p.since_utc_ms)
         pause_list_remove(&r->pauses, p.scope, p.instance, p.extent);
 }
 

@@ -108,7 +108,7 @@ test_what_stands_needs_no_place(void **state)
     assert_true(pause_list_take_over(&l, &p));
     assert_non_null(pause_list_find(&l, SCOPE_SENDER, "of another node", PAUSE_ALL));
     p = pause_of(SCOPE_SENDER, "remembered");
-    assert_true(pause_list_restore(&l, &p, PAUSE_KNOWN));
+    assert_true(pause_list_restore(&l, &p, NULL, PAUSE_KNOWN));
     assert_int_equal(l.n, PLACES_SENDER + 2);
     pause_list_fini(&l);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "relay/base/clock.h"
+#include "relay/store/pause_list.h"
 #include "tests/lib/store_rig.h"
 
 /* How often this process waited for its disk. */
@@ -413,6 +414,95 @@ a_pause_redis_has_no_place_for_is_widened(void **state)
         assert_string_not_equal(pauses[n].instance, "late@contoso.com");
 }
 
+/* The log goes to a file from now on; where it went is given back. */
+static int
+keep_log(void)
+{
+    FILE *kept = tmpfile();
+    int before = dup(STDERR_FILENO);
+
+    assert_non_null(kept);
+    assert_int_equal(dup2(fileno(kept), STDERR_FILENO), STDERR_FILENO);
+    fclose(kept);
+    return before;
+}
+
+static size_t
+count_in_log(const char *event)
+{
+    static char text[1 << 20];
+    ssize_t n = pread(STDERR_FILENO, text, sizeof(text) - 1, 0);
+    size_t found = 0;
+
+    assert_in_range(n, 0, sizeof(text) - 2);
+    text[n] = '\0';
+    for (const char *at = text; (at = strstr(at, event)) != NULL; at++)
+        found++;
+    return found;
+}
+
+static size_t scripts_before;
+
+static bool
+three_heartbeats_passed(struct rig *r)
+{
+    return (size_t)scripts_run(r) >= scripts_before + 6; /* with the pause each */
+}
+
+/* It is tried with each heartbeat, and neither the log nor the disk hears of it again. */
+static void
+a_pause_without_a_place_is_said_once(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_ALL,
+        .class = CLASS_BLOCK_CONNECTOR, .reason = "550 5.7.750"};
+    int64_t began_mono_ms;
+    int kept_stderr;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 1);
+    for (int i = 0; i < PLACES_ROUTE; i++)
+        cli(r, "HSET sendgov:{t%%7B%%7Dx}:g p:0:u%d %s", i, "a 0 1 block-connector n1 550");
+    kept_stderr = keep_log();
+    assert_int_equal(store_pause(r->nodes[0].store, &p, 0, &brought_by), PAUSE_SET);
+    for (began_mono_ms = clock_mono_ms(); count_in_log("pause_no_place") == 0;) {
+        loop_turn(r->loop, 20);
+        assert_true(clock_mono_ms() < began_mono_ms + WAIT_MS);
+    }
+    loop_turn(r->loop, 0);
+    syncs = 0;
+    began_mono_ms = clock_mono_ms();
+    scripts_before = (size_t)scripts_run(r);
+    assert_true(turn_until(r, three_heartbeats_passed));
+    assert_true(clock_mono_ms() - began_mono_ms > 1500); /* not faster than it beats */
+    assert_int_equal(count_in_log("pause_no_place"), 1);
+    assert_int_equal(syncs, 0);
+    dup2(kept_stderr, STDERR_FILENO);
+    close(kept_stderr);
+    assert_true(is_stopped_by(r, 0, SCOPE_ROUTE, "contoso"));
+}
+
+/* Who is to be paused instead is known after a restart. */
+static void
+a_remembered_pause_is_widened(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = {.scope = SCOPE_SENDER, .instance = "late@contoso.com", .extent = PAUSE_ALL,
+        .class = CLASS_BLOCK_SENDER, .reason = "550 5.1.8"};
+    const struct pause *pauses;
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    for (int i = 0; i < PLACES_SENDER; i++)
+        cli(r, "HSET sendgov:{t%%7B%%7Dx}:g p:3:u%d@contoso.com %s", i, "a 0 1 block-sender n1 550");
+    assert_int_equal(store_pause(r->nodes[0].store, &p, 0, &brought_by), PAUSE_SET);
+    restart_node(r, 0); /* before Redis answered */
+    assert_int_equal(store_pauses(r->nodes[0].store, &pauses), 1);
+    assert_string_equal(pauses->instance, "late@contoso.com");
+    assert_true(turn_until(r, client_is_paused_on_1));
+    assert_true(is_stopped_by(r, 0, SCOPE_CLIENT, "c{1}"));
+}
+
 int
 main(void)
 {
@@ -428,6 +518,8 @@ main(void)
         CASE(the_pauses_of_a_turn_cost_one_write),
         CASE(a_flood_of_pauses_leaves_a_place_for_the_route),
         CASE(a_pause_redis_has_no_place_for_is_widened),
+        CASE(a_pause_without_a_place_is_said_once),
+        CASE(a_remembered_pause_is_widened),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
