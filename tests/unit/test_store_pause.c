@@ -173,8 +173,8 @@ let_redis_work_a_moment(struct rig *r)
 static bool
 block_is_in_redis(struct rig *r)
 {
-    return cli(r, "EVAL %s 0",
-        "return string.sub(redis.call('HGET', 'sendgov:{t%7B%7Dx}:g', 'p:0:contoso:e'), 1, 4) == 'e 0 '") == 1;
+    return cli(r, "EVAL %s 0", "local text = redis.call('HGET', 'sendgov:{t%7B%7Dx}:g', 'p:0:contoso:e')"
+        " return string.sub(text, 1, 4) == 'e 0 '") == 1;
 }
 
 /* A block takes the place of a moment's pause before Redis answered of that one, and Redis dies before it
