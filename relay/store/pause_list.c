@@ -171,14 +171,25 @@ pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *
     return PAUSE_SET;
 }
 
+/* Ours is on its way, or Redis went back to what was before it. Who resumes ours and pauses for a shorter
+ * time does it later. */
+static bool
+is_ahead_of(const struct pause_list *l, const struct pause *ours, const struct pause *theirs)
+{
+    return pause_list_note(l, ours)->state == PAUSE_NEW || ours->since_utc_ms > theirs->since_utc_ms;
+}
+
 bool
 pause_list_take_over(struct pause_list *l, const struct pause *p)
 {
     struct pause *old = find_same(l, p);
     struct pause_wider wider = {0};
 
-    if (old && pause_list_note(l, old)->state == PAUSE_NEW && pause_ends_later(old, p))
-        return true; /* ours is on its way */
+    if (old && pause_ends_later(old, p) && is_ahead_of(l, old, p)) {
+        if (pause_list_note(l, old)->state != PAUSE_NEW)
+            pause_list_note(l, old)->state = PAUSE_FORGOTTEN;
+        return true;
+    }
     if (old) {
         wider = pause_list_note(l, old)->wider;
         remove_at(l, (size_t)(old - l->pauses));

@@ -53,7 +53,8 @@ bool pause_ends_later(const struct pause *a, const struct pause *b);
 /* Turns a pause into the one that stops more: sender and sender domain become the client that brought the
  * mail, client and mailbox the route. False: *p is left alone, nobody wider is known. */
 bool pause_widen(struct pause *p, const struct pause_wider *wider);
-/* What Redis has, exactly so. False: no room. */
+/* What Redis has, exactly so; but where what this node knows ends later, and is not there yet or began later,
+ * Redis is to be told of it (again). False: no room. */
 bool pause_list_take_over(struct pause_list *l, const struct pause *p);
 /* What the node remembers from before it was started. wider NULL: nobody is known. False: no room. */
 bool pause_list_restore(struct pause_list *l, const struct pause *p, const struct pause_wider *wider,

@@ -113,6 +113,32 @@ test_what_stands_needs_no_place(void **state)
     pause_list_fini(&l);
 }
 
+/* A list with an older and shorter pause is that of a Redis that lost the newer one: that is put back. One
+ * that came later is what somebody wanted. */
+static void
+test_an_older_pause_does_not_end_a_newer(void **state)
+{
+    struct pause block = pause_of(SCOPE_ROUTE, "contoso"), older = block, later = block;
+    struct pause_list l;
+
+    (void)state;
+    block.since_utc_ms = 2000;
+    older.since_utc_ms = 1000;
+    later.since_utc_ms = 3000;
+    older.until_utc_ms = later.until_utc_ms = 9000;
+    pause_list_init(&l);
+    assert_true(pause_list_take_over(&l, &block));
+    pause_list_begin_sync(&l);
+    assert_true(pause_list_take_over(&l, &older));
+    pause_list_end_sync(&l);
+    assert_memory_equal(&l.pauses[0], &block, sizeof(block));
+    assert_int_equal(pause_list_note(&l, &l.pauses[0])->state, PAUSE_FORGOTTEN);
+    assert_true(pause_list_take_over(&l, &later));
+    assert_int_equal(l.n, 1);
+    assert_int_equal(l.pauses[0].until_utc_ms, 9000);
+    pause_list_fini(&l);
+}
+
 /* Refusals that come one after the other are one pause; what lasts longer, or has another cause, is news. */
 static void
 test_hardly_longer_is_no_news(void **state)
@@ -187,6 +213,7 @@ main(void)
         cmocka_unit_test(test_widen),
         cmocka_unit_test(test_no_kind_takes_the_places_of_another),
         cmocka_unit_test(test_what_stands_needs_no_place),
+        cmocka_unit_test(test_an_older_pause_does_not_end_a_newer),
         cmocka_unit_test(test_hardly_longer_is_no_news),
         cmocka_unit_test(test_an_operators_word_is_kept),
         cmocka_unit_test(test_no_place_leaves_the_pause_alone),

@@ -208,6 +208,29 @@ an_older_answer_is_not_the_newer_pauses(void **state)
     assert_int_equal(known->until_utc_ms, 0);
 }
 
+/* A replica that had not heard of the block yet becomes the Redis. */
+static void
+a_redis_that_went_back_is_told_of_the_block(void **state)
+{
+    struct rig *r = *state;
+    struct pause block = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .class = CLASS_BLOCK_TENANT, .reason = "550 5.7.708"};
+    long long ends_ms = clock_utc_ms() + 3600000;
+    char older[64];
+
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 100, 3600000);
+    begin(r, 2);
+    store_pause(r->nodes[0].store, &block, 0, NULL);
+    assert_true(turn_until(r, paused_on_1));
+    snprintf(older, sizeof(older), "e %lld %lld ok uid=0 x", ends_ms, ends_ms - 3601000);
+    cli(r, "HSET sendgov:{t%%7B%%7Dx}:g p:0:contoso:e %s", older);
+    assert_false(block_is_in_redis(r));
+    cli(r, "HINCRBY sendgov:{t%%7B%%7Dx}:g pauses 1");
+    assert_true(turn_until(r, block_is_in_redis));
+    assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED);
+    assert_int_equal(r->verdict.retry_after_ms, -1);
+}
+
 static enum verdict_kind
 charge_internal(struct rig *r, size_t node)
 {
@@ -516,6 +539,7 @@ main(void)
         CASE(timed_pauses_end),
         CASE(a_pause_before_redis_is_met_does_not_end_unseen),
         CASE(an_older_answer_is_not_the_newer_pauses),
+        CASE(a_redis_that_went_back_is_told_of_the_block),
         CASE(a_short_pause_of_all_mail_leaves_the_block),
         CASE(resume_ends_both_extents),
         CASE(the_pauses_of_a_turn_cost_one_write),
