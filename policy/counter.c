@@ -68,13 +68,16 @@ counter_init_full(struct counter *c, const struct counter_terms *t, uint64_t now
     c->changed = true;
 }
 
+/* All that was used is a debt, also beyond the burst: it leaks before anything passes, so what left under
+ * the window and what leaves under the rate stay within N + burst together. */
 static void
 window_to_rate(struct counter *c, const struct counter_terms *t, uint64_t now_us)
 {
     uint64_t used = c->window.total, born_us = c->window.born_us;
 
     rate_init(&c->rate, t->cap, t->period_us, t->burst, now_us);
-    c->rate.level = used < t->burst ? used : t->burst;
+    c->rate.level = used;
+    rate_set(&c->rate, t->cap, t->period_us, t->burst); /* keeps the sums exact */
     c->rate.born_us = born_us;
     c->rate.cap_seen = CAP_MAX; /* what the window forgot, the rate cannot know */
 }

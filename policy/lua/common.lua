@@ -207,7 +207,8 @@ local function window_to_rate(c, line, cap, burst, now)
     local used, born = c.total, c.born
 
     rate_init(c, cap, line[L_PERIOD], burst, now)
-    c.level, c.born, c.seen = min(used, burst), born, CAP_MAX
+    c.level, c.born, c.seen = used, born, CAP_MAX
+    rate_set(c, cap, line[L_PERIOD], burst)
 end
 
 local function rate_to_window(c, line, cap, now)

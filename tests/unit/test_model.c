@@ -653,6 +653,27 @@ an_earlier_life_counts_as_far_as_it_reaches(void **state)
     assert_int_equal(granted_of(m, 40), 29);
 }
 
+/* 50 in ten seconds, all used, become a rate of as many with a burst of 10: 60 at most in the ten seconds
+ * after the first. */
+static void
+what_a_window_used_is_a_debt_of_the_rate(void **state)
+{
+    struct model *m = *state;
+    uint32_t all;
+
+    m->now_us += HOURS_US;
+    one_limit(m, 50, 10000);
+    all = granted_of(m, 60);
+    assert_int_equal(all, 50);
+    m->limits[0].kind = LIMIT_RATE;
+    m->limits[0].burst = 10;
+    for (int tenth = 1; tenth < 100; tenth++) {
+        m->now_us += 100000;
+        all += granted_of(m, 5);
+    }
+    assert_true(all <= 60 && all > 50);
+}
+
 /* All counters are young: what was born had no earlier life. */
 static void
 a_first_life_is_trusted(void **state)
@@ -888,6 +909,7 @@ main(void)
         CASE(random_histories_agree),
         CASE(an_earlier_life_counts_when_the_period_grows),
         CASE(an_earlier_life_counts_as_far_as_it_reaches),
+        CASE(what_a_window_used_is_a_debt_of_the_rate),
         CASE(a_first_life_is_trusted),
         CASE(after_a_loss_nothing_is_trusted),
         CASE(a_change_told_twice_is_done_once),
