@@ -1,22 +1,28 @@
 /* Is Redis' clock the one it was? A jump ahead would empty every window at once, so it is refused; a jump
  * back is refused too, although the scripts free nothing then, because somebody has to look at it. The own
- * clock is the monotonic one: it never jumps. What a long silence adds in drift (1 in 1000) is allowed. */
+ * clock is the monotonic one: it never jumps.
+ *
+ * A clock may run a little faster than ours: 1 in 1000, and beyond that there is a credit, which believed
+ * gains use up and time fills again. So what the clock gains in any time T is at most the credit + T/1000:
+ * less than a window is kept longer than its period. */
 #include "relay/store/store_redis_part.h"
 
-#define AHEAD_MOST_US 5000000
-#define AHEAD_LEAST_US 100000
+#define CREDIT_MOST_US 500000
+#define CREDIT_LEAST_US 10000
 #define BACK_US 1000000
 #define AGREE_BEATS 3
 
-/* How far ahead is still believed. What is, every window loses: for a short one it must be little. */
+/* What is believed, every window loses: half of what the shortest is kept longer. */
 void
 redis_clock_set_shortest(struct redis_clock *c, uint64_t shortest_us)
 {
-    c->ahead_us = shortest_us / 40;
-    if (c->ahead_us < AHEAD_LEAST_US)
-        c->ahead_us = AHEAD_LEAST_US;
-    if (c->ahead_us > AHEAD_MOST_US)
-        c->ahead_us = AHEAD_MOST_US;
+    c->credit_most_us = shortest_us / 80;
+    if (c->credit_most_us < CREDIT_LEAST_US)
+        c->credit_most_us = CREDIT_LEAST_US;
+    if (c->credit_most_us > CREDIT_MOST_US)
+        c->credit_most_us = CREDIT_MOST_US;
+    if (c->credit_us > c->credit_most_us)
+        c->credit_us = c->credit_most_us;
 }
 
 void
@@ -30,13 +36,28 @@ redis_clock_bounds(const struct redis_clock *c, int64_t now_mono_us, int64_t sla
         return;
     *earliest_out = c->time_us + (uint64_t)(since_read - since_read / 1000);
     *earliest_out = *earliest_out > BACK_US ? *earliest_out - BACK_US : 0;
-    *latest_out = c->time_us + (uint64_t)(since_sent + since_sent / 1000 + slack_ms * 1000) + c->ahead_us;
+    *latest_out = c->time_us + (uint64_t)(since_sent + since_sent / 1000 + slack_ms * 1000) + c->credit_us;
 }
 
 uint64_t
 redis_clock_now_us(const struct redis_clock *c, int64_t now_mono_us)
 {
     return c->time_us == 0 ? 0 : c->time_us + (uint64_t)(now_mono_us - c->sent_us);
+}
+
+/* What the clock gained since the last answer is taken from the credit. */
+static void
+spend(struct redis_clock *c, uint64_t time_us, int64_t read_mono_us)
+{
+    uint64_t since_us = (uint64_t)(read_mono_us - c->sent_us), due_us = c->time_us + since_us;
+    uint64_t credit_us = c->credit_us + since_us / 1000, gained_us = time_us > due_us ? time_us - due_us : 0;
+
+    if (c->time_us == 0) {
+        c->credit_us = c->credit_most_us;
+        return;
+    }
+    credit_us = credit_us > gained_us ? credit_us - gained_us : 0;
+    c->credit_us = credit_us < c->credit_most_us ? credit_us : c->credit_most_us;
 }
 
 bool
@@ -53,6 +74,7 @@ redis_clock_learn(struct redis_clock *c, uint64_t time_us, int64_t sent_mono_us,
     if (c->off && ++c->agreed >= AGREE_BEATS)
         c->off = false;
     if (!c->off) {
+        spend(c, time_us, read_mono_us);
         c->time_us = time_us;
         c->sent_us = sent_mono_us;
         c->read_us = read_mono_us;
@@ -63,7 +85,7 @@ redis_clock_learn(struct redis_clock *c, uint64_t time_us, int64_t sent_mono_us,
 void
 redis_clock_trust(struct redis_clock *c)
 {
-    *c = (struct redis_clock){.ahead_us = c->ahead_us};
+    *c = (struct redis_clock){.credit_most_us = c->credit_most_us};
 }
 
 void

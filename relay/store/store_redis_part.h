@@ -21,7 +21,8 @@
 struct redis_clock {
     uint64_t time_us;         /* of the last answer that agreed; 0: none yet */
     int64_t sent_us, read_us; /* mono: the question left, the answer came */
-    uint64_t ahead_us;        /* so far ahead is believed; a fortieth of the shortest period, 0.1 to 5 s */
+    uint64_t credit_us;       /* so much more than our own time it may gain, and be believed */
+    uint64_t credit_most_us;  /* an eightieth of the shortest period, 10 ms to 0.5 s */
     bool off;                 /* Redis' clock jumped: no decisions until it agrees again */
     unsigned agreed;          /* heartbeats in a row that did, while off */
 };

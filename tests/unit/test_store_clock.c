@@ -9,6 +9,7 @@
 
 #include "relay/base/clock.h"
 #include "relay/store/journal.h"
+#include "relay/store/store_redis_part.h"
 #include "tests/lib/store_rig.h"
 
 /* As if Redis' clock had gone back while the node was down: it remembers charges of a later time. */
@@ -125,6 +126,41 @@ a_clock_jump_outlives_restart_and_reload(void **state)
     assert_true(turn_until(r, all_open));
 }
 
+/* One heartbeat a second; Redis' clock gains so much in each. Returns how many are believed. */
+static unsigned
+believed(uint64_t shortest_us, uint64_t gain_us, unsigned beats)
+{
+    struct redis_clock c = {0};
+    uint64_t time_us = 1000000000000;
+    int64_t mono_us = 5000000;
+    unsigned n = 0;
+
+    redis_clock_set_shortest(&c, shortest_us);
+    assert_true(redis_clock_learn(&c, time_us, mono_us, mono_us + 200));
+    for (; n < beats; n++) {
+        mono_us += 1000000;
+        time_us += 1000000 + gain_us;
+        if (!redis_clock_learn(&c, time_us, mono_us, mono_us + 200))
+            break;
+    }
+    return n;
+}
+
+/* What a clock gains in a minute must be less than a window of a minute is kept longer: 1 s. */
+static void
+small_gains_do_not_add_up(void **state)
+{
+    (void)state;
+    assert_int_equal(believed(60000000, 0, 100000), 100000);
+    assert_int_equal(believed(60000000, 900, 100000), 100000); /* drift */
+    assert_int_equal(believed(60000000, 400000, 10), 1);
+    assert_int_equal(believed(60000000, 600000, 10), 0);
+    assert_true(believed(60000000, 83000, 1000) < 7); /* slewed by 8.3 % */
+    assert_true(believed(10000000, 20000, 1000) < 8);
+    assert_int_equal(believed(1000000, 15000, 10), 0);
+    assert_int_equal(believed(1000000, 11000, 10), 1);
+}
+
 int
 main(void)
 {
@@ -133,6 +169,7 @@ main(void)
         CASE(a_time_before_own_charges_is_doubted_until_confirmed),
         CASE(a_time_before_own_charges_is_believed_once_it_passed_them),
         CASE(a_clock_jump_outlives_restart_and_reload),
+        cmocka_unit_test(small_gains_do_not_add_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
