@@ -253,6 +253,10 @@ start_over_late(struct job *job)
     snprintf(why, sizeof(why), "Redis' answers come too late to be used: the last took %lld ms, a charge of"
         " the limits of this message is good for %u ms",
         (long long)(clock_mono_ms() - job->verdict.sent_mono_ms), job->request.lifetime_ms);
+    store_note_late(job->flow->store, why);
+    job->verdict = (struct verdict){.kind = VERDICT_NO_DECISION, .error = STORE_TIMEOUT,
+        .retry_after_ms = -1};
+    ledger_decision(job->flow->metrics, &job->verdict);
     job_start_over(job, "Sb", "4.3.2", why);
 }
 

@@ -56,7 +56,7 @@ ledger_decision(struct metrics *metrics, const struct verdict *v)
     if (v->kind == VERDICT_NO_DECISION)
         bound = store_error_to_str(v->error);
     else if (v->kind == VERDICT_PAUSED)
-        bound = reply_class_to_str(v->pause.class);
+        bound = v->pause.class == CLASS_OK ? "operator" : reply_class_to_str(v->pause.class);
     metric_add(metrics, M_DECISIONS, 1, verdict_kind_to_str(v->kind), bound, NULL);
 }
 

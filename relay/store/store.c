@@ -240,6 +240,12 @@ store_pause(struct store *s, struct pause *pause, int64_t for_ms, const struct p
 }
 
 void
+store_note_late(struct store *s, const char *detail)
+{
+    s->ops->note_late(s, detail);
+}
+
+void
 store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
     const char *reason, store_done_fn *done, void *arg)
 {

@@ -74,6 +74,8 @@ void store_forget(struct store *s, struct handle h);
 /* Gives back a GRANTED charge of which no byte was offered. Once per charge: asked again, it does nothing
  * (until a thousand others were charged). Never retried. Counted when a limit took it back. */
 void store_refund(struct store *s, const struct charge_request *request, const struct verdict *verdict);
+/* A grant came too late to be used: while that goes on charges fail, and the status says so. */
+void store_note_late(struct store *s, const char *detail);
 
 /* A slot of a `concurrency` limit, taken before an upstream connection is opened, renewed by the store while
  * it is held, and freed on a proven close. Crash: it expires by itself (6 min). The answer: granted, with the

@@ -340,6 +340,13 @@ memory_status(const struct store *s, struct store_status *out)
     snprintf(out->node, sizeof(out->node), "memory");
 }
 
+static void
+memory_note_late(struct store *s, const char *detail)
+{
+    (void)s; /* it answers within the turn */
+    (void)detail;
+}
+
 static const struct store_ops memory_ops = {
     .free = memory_free,
     .prepare = memory_prepare,
@@ -350,6 +357,7 @@ static const struct store_ops memory_ops = {
     .charge = memory_charge,
     .forget = memory_forget,
     .refund = memory_refund,
+    .note_late = memory_note_late,
     .lease_take = memory_lease_take,
     .lease_give = memory_lease_give,
     .now_ms = memory_now_ms,

@@ -18,6 +18,7 @@ struct store_ops {
         void *arg);
     void (*forget)(struct store *s, struct handle h);
     void (*refund)(struct store *s, const struct charge_request *request, const struct verdict *verdict);
+    void (*note_late)(struct store *s, const char *detail);
     struct handle (*lease_take)(struct store *s, const struct lease_request *request, store_lease_fn *done,
         void *arg);
     void (*lease_give)(struct store *s, const struct lease_request *request, uint64_t lease);

@@ -529,6 +529,16 @@ store_redis_free(struct store *s)
     free(r);
 }
 
+static void
+note_late(struct store *s, const char *detail)
+{
+    struct redis_store *r = redis_store_of(s);
+
+    r->charge_error = STORE_TIMEOUT;
+    r->charge_error_mono_ms = clock_mono_ms();
+    redis_store_note(r, STORE_TIMEOUT, detail);
+}
+
 static const struct store_ops redis_ops = {
     .free = store_redis_free,
     .prepare = prepare,
@@ -539,6 +549,7 @@ static const struct store_ops redis_ops = {
     .charge = redis_store_charge,
     .forget = forget,
     .refund = redis_store_refund,
+    .note_late = note_late,
     .lease_take = redis_store_lease_take,
     .lease_give = redis_store_lease_give,
     .now_ms = redis_store_time_ms,

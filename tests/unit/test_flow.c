@@ -333,6 +333,7 @@ test_late_answer_is_void(void **state)
     assert_int_equal(scene_relay(&s, 1), 250);
     assert_true(s.meddler.done);
     assert_true(scene_count(&s, M_CHARGES_VOID, "late") == 1);
+    assert_true(metric_get(s.w.metrics, M_DECISIONS, "no_decision", "timeout", NULL) == 1);
     assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 0);
     assert_int_equal(scene_used(&s), 1);
     assert_int_equal(peer_count(&s.w.peer, "MAIL"), 1);
