@@ -118,9 +118,15 @@ blob_size(const struct blob *b)
 }
 
 static enum blob_status
+status_of_errno(void)
+{
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? BLOB_NO_SPACE : BLOB_IO_ERROR;
+}
+
+static enum blob_status
 failed(struct blob *b)
 {
-    b->status = errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? BLOB_NO_SPACE : BLOB_IO_ERROR;
+    b->status = status_of_errno();
     return b->status;
 }
 
@@ -251,28 +257,48 @@ blob_seal(struct blob *b)
 }
 
 enum blob_status
-blob_read(struct blob *b, uint64_t offset, char *scratch, size_t max, struct span *bytes_out)
+blob_view(struct blob *b, struct blob_view *view_out)
+{
+    if (b->status == BLOB_OK && b->fd >= 0 && flush_tail(b) == BLOB_OK)
+        set_memory(b, 0);
+    *view_out = (struct blob_view){
+        .mem = b->fd >= 0 ? NULL : b->mem != NULL ? b->mem : "", .fd = b->fd, .bytes = blob_size(b)};
+    return b->status;
+}
+
+enum blob_status
+blob_view_read(const struct blob_view *v, uint64_t offset, char *scratch, size_t max, struct span *bytes_out)
 {
     ssize_t n;
 
     *bytes_out = span_of("", 0);
-    if (b->status != BLOB_OK || offset >= blob_size(b))
-        return b->status;
-    if (b->fd < 0) {
-        *bytes_out = span_head(span_from(span_of(b->mem, b->mem_bytes), (size_t)offset), max);
+    if (offset >= v->bytes)
+        return BLOB_OK;
+    if (v->mem != NULL) {
+        *bytes_out = span_head(span_from(span_of(v->mem, (size_t)v->bytes), (size_t)offset), max);
         return BLOB_OK;
     }
-    if (flush_tail(b) != BLOB_OK)
-        return b->status;
-    set_memory(b, 0);
     do
-        n = pread(b->fd, scratch, max, (off_t)offset);
+        n = pread(v->fd, scratch, max, (off_t)offset);
     while (n < 0 && errno == EINTR);
     if (n <= 0) {
         if (n == 0)
             errno = EIO;
-        return failed(b);
+        return status_of_errno();
     }
     *bytes_out = span_of(scratch, (size_t)n);
     return BLOB_OK;
+}
+
+enum blob_status
+blob_read(struct blob *b, uint64_t offset, char *scratch, size_t max, struct span *bytes_out)
+{
+    struct blob_view view;
+
+    *bytes_out = span_of("", 0);
+    if (b->status != BLOB_OK || offset >= blob_size(b))
+        return b->status;
+    if (blob_view(b, &view) == BLOB_OK)
+        b->status = blob_view_read(&view, offset, scratch, max, bytes_out);
+    return b->status;
 }

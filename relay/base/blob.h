@@ -36,4 +36,16 @@ uint64_t blob_size(const struct blob *b);
 enum blob_status blob_read(struct blob *b, uint64_t offset, char *scratch, size_t max,
     struct span *bytes_out);
 
+/* What a helper thread may read of a sealed blob, while its owner neither changes nor frees it. */
+struct blob_view {
+    const char *mem; /* all content; NULL: it is in the file */
+    int fd;
+    uint64_t bytes;
+};
+/* On the loop's thread: what waits to be written goes to the file first. */
+enum blob_status blob_view(struct blob *b, struct blob_view *view_out);
+/* On any thread. As blob_read; the span is valid as long as the view and scratch are. */
+enum blob_status blob_view_read(const struct blob_view *v, uint64_t offset, char *scratch, size_t max,
+    struct span *bytes_out);
+
 #endif

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "relay/base/xmalloc.h"
@@ -140,4 +142,54 @@ file_replace(const char *path, struct span bytes, mode_t mode, struct err *err)
     }
     buf_fini(&temp);
     return rc;
+}
+
+/* statfs(2); what linux/magic.h does not name is written out. */
+static const struct {
+    uint32_t f_type;
+    const char *name;
+} network_types[] = {
+    {NFS_SUPER_MAGIC, "NFS"},
+    {SMB_SUPER_MAGIC, "SMB"},
+    {CIFS_SUPER_MAGIC, "CIFS"},
+    {SMB2_SUPER_MAGIC, "SMB"},
+    {V9FS_MAGIC, "9p"},
+    {FUSE_SUPER_MAGIC, "FUSE"}, /* sshfs, GlusterFS, WebDAV: nothing tells which */
+    {CEPH_SUPER_MAGIC, "Ceph"},
+    {AFS_SUPER_MAGIC, "AFS"},
+    {AFS_FS_MAGIC, "AFS"},
+    {CODA_SUPER_MAGIC, "Coda"},
+    {NCP_SUPER_MAGIC, "NCP"},
+    {OCFS2_SUPER_MAGIC, "OCFS2"},
+    {0x01161970, "GFS2"},
+    {0x0bd00bd0, "Lustre"},
+    {0x20030528, "OrangeFS"},
+    {0x19830326, "BeeGFS"},
+    {0x47504653, "GPFS"},
+    {0x786f4256, "vboxsf"},
+    {0xbacbacbc, "vmhgfs"},
+};
+
+const char *
+file_network_type(uint32_t f_type)
+{
+    for (size_t i = 0; i < sizeof network_types / sizeof network_types[0]; i++)
+        if (network_types[i].f_type == f_type)
+            return network_types[i].name;
+    return NULL;
+}
+
+bool
+file_is_on_network(const char *path, const char **name_out)
+{
+    struct statfs st;
+    const char *name;
+
+    if (statfs(path, &st) != 0)
+        return false;
+    name = file_network_type((uint32_t)st.f_type); /* which is signed, and wider on some machines */
+    if (!name)
+        return false;
+    *name_out = name;
+    return true;
 }

@@ -2,6 +2,7 @@
 #ifndef SENDGOV_BASE_FILE_H
 #define SENDGOV_BASE_FILE_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "relay/base/buf.h"
@@ -20,5 +21,12 @@ int file_check(const char *path, enum file_privacy privacy, struct err *err);
 /* Writes a new file beside it, syncs, renames over it, syncs the folder: after a crash either the old or
  * the new. */
 int file_replace(const char *path, struct span bytes, mode_t mode, struct err *err);
+
+/* Does the file or folder lie on a file system whose locks and syncs another host (or, with FUSE, a program)
+ * answers for, so that they cannot be trusted? name_out: "NFS", untouched otherwise. Of a path that cannot be
+ * looked at nothing is known: false. */
+bool file_is_on_network(const char *path, const char **name_out);
+/* The same of statfs(2)'s f_type; NULL: it is none of these. */
+const char *file_network_type(uint32_t f_type);
 
 #endif

@@ -70,4 +70,17 @@ list_pop(struct list *head)
     return node;
 }
 
+/* Moves all of `from` behind what `to` holds. */
+static inline void
+list_move_all(struct list *to, struct list *from)
+{
+    if (list_is_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
 #endif

@@ -137,3 +137,23 @@ table_sweep(struct table *t, table_drop_fn *fn, void *arg)
             i++;
     }
 }
+
+/* As glibc's malloc rounds, with its own 8 bytes. */
+static size_t
+block_bytes(size_t n)
+{
+    size_t block = (n + 8 + 15) / 16 * 16;
+
+    return block < 32 ? 32 : block;
+}
+
+size_t
+table_bytes(const struct table *t)
+{
+    size_t n = t->size > 0 ? block_bytes(t->size * sizeof(*t->entries)) : 0;
+
+    for (size_t i = 0; i < t->size; i++)
+        if (t->entries[i].key)
+            n += block_bytes(t->entries[i].n);
+    return n;
+}

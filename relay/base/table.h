@@ -34,6 +34,9 @@ void *table_del(struct table *t, struct span key);
 typedef bool table_drop_fn(void *arg, struct span key, void *value);
 void table_sweep(struct table *t, table_drop_fn *fn, void *arg);
 
+/* What it holds in memory, copies of the keys included; takes a walk over all of it. */
+size_t table_bytes(const struct table *t);
+
 static inline size_t
 table_count(const struct table *t)
 {

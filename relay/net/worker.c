@@ -19,6 +19,8 @@ struct worker {
     int wake_fd; /* eventfd: something is in finished */
     size_t queue_max;
     size_t n_queued;
+    worker_batch_fn *batch; /* NULL: jobs have work of their own */
+    void *batch_arg;
     int n_threads;
     pthread_t *threads;
     pthread_mutex_t mutex; /* guards all below, and n_queued */
@@ -41,16 +43,41 @@ next_job(struct worker *w)
     return it ? LIST_ITEM(it, struct job, link) : NULL;
 }
 
+/* All that waits is added to jobs; false: nothing is left to do, and nothing will come. */
+static bool
+next_jobs(struct worker *w, struct list *jobs)
+{
+    pthread_mutex_lock(&w->mutex);
+    while (!w->stopping && list_is_empty(&w->queued) && list_is_empty(jobs))
+        pthread_cond_wait(&w->cond, &w->mutex);
+    list_move_all(jobs, &w->queued);
+    w->n_queued = 0;
+    pthread_mutex_unlock(&w->mutex);
+    return !list_is_empty(jobs);
+}
+
 static void
-finish_job(struct worker *w, struct job *job)
+finish_jobs(struct worker *w, struct list *jobs)
 {
     uint64_t one = 1;
 
+    if (list_is_empty(jobs))
+        return;
     pthread_mutex_lock(&w->mutex);
-    list_add_tail(&w->finished, &job->link);
+    list_move_all(&w->finished, jobs);
     pthread_mutex_unlock(&w->mutex);
     while (write(w->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
         ;
+}
+
+static void
+finish_job(struct worker *w, struct job *job)
+{
+    struct list one;
+
+    list_init(&one);
+    list_add_tail(&one, &job->link);
+    finish_jobs(w, &one);
 }
 
 static void *
@@ -62,6 +89,21 @@ thread_main(void *arg)
     while ((job = next_job(w))) {
         job->work(job);
         finish_job(w, job);
+    }
+    return NULL;
+}
+
+static void *
+batch_main(void *arg)
+{
+    struct worker *w = arg;
+    struct list jobs, finished;
+
+    list_init(&jobs);
+    list_init(&finished);
+    while (next_jobs(w, &jobs)) {
+        w->batch(w->batch_arg, &jobs, &finished);
+        finish_jobs(w, &finished);
     }
     return NULL;
 }
@@ -96,13 +138,14 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 static int
 start_threads(struct worker *w, int threads)
 {
+    void *(*body)(void *arg) = w->batch != NULL ? batch_main : thread_main;
     sigset_t all, before;
     int rc = 0;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; w->n_threads < threads && rc == 0; w->n_threads += rc == 0)
-        rc = pthread_create(&w->threads[w->n_threads], NULL, thread_main, w);
+        rc = pthread_create(&w->threads[w->n_threads], NULL, body, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = rc;
     return rc == 0 ? 0 : -1;
@@ -128,10 +171,22 @@ worker_new(struct loop *loop, size_t queue_max, struct err *err)
     return w;
 }
 
+struct worker *
+worker_new_batch(struct loop *loop, size_t queue_max, worker_batch_fn *batch, void *arg, struct err *err)
+{
+    struct worker *w = worker_new(loop, queue_max, err);
+
+    if (w != NULL) {
+        w->batch = batch;
+        w->batch_arg = arg;
+    }
+    return w;
+}
+
 int
 worker_start(struct worker *w, int threads, struct err *err)
 {
-    sg_assert(w->threads == NULL);
+    sg_assert(w->threads == NULL && (w->batch == NULL || threads == 1));
     w->threads = xcalloc((size_t)threads, sizeof(*w->threads));
     return start_threads(w, threads) == 0 ? 0 : err_set_errno(err, "start helper threads");
 }

@@ -1,4 +1,5 @@
 /* Unit tests of blob: memory, spilling, bounds, a full disk. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -159,6 +160,56 @@ test_seal(void **state)
     blob_pool_free(&pool);
 }
 
+/* What a helper thread sees of a blob, in memory and in a file, at once and byte by byte. */
+static void
+test_view(void **state)
+{
+    static const size_t sizes[] = {0, 1, 9000, 70500};
+    struct blob_pool *pool = blob_pool_new(folder, 10000, 1000000);
+    char scratch[777];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct blob *b = blob_new(pool);
+        struct blob_view view;
+        struct span s;
+        uint64_t at = 0;
+
+        fill(b, sizes[i], 78);
+        blob_seal(b);
+        assert_int_equal(blob_view(b, &view), BLOB_OK);
+        assert_int_equal(view.bytes, sizes[i]);
+        do {
+            assert_int_equal(blob_view_read(&view, at, scratch, sizeof(scratch), &s), BLOB_OK);
+            for (size_t k = 0; k < s.n; k++)
+                assert_int_equal(s.p[k], byte_at(at + k));
+            at += s.n;
+        } while (s.n > 0);
+        assert_int_equal(at, sizes[i]);
+        blob_free(&b);
+    }
+    blob_pool_free(&pool);
+}
+
+/* A blob that failed has no view, and a view whose file is shorter than it should be does not end early. */
+static void
+test_view_fails(void **state)
+{
+    struct blob_pool *none = blob_pool_new("/nonexistent/folder", 10, 1000);
+    struct blob *b = blob_new(none);
+    struct blob_view view, cut = {.mem = NULL, .fd = open("/dev/null", O_RDONLY | O_CLOEXEC), .bytes = 10};
+    char scratch[16];
+    struct span s;
+
+    (void)state;
+    assert_int_equal(blob_append(b, SPAN_LIT("12345678901")), BLOB_IO_ERROR);
+    assert_int_equal(blob_view(b, &view), BLOB_IO_ERROR);
+    assert_int_equal(blob_view_read(&cut, 0, scratch, sizeof(scratch), &s), BLOB_IO_ERROR);
+    close(cut.fd);
+    blob_free(&b);
+    blob_pool_free(&none);
+}
+
 static void
 test_no_folder(void **state)
 {
@@ -220,6 +271,8 @@ main(void)
         cmocka_unit_test(test_spill),
         cmocka_unit_test(test_pool_bound),
         cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_view),
+        cmocka_unit_test(test_view_fails),
         cmocka_unit_test(test_no_folder),
         cmocka_unit_test(test_full_disk),
     };

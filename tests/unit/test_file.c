@@ -89,6 +89,36 @@ test_kinds(void **state)
     buf_fini(&b);
 }
 
+/* Values of statfs(2), written out: the table must not be compared with its own names. */
+static void
+test_network_types(void **state)
+{
+    static const struct {
+        uint32_t f_type;
+        const char *name;
+    } network[] = {{0x6969, "NFS"}, {0x517b, "SMB"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"},
+        {0x01021997, "9p"}, {0x65735546, "FUSE"}, {0x00c36400, "Ceph"}, {0x5346414f, "AFS"},
+        {0x6b414653, "AFS"}, {0x73757245, "Coda"}, {0x7461636f, "OCFS2"}, {0x01161970, "GFS2"}};
+    static const uint32_t local[] = {0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x794c7630, 0x2fc12fc1, 0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof network / sizeof network[0]; i++)
+        assert_string_equal(file_network_type(network[i].f_type), network[i].name);
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        assert_null(file_network_type(local[i]));
+}
+
+static void
+test_network_of_path(void **state)
+{
+    const char *name = "untouched";
+
+    (void)state;
+    assert_false(file_is_on_network("/proc", &name));
+    assert_false(file_is_on_network("/nonexistent/x", &name));
+    assert_string_equal(name, "untouched");
+}
+
 static int
 make_folder(void **state)
 {
@@ -110,6 +140,8 @@ main(void)
         cmocka_unit_test(test_replace_and_read),
         cmocka_unit_test(test_privacy),
         cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_network_types),
+        cmocka_unit_test(test_network_of_path),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -481,6 +481,61 @@ test_worker(void **state)
     loop_free(&loop);
 }
 
+#define BATCH_MOST 100 /* of one batch: the others are left for the next */
+
+struct batches {
+    size_t calls, first_had, carried_out;
+};
+
+static void
+run_batch(void *arg, struct list *jobs, struct list *finished)
+{
+    struct batches *b = arg;
+    size_t had = 0;
+
+    LIST_EACH(it, jobs)
+        had++;
+    if (b->calls++ == 0)
+        b->first_had = had;
+    for (int i = 0; i < BATCH_MOST && !list_is_empty(jobs); i++) {
+        struct list *it = list_pop(jobs);
+        struct test_job *j = LIST_ITEM(LIST_ITEM(it, struct job, link), struct test_job, job);
+
+        work(&j->job);
+        b->carried_out++;
+        list_add_tail(finished, it);
+    }
+}
+
+/* What waits is handed over at once; what a batch leaves comes again; nothing is left undone at the end. */
+static void
+test_batch_worker(void **state)
+{
+    struct err err;
+    int done = 0, cancelled = 0, taken = 0;
+    struct batches b = {.calls = 0};
+    struct loop *loop = new_loop();
+    struct worker *w = worker_new_batch(loop, 1000, run_batch, &b, &err);
+
+    (void)state;
+    assert_non_null(w);
+    for (int i = 0; i < 450; i++)
+        assert_true(submit(w, i, &done, &cancelled));
+    assert_int_equal(worker_start(w, 1, &err), 0);
+    for (int i = 0; i < 500 && done < 450; i++)
+        loop_turn(loop, 10);
+    assert_int_equal(done, 450);
+    assert_int_equal(b.first_had, 450);
+    assert_int_equal(b.calls, 5);
+    for (int i = 0; i < 5000; i++)
+        taken += submit(w, i, &done, &cancelled);
+    worker_free(&w);
+    assert_int_equal(b.carried_out, 450 + taken);
+    assert_int_equal(cancelled, taken);
+    assert_int_equal(done, 450);
+    loop_free(&loop);
+}
+
 int
 main(void)
 {
@@ -495,6 +550,7 @@ main(void)
         cmocka_unit_test(test_listener_full_process),
         cmocka_unit_test(test_addr),
         cmocka_unit_test(test_worker),
+        cmocka_unit_test(test_batch_worker),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,12 +87,32 @@ test_table(void **state)
     table_fini(&t);
 }
 
+static void
+test_bytes(void **state)
+{
+    struct table t;
+    size_t one;
+
+    (void)state;
+    table_init(&t, siphash_key_random());
+    assert_int_equal(table_bytes(&t), 0);
+    table_put(&t, SPAN_LIT("a"), &t);
+    one = table_bytes(&t);
+    assert_in_range(one, 16 * 32 + 32, 16 * 32 + 64);
+    table_put(&t, SPAN_LIT("0123456789012345678901234567890123456789"), &t);
+    assert_int_equal(table_bytes(&t) - one, 48); /* 40, and malloc's own 8 */
+    table_del(&t, SPAN_LIT("a"));
+    assert_int_equal(table_bytes(&t), one - 32 + 48);
+    table_fini(&t);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_siphash),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
