@@ -225,6 +225,8 @@ job_send(struct job *job)
         .prefix = span_str(m->trace),
         .content_bytes = m->content_bytes + span_str(m->trace).n,
         .body_type = m->envelope.body,
+        .ret = m->envelope.ret,
+        .envid = m->envelope.envid,
         .all_or_nothing = true,
     };
     job_set_state(job, JOB_SENDING);

@@ -1,4 +1,5 @@
-/* The transaction half (RFC 5321 sections 3.3 and 4.1.1.2-4, RFC 1870, RFC 2920, RFC 6152).
+/* The transaction half (RFC 5321 sections 3.3 and 4.1.1.2-4, RFC 1870, RFC 2920, RFC 3461 sections 4
+ * and 5.2, RFC 6152).
  *
  * Replies come in the order of the commands, so a counter tells which recipient one belongs to. What a
  * recipient's result starts as, TX_ACCEPTED, means "nothing said against it"; the first refusal decides it,
@@ -99,15 +100,48 @@ write_mail(struct client *c, struct buf *out)
         buf_printf(out, " SIZE=%" PRIu64, tx->content_bytes);
     if (c->ehlo.eightbitmime && tx->body_type == SMTP_BODY_8BITMIME)
         buf_add_str(out, " BODY=8BITMIME");
+    if (c->ehlo.dsn && tx->ret != RET_NONE)
+        buf_printf(out, " RET=%s", tx->ret == RET_FULL ? "FULL" : "HDRS");
+    if (c->ehlo.dsn && tx->envid != NULL)
+        buf_printf(out, " ENVID=%s", tx->envid);
     buf_add_str(out, "\r\n");
 }
 
+static void
+write_notify(unsigned notify, struct buf *out)
+{
+    static const struct {
+        enum dsn_notify bit;
+        const char *name;
+    } words[] = {
+        {NOTIFY_NEVER, "NEVER"},
+        {NOTIFY_SUCCESS, "SUCCESS"},
+        {NOTIFY_FAILURE, "FAILURE"},
+        {NOTIFY_DELAY, "DELAY"},
+    };
+    const char *before = " NOTIFY=";
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if ((notify & words[i].bit) != 0) {
+            buf_printf(out, "%s%s", before, words[i].name);
+            before = ",";
+        }
+}
+
+/* The longest address with all parameters stays below the 512 bytes of a command line and the 500 that ORCPT
+ * may add, and so does MAIL with the 100 of ENVID. */
 static void
 write_rcpt(struct client *c, struct buf *out)
 {
     const struct recipient *r = c->progress.tx->recipients[c->progress.sent++];
 
-    buf_printf(out, "RCPT TO:<%s>\r\n", r->address.text);
+    buf_printf(out, "RCPT TO:<%s>", r->address.text);
+    if (c->ehlo.dsn) {
+        write_notify(r->notify, out);
+        if (r->orcpt != NULL)
+            buf_printf(out, " ORCPT=%s", r->orcpt);
+    }
+    buf_add_str(out, "\r\n");
 }
 
 /* The next group: one RCPT, or with PIPELINING as many as fit, and DATA behind the last where that is

@@ -1,5 +1,7 @@
 #include "relay/smtp/command.h"
 
+#include <stdlib.h>
+
 #include "relay/base/ascii.h"
 #include "relay/smtp/param.h"
 
@@ -146,32 +148,50 @@ parse_path(struct span args, bool is_sender, bool lenient, struct address *out, 
     return NULL;
 }
 
+void
+mail_command_fini(struct mail_command *m)
+{
+    address_fini(&m->sender);
+    free(m->envid);
+    m->envid = NULL;
+}
+
+void
+rcpt_command_fini(struct rcpt_command *r)
+{
+    address_fini(&r->recipient);
+    free(r->orcpt);
+    r->orcpt = NULL;
+}
+
 const struct complaint *
-command_parse_mail(struct span args, bool lenient, struct mail_command *out)
+command_parse_mail(struct span args, struct command_dialect dialect, struct mail_command *out)
 {
     struct span rest;
-    const struct complaint *complaint = parse_path(args, true, lenient, &out->sender, &rest);
+    const struct complaint *complaint;
 
+    *out = (struct mail_command){.body = SMTP_BODY_7BIT};
+    complaint = parse_path(args, true, dialect.lenient, &out->sender, &rest);
     if (complaint != NULL)
         return complaint;
-    out->declared_bytes = 0;
-    out->body = SMTP_BODY_7BIT;
-    complaint = param_parse_mail(rest, out);
+    complaint = param_parse_mail(rest, dialect.dsn, out);
     if (complaint != NULL)
-        address_fini(&out->sender);
+        mail_command_fini(out);
     return complaint;
 }
 
 const struct complaint *
-command_parse_rcpt(struct span args, bool lenient, struct address *out)
+command_parse_rcpt(struct span args, struct command_dialect dialect, struct rcpt_command *out)
 {
     struct span rest;
-    const struct complaint *complaint = parse_path(args, false, lenient, out, &rest);
+    const struct complaint *complaint;
 
+    *out = (struct rcpt_command){.notify = 0};
+    complaint = parse_path(args, false, dialect.lenient, &out->recipient, &rest);
     if (complaint != NULL)
         return complaint;
-    complaint = param_parse_rcpt(rest);
+    complaint = param_parse_rcpt(rest, dialect.dsn, out);
     if (complaint != NULL)
-        address_fini(out);
+        rcpt_command_fini(out);
     return complaint;
 }

@@ -49,12 +49,31 @@ struct mail_command {
     struct address sender;
     uint64_t declared_bytes; /* SIZE=, 0 when not given */
     enum smtp_body body;
+    enum dsn_ret ret;
+    char *envid; /* checked xtext, NULL when not given */
 };
 
-/* The arguments of MAIL and RCPT, "FROM:<...> ..." and "TO:<...>". lenient: blanks before the path, as old
- * devices send them. NULL when all is well, and then the address is the caller's. */
-const struct complaint *command_parse_mail(struct span args, bool lenient, struct mail_command *out);
-const struct complaint *command_parse_rcpt(struct span args, bool lenient, struct address *out);
+struct rcpt_command {
+    struct address recipient;
+    unsigned notify; /* of enum dsn_notify, 0 when not given */
+    char *orcpt;     /* checked "addr-type;xtext", NULL when not given */
+};
+
+/* What a session takes beyond the plain form. */
+struct command_dialect {
+    bool lenient; /* blanks before the path, as old devices send them */
+    bool dsn;     /* RET, ENVID, NOTIFY and ORCPT; where it was not offered they are unknown */
+};
+
+/* The arguments of MAIL and RCPT, "FROM:<...> ..." and "TO:<...> ...". NULL when all is well, and then
+ * address and strings are the caller's, to be moved away or given back with fini; after a complaint there is
+ * nothing to free. */
+const struct complaint *command_parse_mail(
+    struct span args, struct command_dialect dialect, struct mail_command *out);
+const struct complaint *command_parse_rcpt(
+    struct span args, struct command_dialect dialect, struct rcpt_command *out);
+void mail_command_fini(struct mail_command *m);
+void rcpt_command_fini(struct rcpt_command *r);
 /* The name in EHLO and HELO: a domain, an address literal, or what devices send instead, as long as it
  * is made of letters, digits and "._-:[]" only: it goes into the trace header and the log. */
 bool command_is_helo_name(struct span name);

@@ -61,6 +61,8 @@ ehlo_add_line(struct ehlo *e, struct span line)
         e->eightbitmime = true;
     else if (span_eq_nocase(keyword, SPAN_LIT("STARTTLS")))
         e->starttls = true;
+    else if (span_eq_nocase(keyword, SPAN_LIT("DSN")))
+        e->dsn = true;
     else if (span_eq_nocase(keyword, SPAN_LIT("AUTH")))
         add_mechanisms(e, rest);
     else if (span_starts_nocase(keyword, SPAN_LIT("AUTH="))) {

@@ -1,7 +1,7 @@
 /* ehlo: what the upstream offers, from the lines of its reply to EHLO (RFC 5321 section 4.1.1.1).
  *
  * Only what this program uses is kept: SIZE (RFC 1870), PIPELINING (RFC 2920), 8BITMIME (RFC 6152), STARTTLS
- * (RFC 3207) and the AUTH mechanisms (RFC 4954; also the old spelling "AUTH=LOGIN"). */
+ * (RFC 3207), DSN (RFC 3461) and the AUTH mechanisms (RFC 4954; also the old spelling "AUTH=LOGIN"). */
 #ifndef SENDGOV_SMTP_EHLO_H
 #define SENDGOV_SMTP_EHLO_H
 
@@ -15,6 +15,7 @@ struct ehlo {
     bool pipelining;
     bool eightbitmime;
     bool starttls;
+    bool dsn;
     bool auth_plain;
     bool auth_login;
 };

@@ -6,7 +6,7 @@ libsendgov_a_SOURCES += relay/smtp/address.h relay/smtp/address.c relay/smtp/env
     relay/smtp/body_lines.h relay/smtp/body_lines.c \
     relay/smtp/header.h relay/smtp/header.c relay/smtp/header_authors.c \
     relay/smtp/server.h relay/smtp/server_part.h relay/smtp/server.c relay/smtp/server_command.c \
-    relay/smtp/server_auth.c
+    relay/smtp/server_auth.c relay/smtp/xtext.h relay/smtp/xtext.c
 
 EXTRA_DIST += tests/lib/body_reference.h
 

@@ -52,13 +52,32 @@ server_init(struct server *s, const struct server_conf *conf)
     s->why = "";
 }
 
+/* The one that waits for its answer. */
+static void
+drop_recipient(struct server_tx *tx)
+{
+    address_fini(&tx->recipient);
+    free(tx->orcpt);
+    tx->orcpt = NULL;
+}
+
+static void
+take_recipient(struct server_tx *tx, enum recipient_class class)
+{
+    struct recipient *r = envelope_add(&tx->envelope, &tx->recipient, class);
+
+    r->notify = tx->notify;
+    r->orcpt = tx->orcpt;
+    tx->orcpt = NULL;
+}
+
 void
 server_drop_tx(struct server *s)
 {
     if (s->tx == NULL)
         return;
     envelope_fini(&s->tx->envelope);
-    address_fini(&s->tx->recipient);
+    drop_recipient(s->tx);
     header_fini(&s->tx->header);
     free(s->tx);
     s->tx = NULL;
@@ -442,11 +461,11 @@ server_answer_recipient(
     sg_assert(s->state == SERVER_WAIT_RCPT);
     server_set_state(s, SERVER_OPEN);
     if (reply == NULL || reply_is_positive(reply)) {
-        envelope_add(&s->tx->envelope, &s->tx->recipient, class);
+        take_recipient(s->tx, class);
         buf_add_str(out, "250 2.1.5 Recipient ok\r\n");
         return SERVER_READ;
     }
-    address_fini(&s->tx->recipient);
+    drop_recipient(s->tx);
     s->tx->refused++;
     return refuse(s, reply, true, out);
 }

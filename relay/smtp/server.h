@@ -1,5 +1,5 @@
 /* server: our half of an SMTP session with a client, as a pure machine (RFC 5321, 1870, 2034, 2920, 3207,
- * 4954, 6152).
+ * 3461, 4954, 6152).
  *
  * Bytes in; replies are appended to `out`; and at most one action at a time for the owner to perform.
  * Everything that somebody else must decide or do (is this sender allowed, is this password right, where does
@@ -36,6 +36,7 @@ struct server_conf {
     bool auth_without_tls;
     bool lenient;           /* old devices: blanks before the path */
     bool eightbitmime;      /* offered */
+    bool dsn;               /* offered (RFC 3461): whoever takes a message reports on it as it asks */
     bool line_strict;       /* body lines over 998 are refused */
     enum body_newline newline;
     uint64_t size_max;      /* offered and enforced */
@@ -87,6 +88,8 @@ enum server_auth_result {
 struct server_tx {
     struct envelope envelope;
     struct address recipient;  /* SERVER_WAIT_RCPT */
+    unsigned notify;           /* of that recipient, as is orcpt; they go into the envelope with it */
+    char *orcpt;
     uint32_t refused;          /* recipients */
     uint32_t excess;           /* recipients over recipients_max; refused as well */
     uint64_t content_max;      /* of this message; the owner may lower it at MAIL */

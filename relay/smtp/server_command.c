@@ -26,6 +26,8 @@ offer(const struct server *s, struct buf *out)
         out, "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n", c->hostname, (unsigned long long)c->size_max);
     if (c->eightbitmime)
         buf_add_str(out, "250-8BITMIME\r\n");
+    if (c->dsn)
+        buf_add_str(out, "250-DSN\r\n");
     if (c->starttls && !s->secure)
         buf_add_str(out, "250-STARTTLS\r\n");
     if (c->auth && (s->secure || (c->auth_without_tls && !c->tls_required)))
@@ -109,6 +111,13 @@ run_quit(struct server *s, struct span args, size_t rest_n, struct buf *out)
 
 /* ---- the transaction ---- */
 
+/* To HELO nothing was offered. */
+static struct command_dialect
+dialect(const struct server *s)
+{
+    return (struct command_dialect){.lenient = s->conf->lenient, .dsn = s->conf->dsn && s->esmtp};
+}
+
 static enum server_action
 run_mail(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
@@ -121,17 +130,19 @@ run_mail(struct server *s, struct span args, size_t rest_n, struct buf *out)
     (void)rest_n;
     if (s->messages >= s->conf->messages_max)
         return server_end_with(s, &enough, "messages", out);
-    c = command_parse_mail(args, s->conf->lenient, &mail);
+    c = command_parse_mail(args, dialect(s), &mail);
     if (c != NULL)
         return server_error(s, c, out);
     if (mail.declared_bytes > s->conf->size_max) {
-        address_fini(&mail.sender);
+        mail_command_fini(&mail);
         return server_error(s, &too_big, out);
     }
     s->tx = xcalloc(1, sizeof *s->tx);
     s->tx->envelope.sender = mail.sender;
     s->tx->envelope.declared_bytes = mail.declared_bytes;
     s->tx->envelope.body = mail.body;
+    s->tx->envelope.ret = mail.ret;
+    s->tx->envelope.envid = mail.envid;
     s->tx->content_max = s->conf->size_max;
     server_set_state(s, SERVER_WAIT_MAIL);
     return SERVER_DO_MAIL;
@@ -158,15 +169,19 @@ static enum server_action
 run_rcpt(struct server *s, struct span args, size_t rest_n, struct buf *out)
 {
     const struct complaint *c;
+    struct rcpt_command rcpt;
 
     (void)rest_n;
     if (s->tx->envelope.n_recipients >= s->conf->recipients_max)
         return put_off_recipient(s, out);
-    c = command_parse_rcpt(args, s->conf->lenient, &s->tx->recipient);
+    c = command_parse_rcpt(args, dialect(s), &rcpt);
     if (c != NULL) {
         s->tx->refused++;
         return server_error(s, c, out);
     }
+    s->tx->recipient = rcpt.recipient;
+    s->tx->notify = rcpt.notify;
+    s->tx->orcpt = rcpt.orcpt;
     server_set_state(s, SERVER_WAIT_RCPT);
     return SERVER_DO_RCPT;
 }

@@ -33,6 +33,9 @@ struct transaction {
     struct span prefix;     /* trace header that goes before the body, wire form */
     uint64_t content_bytes; /* for SIZE= */
     enum smtp_body body_type;
+    /* As the client gave them, sent where the upstream offers DSN; so are notify and orcpt of recipients. */
+    enum dsn_ret ret;
+    const char *envid; /* NULL: none */
     bool all_or_nothing;
 };
 

@@ -183,6 +183,7 @@ see_caps(struct upstream_conn *c)
     c->caps.size_max = e->size_max;
     c->caps.eightbitmime = e->eightbitmime;
     c->caps.pipelining = e->pipelining;
+    c->caps.dsn = e->dsn;
     c->caps.tls = peer != NULL;
     if (peer != NULL)
         snprintf(c->caps.tls_text, sizeof(c->caps.tls_text), "%s:%s", peer->version, peer->cipher);

@@ -73,6 +73,7 @@ struct upstream_caps {
     uint64_t size_max;  /* 0: not stated */
     bool eightbitmime;
     bool pipelining;
+    bool dsn;           /* it reports by itself as RET, ENVID, NOTIFY and ORCPT ask (RFC 3461) */
     bool tls;
     char tls_text[96];  /* "TLSv1.3:TLS_AES_256_GCM_SHA384", empty without TLS */
     char peer[80];      /* "192.0.2.1:587" */

@@ -25,7 +25,8 @@ struct peer {
 
 static char sender_text[] = "a@b.example", to_text[] = "c@d.example";
 static const struct address sender = {sender_text, 2};
-static const struct recipient to = {{to_text, 2}, RECIPIENT_EXTERNAL};
+static char orcpt[] = "rfc822;c+40d";
+static const struct recipient to = {{to_text, 2}, RECIPIENT_EXTERNAL, NOTIFY_DELAY, orcpt};
 static const struct recipient *const to_list[RECIPIENTS] = {&to, &to, &to, &to, &to};
 
 static void
@@ -38,6 +39,9 @@ check_out(struct peer *p)
             || span_eq(out, SPAN_LIT("QUIT\r\n")));
     if (p->client.state == CLIENT_OVER)
         sg_assert(out.n == 0);
+    if (!p->client.ehlo.dsn)
+        sg_assert(span_find_nocase(out, SPAN_LIT(" NOTIFY=")) < 0
+            && span_find_nocase(out, SPAN_LIT(" RET=")) < 0);
     buf_clear(&p->out);
 }
 
@@ -168,7 +172,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         600000};
     p->tx = (struct transaction){.sender = &sender, .recipients = to_list,
         .n_recipients = 1 + (kind >> 4 & 3), .content_bytes = 99, .body_type = SMTP_BODY_8BITMIME,
-        .all_or_nothing = (kind & 64) != 0};
+        .all_or_nothing = (kind & 64) != 0, .ret = RET_HDRS, .envid = "a+20b"};
     buf_init(&p->out);
     buf_init(&p->held);
     client_init(&p->client, &p->conf);

@@ -149,6 +149,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             .auth = mode & 4,
             .auth_without_tls = mode & 8,
             .lenient = mode & 16,
+            .dsn = mode & 64,
             .newline = mode & 32 ? BODY_NORMALIZE : BODY_REJECT,
             .size_max = 2000,
             .line_max = 1000,

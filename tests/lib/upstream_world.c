@@ -19,10 +19,10 @@ static char sender_text[] = "app@contoso.com";
 static const struct address sender = {sender_text, 4};
 static char to_text[SENDING_RECIPIENTS][8] = {"a@x.org", "b@x.org", "c@x.org", "d@x.org"};
 static const struct recipient to[SENDING_RECIPIENTS] = {
-    {{to_text[0], 2}, RECIPIENT_EXTERNAL},
-    {{to_text[1], 2}, RECIPIENT_EXTERNAL},
-    {{to_text[2], 2}, RECIPIENT_EXTERNAL},
-    {{to_text[3], 2}, RECIPIENT_EXTERNAL},
+    {.address = {to_text[0], 2}, .class = RECIPIENT_EXTERNAL},
+    {.address = {to_text[1], 2}, .class = RECIPIENT_EXTERNAL},
+    {.address = {to_text[2], 2}, .class = RECIPIENT_EXTERNAL},
+    {.address = {to_text[3], 2}, .class = RECIPIENT_EXTERNAL},
 };
 static const struct recipient *const to_list[SENDING_RECIPIENTS] = {&to[0], &to[1], &to[2], &to[3]};
 

@@ -438,6 +438,109 @@ test_body_8bit_said_when_offered(void **state)
     buf_fini(&p.out);
 }
 
+/* ---- RFC 3461 ---- */
+
+#define LOGIN_DSN \
+    {SAYS, "220 x\r\n", CLIENT_GO_ON, "EHLO relay.test\r\n"}, \
+    {SAYS, "250-x\r\n250-PIPELINING\r\n250 dsn\r\n", CLIENT_IS_READY, ""}
+
+static void
+play_dsn(struct play *p, const struct recipient *const *recipients, enum dsn_ret ret, const char *envid)
+{
+    play_init(p, CLIENT_TLS_OFF, CLIENT_AUTH_NONE);
+    p->tx.recipients = recipients;
+    p->tx.n_recipients = 2;
+    p->tx.ret = ret;
+    p->tx.envid = envid;
+}
+
+static void
+test_dsn_said_when_offered(void **state)
+{
+    static char orcpt[] = "rfc822;A+2B1@x.org";
+    static const struct recipient a = {{to_text[0], 2}, RECIPIENT_EXTERNAL,
+        NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY, orcpt};
+    static const struct recipient b = {{to_text[1], 2}, RECIPIENT_EXTERNAL, NOTIFY_NEVER, NULL};
+    static const struct recipient *const list[] = {&a, &b};
+    static const struct turn offered[] = {
+        LOGIN_DSN,
+        {SEND, NULL, CLIENT_GO_ON,
+            "MAIL FROM:<app@contoso.com> RET=FULL ENVID=QQ+2B1\r\n"
+            "RCPT TO:<a@x.org> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;A+2B1@x.org\r\n"
+            "RCPT TO:<b@x.org> NOTIFY=NEVER\r\nDATA\r\n"},
+    };
+    static const struct turn not_offered[] = {
+        LOGIN_PIPELINING,
+        {SEND, NULL, CLIENT_GO_ON, MAIL RCPT_A RCPT_B "DATA\r\n"},
+    };
+    struct play p;
+
+    (void)state;
+    play_dsn(&p, list, RET_FULL, "QQ+2B1");
+    PLAY_ALL(&p, offered);
+    PLAY_ALL(&p, not_offered);
+    buf_fini(&p.out);
+}
+
+/* What was not given is not made up. */
+static void
+test_dsn_partly(void **state)
+{
+    static const struct recipient a = {{to_text[0], 2}, RECIPIENT_EXTERNAL, NOTIFY_DELAY, NULL};
+    static const struct recipient *const list[] = {&a, &to[1]};
+    static const struct turn hdrs[] = {
+        LOGIN_DSN,
+        {SEND, NULL, CLIENT_GO_ON,
+            "MAIL FROM:<app@contoso.com> RET=HDRS\r\nRCPT TO:<a@x.org> NOTIFY=DELAY\r\n" RCPT_B
+            "DATA\r\n"},
+    };
+    static const struct turn nothing[] = {
+        LOGIN_DSN,
+        {SEND, NULL, CLIENT_GO_ON,
+            "MAIL FROM:<app@contoso.com>\r\nRCPT TO:<a@x.org> NOTIFY=DELAY\r\n" RCPT_B "DATA\r\n"},
+    };
+    struct play p;
+
+    (void)state;
+    play_dsn(&p, list, RET_HDRS, NULL);
+    PLAY_ALL(&p, hdrs);
+    p.tx.ret = RET_NONE;
+    PLAY_ALL(&p, nothing);
+    buf_fini(&p.out);
+}
+
+/* A command line has 512 bytes, and what RFC 3461 adds: 500 for ORCPT, 100 for ENVID, and their names. */
+static void
+test_dsn_longest(void **state)
+{
+    static char from[ADDRESS_TEXT_MAX + 1], envid[101], orcpt[501];
+    static const struct address longest = {from, 2};
+    static const struct recipient r = {{from, 2}, RECIPIENT_EXTERNAL,
+        NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY, orcpt};
+    static const struct recipient *const list[] = {&r, &r};
+    struct span rest, line;
+    struct play p;
+
+    (void)state;
+    memset(from, 'x', sizeof(from) - 1);
+    memset(envid, 'x', sizeof(envid) - 1);
+    memset(orcpt, 'x', sizeof(orcpt) - 1);
+    play_dsn(&p, list, RET_FULL, envid);
+    p.tx.sender = &longest;
+    p.tx.content_bytes = UINT64_MAX;
+    p.tx.body_type = SMTP_BODY_8BITMIME;
+    play_start(&p);
+    say(&p, "220 x\r\n");
+    say(&p, "250-x\r\n250-SIZE\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 DSN\r\n");
+    buf_clear(&p.out);
+    client_send(&p.client, &p.tx, p.results, &p.out);
+    rest = span_cut(buf_span(&p.out), '\n', &line);
+    assert_in_range(line.n + 1, 400, 512 + 107);
+    span_cut(rest, '\n', &line);
+    assert_in_range(line.n + 1, 800, 512 + 500);
+    buf_fini(&p.out);
+}
+
 /* Each recipient keeps its own fate. */
 static void
 test_mixed(void **state)
@@ -861,6 +964,9 @@ main(void)
         cmocka_unit_test(test_pipelined),
         cmocka_unit_test(test_lockstep),
         cmocka_unit_test(test_body_8bit_said_when_offered),
+        cmocka_unit_test(test_dsn_said_when_offered),
+        cmocka_unit_test(test_dsn_partly),
+        cmocka_unit_test(test_dsn_longest),
         cmocka_unit_test(test_mixed),
         cmocka_unit_test(test_all_or_nothing),
         cmocka_unit_test(test_lone_dot),

@@ -574,6 +574,95 @@ test_helo(void **state)
     converse(&plain, TURNS("ETRN x\r\n", "EXPN x\r\n"), "502 502", false);
 }
 
+/* ---- RFC 3461 ---- */
+
+#define DSN_MAIL "MAIL FROM:<a@b.c> RET=HDRS ENVID=QQ+2B1\r\n"
+#define DSN_RCPT "RCPT TO:<x@y.z> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;X+40y.z\r\n"
+
+static void
+test_dsn_offer(void **state)
+{
+    struct server_conf dsn = plain;
+
+    (void)state;
+    dsn.dsn = true;
+    for (int offered = 0; offered < 2; offered++) {
+        struct play p;
+
+        begin(&p, offered ? &dsn : &plain);
+        turn(&p, SPAN_LIT(EHLO), 0);
+        assert_int_equal(span_find_nocase(buf_span(&p.out), SPAN_LIT("\r\n250-DSN\r\n")) >= 0, offered);
+        end(&p);
+    }
+    converse(&plain, TURNS(EHLO, DSN_MAIL, MAIL DSN_RCPT), "250 555 250 555", false);
+    converse(&dsn, TURNS("HELO me\r\n", DSN_MAIL, MAIL DSN_RCPT), "250 555 250 555", false);
+    converse(&dsn, TURNS(EHLO, DSN_MAIL DSN_RCPT "DATA\r\n", BODY), "250 250 250 354 250", false);
+    converse(&dsn,
+        TURNS(EHLO, "MAIL FROM:<a@b.c> RET=ALL\r\n" MAIL "RCPT TO:<x@y.z> NOTIFY=\r\nDATA\r\n"),
+        "250 501 250 501 554", false);
+}
+
+/* The three recipients keep what each was named with, and a refused one takes its own away. */
+static void
+test_dsn_envelope(void **state)
+{
+    struct server_conf dsn = plain;
+
+    (void)state;
+    dsn.dsn = true;
+    for (size_t step = 0; step < 6; step++) {
+        const struct envelope *e;
+        struct play p;
+
+        begin(&p, &dsn);
+        turn(&p, SPAN_LIT(EHLO), step);
+        turn(&p, SPAN_LIT(DSN_MAIL DSN_RCPT), step);
+        turn(&p, SPAN_LIT("RCPT TO:<u@bad.test> NOTIFY=NEVER ORCPT=rfc822;u+40v\r\n"), step);
+        turn(&p, SPAN_LIT("RCPT TO:<p@y.z>\r\nRCPT TO:<n@y.z> NOTIFY=NEVER\r\n"), step);
+        assert_string_equal(codes(&p), "250 250 250 550 250 250");
+        e = &p.server.tx->envelope;
+        assert_int_equal(e->ret, RET_HDRS);
+        assert_string_equal(e->envid, "QQ+2B1");
+        assert_int_equal(e->n_recipients, 3);
+        assert_int_equal(e->recipients[0].notify, NOTIFY_SUCCESS | NOTIFY_DELAY);
+        assert_string_equal(e->recipients[0].orcpt, "rfc822;X+40y.z");
+        assert_int_equal(e->recipients[1].notify, 0);
+        assert_null(e->recipients[1].orcpt);
+        assert_int_equal(e->recipients[2].notify, NOTIFY_NEVER);
+        assert_null(e->recipients[2].orcpt);
+        end(&p); /* in the middle of the transaction */
+    }
+}
+
+/* Whatever ends the transaction, nothing of it is in the next one, and nothing stays allocated. */
+static void
+test_dsn_dropped(void **state)
+{
+    static const char *const ends[] = {"RSET\r\n", EHLO};
+    struct server_conf dsn = plain;
+
+    (void)state;
+    dsn.dsn = true;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct play p;
+
+        begin(&p, &dsn);
+        turn(&p, SPAN_LIT(EHLO), 1);
+        turn(&p, SPAN_LIT(DSN_MAIL DSN_RCPT), 1);
+        turn(&p, span_str(ends[i]), 1);
+        turn(&p, SPAN_LIT(MAIL RCPT), 1);
+        assert_int_equal(p.server.tx->envelope.ret, RET_NONE);
+        assert_null(p.server.tx->envelope.envid);
+        assert_int_equal(p.server.tx->envelope.recipients[0].notify, 0);
+        assert_null(p.server.tx->envelope.recipients[0].orcpt);
+        end(&p);
+    }
+    converse(&dsn,
+        TURNS(EHLO, "MAIL FROM:<a@bad.test> ENVID=x\r\n", "MAIL FROM:<a@b.c> ENVID=x SIZE=9999\r\n"),
+        "250 550 552", false);
+    converse(&dsn, TURNS(EHLO, DSN_MAIL DSN_RCPT "QUIT\r\n"), "250 250 250 221", true);
+}
+
 int
 main(void)
 {
@@ -595,6 +684,9 @@ main(void)
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_bdat),
         cmocka_unit_test(test_helo),
+        cmocka_unit_test(test_dsn_offer),
+        cmocka_unit_test(test_dsn_envelope),
+        cmocka_unit_test(test_dsn_dropped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,8 +52,8 @@ setup(void **state)
     s->message = (struct message){.id = "0123456789abcdefghjkmn", .client = &client, .route = &route,
         .mailbox = &mailbox};
     s->message.envelope.sender = address("erp@contoso.com");
-    s->recipients[0] = (struct recipient){address("a@example.com"), RECIPIENT_EXTERNAL};
-    s->recipients[1] = (struct recipient){address("b@example.com"), RECIPIENT_EXTERNAL};
+    s->recipients[0] = (struct recipient){.address = address("a@example.com"), .class = RECIPIENT_EXTERNAL};
+    s->recipients[1] = (struct recipient){.address = address("b@example.com"), .class = RECIPIENT_EXTERNAL};
     s->message.envelope.recipients = s->recipients;
     s->message.envelope.n_recipients = 2;
     s->outcome.recipients = s->fates;
