@@ -12,7 +12,7 @@ METRIC(CLIENTS_REFUSED, METRIC_COUNTER, "sendgov_clients_refused_total", "reason
 METRIC(AUTH, METRIC_COUNTER, "sendgov_auth_total", "result", NULL, NULL,
     "SMTP AUTH attempts by clients, by result.")
 METRIC(MESSAGES, METRIC_COUNTER, "sendgov_messages_total", "outcome", NULL, NULL,
-    "Settled messages: relayed, deferred, rejected, uncertain.")
+    "Settled messages of clients: relayed, spooled, deferred, rejected, uncertain.")
 METRIC(RECIPIENTS, METRIC_COUNTER, "sendgov_recipients_total", "class", "outcome", NULL,
     "Recipients of settled messages and those refused at RCPT, internal or external.")
 METRIC(DECISIONS, METRIC_COUNTER, "sendgov_decisions_total", "decision", "limit", NULL,
@@ -50,8 +50,28 @@ METRIC(UPSTREAM_CONNECTS, METRIC_COUNTER, "sendgov_upstream_connects_total", "re
     "Upstream connection attempts by result.")
 METRIC(UPSTREAM_TLS_FAILURES, METRIC_COUNTER, "sendgov_upstream_tls_failures_total", "reason", NULL, NULL,
     "Upstream connections given up because TLS could not be trusted.")
+METRIC(RELEASED, METRIC_COUNTER, "sendgov_released_total", "outcome", NULL, NULL,
+    "Messages that left the spool: delivered, failed, deleted.")
+METRIC(HELD, METRIC_COUNTER, "sendgov_held_total", "reason", NULL, NULL,
+    "Tries after which a message of the spool goes on waiting, by what it waits for.")
+METRIC(DSN, METRIC_COUNTER, "sendgov_dsn_total", "action", NULL, NULL,
+    "Recipients about whom a notification was made: failed, delayed, relayed.")
 METRIC(UNCERTAIN, METRIC_COUNTER, "sendgov_uncertain_total", NULL, NULL, NULL,
     "Connections lost between the final dot and its reply.")
+METRIC(SPOOL_MESSAGES, METRIC_GAUGE, "sendgov_spool_messages", "state", NULL, NULL,
+    "Messages in the spool by state: waiting, in_flight, parked, held.")
+METRIC(SPOOL_OLDEST_SECONDS, METRIC_GAUGE, "sendgov_spool_oldest_seconds", NULL, NULL, NULL,
+    "Age of the oldest message in the spool; 0 when it is empty.")
+METRIC(SPOOL_UP, METRIC_GAUGE, "sendgov_spool_up", NULL, NULL, NULL,
+    "1 while the spool's database can be written.")
+METRIC(SPOOL_BYTES, METRIC_GAUGE, "sendgov_spool_bytes", NULL, NULL, NULL,
+    "Bytes of the messages in the spool.")
+METRIC(SPOOL_COMMIT_SECONDS, METRIC_HISTOGRAM, "sendgov_spool_commit_seconds", NULL, NULL, NULL,
+    "Time from the begin of a group commit until it was synced.")
+METRIC(SPOOL_REFUSED, METRIC_COUNTER, "sendgov_spool_refused_total", "reason", NULL, NULL,
+    "Messages the spool did not take: no_space, failed.")
+METRIC(SPOOL_DAMAGED, METRIC_COUNTER, "sendgov_spool_damaged_total", NULL, NULL, NULL,
+    "Messages put aside or lost because their rows were damaged.")
 METRIC(LOG_DROPPED, METRIC_COUNTER, "sendgov_log_dropped_total", NULL, NULL, NULL,
     "Log lines dropped because stderr did not take them.")
 METRIC(LOOP_STALL_SECONDS, METRIC_HISTOGRAM, "sendgov_loop_stall_seconds", NULL, NULL, NULL,

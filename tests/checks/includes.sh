@@ -12,15 +12,16 @@ relay/base:
 policy:         relay/base
 tls:            relay/base
 relay/smtp:     relay/base policy/types.h
-relay/config:   relay/base policy tls/tls.h relay/front/front_conf.h relay/front/users.h relay/store/store_conf.h relay/upstream/upstream_conf.h
+relay/config:   relay/base policy tls/tls.h relay/front/front_conf.h relay/front/users.h relay/spool/spool_conf.h relay/store/store_conf.h relay/upstream/upstream_conf.h
 relay/net:      relay/base tls
 relay/store:    relay/base relay/net policy tls/tls.h
 relay/upstream: relay/base relay/net policy relay/smtp tls
-relay/flow:     relay/base policy relay/store relay/upstream relay/smtp relay/config relay/net/loop.h
+relay/spool:    relay/base relay/net policy relay/smtp
+relay/flow:     relay/base policy relay/store relay/spool relay/upstream relay/smtp relay/config relay/net/loop.h
 relay/front:    relay/base relay/flow relay/smtp relay/net relay/config policy tls
-relay/admin:    relay/base relay/net relay/config policy relay/smtp relay/store relay/upstream relay/flow relay/front
+relay/admin:    relay/base relay/net relay/config policy relay/smtp relay/store relay/spool relay/upstream relay/flow relay/front
 relay/ctl:      relay/base relay/config policy relay/smtp
-relay:          relay/base relay/net relay/config policy tls relay/store relay/upstream relay/flow relay/front relay/admin
+relay:          relay/base relay/net relay/config policy tls relay/store relay/spool relay/upstream relay/flow relay/front relay/admin
 '
 
 # header pattern: the folders that may include it.

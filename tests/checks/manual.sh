@@ -12,8 +12,8 @@ ctl=relay/ctl/sendgovctl.8 completion=conf/completion/sendgovctl
 
 # {"warmup", "plan", ... of the table of verbs
 verbs=$(sed -n '/^static const struct verb verbs/,/^};/s/^    {"\([a-z-]*\)", \("\([a-z-]*\)"\|NULL\), .*/\1 \3/p' relay/ctl/verb.c)
-options=$(sed -n '/^#define OPT/p;/^static const struct verb verbs/,/^};/p' relay/ctl/verb.c | grep -oE '\{"[a-z]+", ("[^"]*"|[A-Z]+), "[^"]*", (true|false)\}' |
-    sed 's/^{"\([a-z]*\)".*/\1/' | sort -u)
+options=$(sed -n '/^#define OPT/p;/^static const struct verb verbs/,/^};/p' relay/ctl/verb.c | grep -oE '\{"[a-z-]+", ("[^"]*"|[A-Z]+), "[^"]*", (true|false)\}' |
+    sed 's/^{"\([a-z-]*\)".*/\1/' | sort -u)
 [ -n "$verbs" ] && [ -n "$options" ] || not_ok "relay/ctl/verb.c: the table of verbs cannot be read"
 while read -r word word2; do
     grep -qE "^\.(It|Ic|Op|Nm|Cm).*\b$word\b" $ctl || not_ok "verb $word is not in $ctl"
@@ -27,7 +27,7 @@ done
 [ $failed = 0 ] && ok "sendgovctl: $(wc -l <<<"$verbs") verbs documented and completed"
 
 # {"status", PRIVILEGE_ of the table of commands: each has a verb that asks it
-for command in $(sed -n 's/^    {"\([a-z]*\)", PRIVILEGE_.*/\1/p' relay/admin/command.c); do
+for command in $(sed -n 's/^    {"\([a-z-]*\)", PRIVILEGE_.*/\1/p' relay/admin/command.c); do
     sed -n '/^static const struct verb verbs/,/^};/p' relay/ctl/verb.c | grep -qE "(true|false), \"$command\"," || not_ok "no verb asks command $command"
 done
 

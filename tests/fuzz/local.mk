@@ -7,7 +7,7 @@ include tests/fuzz/local_store.mk
 
 if FUZZING
 noinst_PROGRAMS += tests/fuzz/fuzz_address tests/fuzz/fuzz_command tests/fuzz/fuzz_body tests/fuzz/fuzz_sasl \
-    tests/fuzz/fuzz_header tests/fuzz/fuzz_server
+    tests/fuzz/fuzz_header tests/fuzz/fuzz_server tests/fuzz/fuzz_dsn
 fuzz: $(noinst_PROGRAMS)
 tests_fuzz_fuzz_address_SOURCES = tests/fuzz/fuzz_address.c
 tests_fuzz_fuzz_address_LDADD = libsendgov.a
@@ -27,13 +27,16 @@ tests_fuzz_fuzz_header_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_server_SOURCES = tests/fuzz/fuzz_server.c
 tests_fuzz_fuzz_server_LDADD = libsendgov.a
 tests_fuzz_fuzz_server_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_dsn_SOURCES = tests/fuzz/fuzz_dsn.c
+tests_fuzz_fuzz_dsn_LDADD = libsendgov.a
+tests_fuzz_fuzz_dsn_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 else
 fuzz:
 	@echo 'configure with CC=clang --enable-fuzzing --enable-sanitizers'; exit 1
 
 FUZZ_REPLAYS = tests/fuzz/replay_address tests/fuzz/replay_command tests/fuzz/replay_body \
     tests/fuzz/replay_sasl tests/fuzz/replay_header tests/fuzz/replay_server tests/fuzz/replay_reply \
-    tests/fuzz/replay_client
+    tests/fuzz/replay_client tests/fuzz/replay_dsn
 check_PROGRAMS += $(FUZZ_REPLAYS)
 TESTS += $(FUZZ_REPLAYS)
 tests_fuzz_replay_address_SOURCES = tests/fuzz/fuzz_address.c tests/fuzz/replay.c
@@ -52,10 +55,12 @@ tests_fuzz_replay_reply_SOURCES = tests/fuzz/fuzz_reply.c tests/fuzz/replay.c
 tests_fuzz_replay_reply_LDADD = libsendgov.a
 tests_fuzz_replay_client_SOURCES = tests/fuzz/fuzz_client.c tests/fuzz/replay.c
 tests_fuzz_replay_client_LDADD = libsendgov.a
+tests_fuzz_replay_dsn_SOURCES = tests/fuzz/fuzz_dsn.c tests/fuzz/replay.c
+tests_fuzz_replay_dsn_LDADD = libsendgov.a
 endif
 
 EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_command.c tests/fuzz/fuzz_body.c \
-    tests/fuzz/fuzz_sasl.c tests/fuzz/fuzz_header.c tests/fuzz/fuzz_server.c \
+    tests/fuzz/fuzz_sasl.c tests/fuzz/fuzz_header.c tests/fuzz/fuzz_server.c tests/fuzz/fuzz_dsn.c \
     tests/fuzz/corpus/address/bare \
     tests/fuzz/corpus/address/injection \
     tests/fuzz/corpus/address/literal \
@@ -70,7 +75,11 @@ EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_comm
     tests/fuzz/corpus/command/get \
     tests/fuzz/corpus/command/huge \
     tests/fuzz/corpus/command/mail \
+    tests/fuzz/corpus/command/mail_dsn \
     tests/fuzz/corpus/command/rcpt \
+    tests/fuzz/corpus/command/rcpt_dsn \
+    tests/fuzz/corpus/command/rcpt_dsn_bad \
+    tests/fuzz/corpus/command/rcpt_dsn_type \
     tests/fuzz/corpus/command/spaces \
     tests/fuzz/corpus/command/utf8 \
     tests/fuzz/corpus/command/xtext \
@@ -93,6 +102,13 @@ EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_comm
     tests/fuzz/corpus/sasl/message \
     tests/fuzz/corpus/sasl/pad \
     tests/fuzz/corpus/sasl/plain \
+    tests/fuzz/corpus/dsn/eightbit \
+    tests/fuzz/corpus/dsn/full \
+    tests/fuzz/corpus/dsn/no_body \
+    tests/fuzz/corpus/dsn/no_end \
+    tests/fuzz/corpus/dsn/plain \
+    tests/fuzz/corpus/dsn/said \
+    tests/fuzz/corpus/dsn/stray \
     tests/fuzz/corpus/header/folded \
     tests/fuzz/corpus/header/group \
     tests/fuzz/corpus/header/junk \
@@ -103,6 +119,7 @@ EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_comm
     tests/fuzz/corpus/server/auth_plain \
     tests/fuzz/corpus/server/bdat \
     tests/fuzz/corpus/server/cancel \
+    tests/fuzz/corpus/server/dsn \
     tests/fuzz/corpus/server/errors \
     tests/fuzz/corpus/server/get \
     tests/fuzz/corpus/server/injection \

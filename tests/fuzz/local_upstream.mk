@@ -21,6 +21,7 @@ EXTRA_DIST += tests/fuzz/fuzz_reply.c tests/fuzz/fuzz_client.c \
     tests/fuzz/corpus/reply/pipelined \
     tests/fuzz/corpus/reply/semicolon \
     tests/fuzz/corpus/client/all_or_nothing \
+    tests/fuzz/corpus/client/dsn \
     tests/fuzz/corpus/client/helo \
     tests/fuzz/corpus/client/implicit_plain \
     tests/fuzz/corpus/client/in_body \

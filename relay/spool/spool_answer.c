@@ -1,0 +1,407 @@
+/* Questions and their answers. Each has one slot until it is answered; a take that nobody wants any more, or whose body
+ * does not fit, is undone. */
+#include <stdlib.h>
+
+#include "relay/base/err.h"
+#include "relay/base/log.h"
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/spool/spool_part.h"
+
+/* ---- asking ---- */
+
+static void
+on_done(struct job *job, bool cancelled)
+{
+    struct spool_ask *a = LIST_ITEM(job, struct spool_ask, job);
+    struct spool *s = a->spool;
+
+    spool_learn(s, a);
+    if (cancelled)
+        spool_end(s, a);
+    else
+        spool_answer(s, a);
+}
+
+void
+spool_submit(struct spool *s, struct spool_ask *a)
+{
+    bool taken;
+
+    a->is_through = a->wrote = false;
+    a->result = SPOOL_FAILED;
+    a->job.done = on_done;
+    taken = worker_submit(s->worker, &a->job);
+    sg_assert(taken);
+}
+
+static void
+on_later(void *arg)
+{
+    struct spool_ask *a = arg;
+
+    spool_answer(a->spool, a);
+}
+
+void
+spool_answer_later(struct spool *s, struct spool_ask *a, enum spool_result result)
+{
+    a->result = result;
+    task_init(&a->task, on_later, a);
+    task_defer(s->setup.loop, &a->task);
+}
+
+void
+spool_end(struct spool *s, struct spool_ask *a)
+{
+    slots_del(&s->asks, a->handle);
+    spool_ask_free(&a);
+}
+
+static struct spool_ask *
+new_ask(struct spool *s, enum spool_ask_kind kind, void *arg)
+{
+    struct spool_ask *a = spool_ask_new(s, kind, arg);
+
+    a->handle = slots_add(&s->asks, a);
+    task_init(&a->task, on_later, a);
+    return a;
+}
+
+/* To the thread, or no at once: it is closed, sick, or has more in hand than it can be behind with. */
+static struct handle
+ask(struct spool *s, struct spool_ask *a)
+{
+    if (s->facts.is_open && s->asks.live <= SPOOL_QUEUE_MAX)
+        spool_submit(s, a);
+    else
+        spool_answer_later(s, a, SPOOL_FAILED);
+    return a->handle;
+}
+
+static enum spool_result
+result_of_blob(enum blob_status status)
+{
+    return status == BLOB_OK ? SPOOL_DONE : status == BLOB_NO_SPACE ? SPOOL_NO_SPACE : SPOOL_FAILED;
+}
+
+/* Lends messages and bodies to the thread, and gives the messages their seqs. */
+static enum spool_result
+lend(struct spool *s, struct spool_ask *a, struct spool_message *const *messages, size_t n)
+{
+    enum spool_result result = SPOOL_DONE;
+
+    a->added = xcalloc(n > 0 ? n : 1, sizeof(*a->added));
+    a->n_added = n;
+    for (size_t i = 0; i < n; i++) {
+        struct spool_added *add = &a->added[i];
+
+        add->message = messages[i];
+        add->message->seq = s->next_seq++;
+        add->has_body = messages[i]->body != NULL;
+        if (add->has_body && result == SPOOL_DONE)
+            result = result_of_blob(blob_view(messages[i]->body, &add->body));
+        if (add->body.bytes > (uint64_t)SPOOL_CHUNK_BYTES * SPOOL_CHUNKS_MAX)
+            result = SPOOL_NO_SPACE;
+    }
+    return result;
+}
+
+struct handle
+spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spool_done_fn *done, void *arg)
+{
+    struct spool_ask *a = new_ask(s, ASK_ADD, arg);
+    enum spool_result result = lend(s, a, messages, n), why;
+
+    a->fn.done = done;
+    if (!spool_takes(s, &why))
+        result = why;
+    if (result == SPOOL_DONE)
+        return ask(s, a);
+    spool_answer_later(s, a, result);
+    return a->handle;
+}
+
+struct handle
+spool_take(struct spool *s, uint64_t seq, int64_t due_by_utc_ms, struct blob_pool *pool, spool_taken_fn *taken,
+    void *arg)
+{
+    struct spool_ask *a = new_ask(s, ASK_TAKE, arg);
+
+    a->fn.taken = taken;
+    a->seq = seq;
+    a->due_by_utc_ms = due_by_utc_ms;
+    a->pool = pool;
+    return ask(s, a);
+}
+
+/* Nobody waits and nobody keeps it unchanged: the thread gets copies, bodies included (of notifications: small). */
+static enum spool_result
+copy_lent(struct spool_ask *a)
+{
+    enum spool_result result = SPOOL_DONE;
+
+    a->owns = true;
+    a->message = spool_message_copy(a->message);
+    for (size_t i = 0; i < a->n_added; i++) {
+        struct spool_added *add = &a->added[i];
+        char *bytes = xmalloc(add->body.bytes > 0 ? (size_t)add->body.bytes : 1);
+        struct span s = span_of("", 0);
+
+        add->message = spool_message_copy(add->message);
+        for (uint64_t at = 0; at < add->body.bytes && result == SPOOL_DONE; at += s.n) {
+            result = result_of_blob(
+                blob_view_read(&add->body, at, bytes + at, (size_t)(add->body.bytes - at), &s));
+            if (s.p != bytes + at)
+                memcpy(bytes + at, s.p, s.n);
+        }
+        add->body = (struct blob_view){.mem = bytes, .fd = -1, .bytes = add->body.bytes};
+    }
+    return result;
+}
+
+struct handle
+spool_settle(struct spool *s, const struct spool_message *message, struct spool_message *const *more, size_t n_more,
+    spool_done_fn *done, void *arg)
+{
+    struct spool_ask *a = new_ask(s, ASK_SETTLE, arg);
+    enum spool_result result = lend(s, a, more, n_more);
+
+    a->fn.done = done;
+    a->seq = message->seq;
+    a->message = (struct spool_message *)(uintptr_t)message; /* read only, like all that is lent */
+    if (done == NULL)
+        result = copy_lent(a);
+    if (result == SPOOL_DONE && s->facts.is_open)
+        spool_submit(s, a);
+    else
+        spool_answer_later(s, a, result == SPOOL_DONE ? SPOOL_FAILED : result);
+    return a->handle;
+}
+
+struct handle
+spool_list(struct spool *s, const struct spool_filter *filter, spool_listed_fn *listed, void *arg)
+{
+    struct spool_ask *a = new_ask(s, ASK_LIST, arg);
+
+    a->fn.listed = listed;
+    spool_ask_set_filter(a, filter);
+    return ask(s, a);
+}
+
+struct handle
+spool_order(struct spool *s, enum spool_order order, const struct spool_filter *filter, const char *actor,
+    const char *why, spool_ordered_fn *done, void *arg)
+{
+    struct spool_ask *a = new_ask(s, ASK_ORDER, arg);
+
+    a->fn.ordered = done;
+    a->order = order;
+    a->actor = xstrdup(actor != NULL ? actor : "");
+    a->why = xstrdup(why != NULL ? why : "");
+    spool_ask_set_filter(a, filter);
+    return ask(s, a);
+}
+
+void
+spool_forget(struct spool *s, struct handle h)
+{
+    struct spool_ask *a = slots_get(&s->asks, h);
+
+    if (a != NULL && a->kind != ASK_ADD && a->kind != ASK_SETTLE)
+        a->is_forgotten = true;
+}
+
+/* ---- answering ---- */
+
+/* Nothing of it was offered: the recipients are again what they were. */
+static void
+undo_take(struct spool *s, struct spool_ask *a)
+{
+    struct spool_message *m = a->message;
+
+    if (m == NULL || a->before == NULL || !spool_message_is_in_flight(m))
+        return;
+    memcpy(m->states, a->before, m->envelope.n_recipients * sizeof(*m->states));
+    spool_settle(s, m, NULL, 0, NULL, NULL);
+}
+
+static void
+refuse_take(struct spool *s, struct spool_ask *a)
+{
+    if (a->result != SPOOL_DAMAGED)
+        undo_take(s, a);
+    if (!a->is_forgotten)
+        a->fn.taken(a->arg, a->result == SPOOL_DONE ? SPOOL_FAILED : a->result, NULL);
+    spool_end(s, a);
+}
+
+static void
+hand_out(struct spool *s, struct spool_ask *a)
+{
+    struct spool_message *m = a->message;
+
+    if (a->blob != NULL)
+        blob_seal(a->blob);
+    m->body = a->blob;
+    a->blob = NULL;
+    a->message = NULL;
+    a->fn.taken(a->arg, SPOOL_DONE, m);
+    spool_end(s, a);
+}
+
+static void
+answer_take(struct spool *s, struct spool_ask *a)
+{
+    if (a->result != SPOOL_DONE || a->is_forgotten) {
+        refuse_take(s, a);
+        return;
+    }
+    if (a->pool == NULL || a->body_bytes < 0) {
+        hand_out(s, a);
+        return;
+    }
+    if (a->blob == NULL)
+        a->blob = blob_new(a->pool);
+    a->result = result_of_blob(blob_append(a->blob, buf_span(&a->body)));
+    a->body_at_bytes += buf_len(&a->body);
+    buf_clear(&a->body);
+    if (a->result != SPOOL_DONE) {
+        refuse_take(s, a);
+    } else if (a->body_at_bytes == (uint64_t)a->body_bytes) {
+        hand_out(s, a);
+    } else {
+        a->kind = ASK_BODY;
+        spool_submit(s, a);
+    }
+}
+
+/* A settlement that nobody waits for is not lost while the database is: it is tried again when it works. */
+static void
+answer_done(struct spool *s, struct spool_ask *a)
+{
+    if (a->kind == ASK_ADD && a->result != SPOOL_DONE)
+        metric_add(s->setup.metrics, M_SPOOL_REFUSED, (double)a->n_added, spool_result_to_str(a->result), NULL,
+            NULL);
+    if (a->fn.done != NULL) {
+        a->fn.done(a->arg, a->result);
+        spool_end(s, a);
+    } else if (a->result == SPOOL_FAILED || a->result == SPOOL_NO_SPACE) {
+        list_init(&a->job.link);
+        list_add_tail(&s->again, &a->job.link);
+    } else {
+        spool_end(s, a);
+    }
+}
+
+static void
+answer_list(struct spool *s, struct spool_ask *a)
+{
+    if (!a->is_forgotten)
+        a->fn.listed(a->arg, a->result, a->messages, a->n_messages, a->more);
+    spool_end(s, a);
+}
+
+static void
+log_order(const struct spool_ask *a)
+{
+    static const char *const names[] = {"hold", "release", "retry", "delete"};
+    struct log_line l;
+
+    log_begin(&l, LOG_NOTICE, "spool_order");
+    log_cstr(&l, "order", names[a->order]);
+    log_cstr(&l, "result", spool_result_to_str(a->result));
+    log_int(&l, "messages", (int64_t)a->n_messages);
+    log_int(&l, "busy", (int64_t)a->busy);
+    log_cstr(&l, "actor", a->actor);
+    log_cstr(&l, "why", a->why);
+    log_end(&l);
+}
+
+static void
+answer_order(struct spool *s, struct spool_ask *a)
+{
+    struct spool_brief *briefs;
+    size_t n = a->result == SPOOL_DONE ? a->n_messages : 0;
+
+    if (a->result == SPOOL_DONE && a->more) {
+        a->kept = a->n_messages;
+        a->busy_kept = a->busy;
+        a->seq = a->last_seq;
+        spool_submit(s, a);
+        return;
+    }
+    log_order(a);
+    briefs = xcalloc(n + 1, sizeof(*briefs));
+    for (size_t i = 0; i < n; i++) {
+        if (a->order == SPOOL_DELETE)
+            briefs[i].seq = a->messages[i]->seq;
+        else
+            spool_brief_set(a->messages[i], &briefs[i]);
+    }
+    if (!a->is_forgotten)
+        a->fn.ordered(a->arg, a->result, briefs, n, a->busy);
+    free(briefs);
+    spool_end(s, a);
+}
+
+static void
+answer_scan(struct spool *s, struct spool_ask *a)
+{
+    struct spool_brief brief;
+
+    for (size_t i = 0; i < a->n_messages; i++) {
+        spool_brief_set(a->messages[i], &brief);
+        s->setup.found(s->setup.arg, &brief);
+    }
+    if (a->result == SPOOL_DONE && a->more) {
+        a->seq = a->last_seq;
+        spool_ask_reset(a);
+        spool_submit(s, a);
+        return;
+    }
+    if (a->result == SPOOL_DONE)
+        spool_scanned(s);
+    spool_end(s, a);
+    spool_set_state(s);
+}
+
+static void
+answer_own(struct spool *s, struct spool_ask *a)
+{
+    s->looks = false;
+    if (a->kind == ASK_OPEN)
+        spool_opened(s, a->result == SPOOL_DONE);
+    spool_end(s, a);
+    spool_set_state(s);
+}
+
+void
+spool_answer(struct spool *s, struct spool_ask *a)
+{
+    if (a->kind != ASK_OPEN) /* then the scan must have begun before the state is another */
+        spool_set_state(s);
+    switch (a->kind) {
+    case ASK_OPEN:
+    case ASK_LOOK:
+        answer_own(s, a);
+        return;
+    case ASK_SCAN:
+        answer_scan(s, a);
+        return;
+    case ASK_ADD:
+    case ASK_SETTLE:
+        answer_done(s, a);
+        return;
+    case ASK_TAKE:
+    case ASK_BODY:
+        answer_take(s, a);
+        return;
+    case ASK_LIST:
+        answer_list(s, a);
+        return;
+    case ASK_ORDER:
+        answer_order(s, a);
+        return;
+    }
+}

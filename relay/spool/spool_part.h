@@ -1,0 +1,40 @@
+/* spool_part: what the files of the loop's side share. */
+#ifndef SENDGOV_SPOOL_SPOOL_PART_H
+#define SENDGOV_SPOOL_SPOOL_PART_H
+
+#include "relay/spool/spool_thread.h"
+
+#define SPOOL_QUEUE_MAX 65536 /* questions in hand; those that can wait are refused beyond */
+
+struct spool {
+    struct spool_setup setup;
+    char *folder;
+    struct spool_terms terms;
+    int place_fd; /* holds the lock */
+    struct spool_thread *thread;
+    struct worker *worker;
+    struct timer look; /* each second */
+    struct slots asks; /* all that are not answered */
+    struct list again; /* settlements nobody waits for that the thread could not carry out */
+    enum spool_state state;
+    bool is_started, is_scanning, looks;
+    int64_t reopen_mono_ms; /* SICK: when to try again */
+    uint64_t next_seq;
+    struct spool_facts facts;
+};
+
+/* Gives it to the thread. */
+void spool_submit(struct spool *s, struct spool_ask *a);
+/* Answers without the thread, at the end of the turn. */
+void spool_answer_later(struct spool *s, struct spool_ask *a, enum spool_result result);
+/* The thread is through with it: tells who asked, or goes on. Ends its life, or submits it anew. */
+void spool_answer(struct spool *s, struct spool_ask *a);
+void spool_end(struct spool *s, struct spool_ask *a);
+/* What the thread said beyond the answer. */
+void spool_learn(struct spool *s, struct spool_ask *a);
+void spool_set_state(struct spool *s);
+/* The file is open: the messages in it are told from the first on. */
+void spool_opened(struct spool *s, bool works);
+void spool_scanned(struct spool *s);
+
+#endif

@@ -1,0 +1,23 @@
+/* spool_place: the folder the spool lives in: made, judged, locked. */
+#ifndef SENDGOV_SPOOL_SPOOL_PLACE_H
+#define SENDGOV_SPOOL_SPOOL_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "relay/base/err.h"
+
+/* Makes the folder when it is missing (mode 0700), refuses one that others may write or read, that belongs to
+ * somebody else (root does not ask: it gives the folder away), or that is on a file system of the network, and
+ * locks it. Returns the descriptor that holds the lock; -1: refused. */
+int spool_place_open(const char *folder, struct err *err);
+
+struct spool_space {
+    uint64_t free_bytes, needed_bytes;
+    bool is_full;
+    char why[256]; /* "" when it is not */
+};
+/* The guard: max(1.5 x the size limit, 5 % of the file system) and 5 % of its inodes must be free. */
+void spool_place_look(const char *folder, uint64_t size_limit_bytes, struct spool_space *out);
+
+#endif
