@@ -1,9 +1,11 @@
 #include "relay/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,30 +57,70 @@ process_lock_state(const char *folder, const char *owner, struct err *err)
 }
 
 static int
-open_state_file(const char *folder, const char *name)
+give_file(int dir, const char *name, const struct passwd *pw)
 {
-    int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY), rc = 0;
+    struct stat st;
 
-    if (dir < 0)
-        return -1;
-    fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-    close(dir);
-    return fd;
+    if (fd < 0)
+        return 0;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == 0)
+        rc = fchown(fd, pw->pw_uid, pw->pw_gid);
+    close(fd);
+    return rc;
 }
 
 int
 process_give_state(const char *folder, const char *name, const char *user, struct err *err)
 {
     const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
-    int fd = pw != NULL ? open_state_file(folder, name) : -1, rc = 0;
+    int dir = pw != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, rc = 0;
+
+    if (dir < 0)
+        return 0;
+    if (give_file(dir, name, pw) != 0)
+        rc = err_set_errno(err, "cannot give %s/%s to %s", folder, name, user);
+    close(dir);
+    return rc;
+}
+
+/* The database, what SQLite puts beside it, what was put aside as damaged, and the lock. */
+static bool
+is_of_spool(const char *name)
+{
+    return strcmp(name, "lock") == 0 || strncmp(name, "spool.", 6) == 0;
+}
+
+static int
+give_folder(DIR *d, const struct passwd *pw)
+{
+    const struct dirent *entry;
     struct stat st;
+
+    if (fstat(dirfd(d), &st) != 0 || (st.st_uid == 0 && fchown(dirfd(d), pw->pw_uid, pw->pw_gid) != 0))
+        return -1;
+    while ((entry = readdir(d)) != NULL)
+        if (is_of_spool(entry->d_name) && give_file(dirfd(d), entry->d_name, pw) != 0)
+            return -1;
+    return 0;
+}
+
+int
+process_give_spool(const char *folder, const char *user, struct err *err)
+{
+    const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
+    int fd = pw != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1, rc = 0;
+    DIR *d;
 
     if (fd < 0)
         return 0;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == 0 &&
-        fchown(fd, pw->pw_uid, pw->pw_gid) != 0)
-        rc = err_set_errno(err, "cannot give %s/%s to %s", folder, name, user);
-    close(fd);
+    d = fdopendir(fd);
+    if (d == NULL || give_folder(d, pw) != 0)
+        rc = err_set_errno(err, "cannot give %s to %s", folder, user);
+    if (d != NULL)
+        closedir(d);
+    else
+        close(fd);
     return rc;
 }
 

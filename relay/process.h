@@ -12,6 +12,8 @@ int process_lock_state(const char *folder, const char *owner, struct err *err);
  * on. One that is not there is left alone, and so is what is no plain file with a single name: the folder is
  * the user's, who might put somebody else's file there. */
 int process_give_state(const char *folder, const char *name, const char *user, struct err *err);
+/* The same of the spool's folder, unless it is a link, and of what the spool keeps in it. */
+int process_give_spool(const char *folder, const char *user, struct err *err);
 /* As root: becomes user for good, groups included. Otherwise nothing. Staying root is refused. */
 int process_drop_root(const char *user, struct err *err);
 /* Raises the soft limit of open descriptors to the hard one; returns the limit. */

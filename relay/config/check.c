@@ -174,7 +174,8 @@ check_smtp(struct draft *d)
 int
 draft_check(struct draft *d)
 {
-    if (check_socket(d) < 0 || check_http(d) < 0 || check_redis(d) < 0 || check_smtp(d) < 0)
+    if (check_socket(d) < 0 || check_http(d) < 0 || check_redis(d) < 0 || check_smtp(d) < 0
+        || check_spool(d) < 0)
         return -1;
     if (check_pair(d, d->tls.cert_file, d->tls.key_file, d->tls.cert_file ? "key_file" : "cert_file") < 0)
         return -1;

@@ -7,6 +7,7 @@
 
 int check_listeners(struct draft *d); /* check_listeners.c */
 int check_clients(struct draft *d);   /* check_clients.c */
+int check_spool(struct draft *d);     /* check_spool.c */
 int check_routes(struct draft *d);    /* check_routes.c */
 int check_mailboxes(struct draft *d); /* check_routes.c */
 int check_limits(struct draft *d);    /* check_limits.c */

@@ -221,17 +221,38 @@ settle_route(struct draft *d, struct client_entry *c)
     return 0;
 }
 
+static int
+check_accept(struct draft *d, const struct client_entry *c)
+{
+    const struct node *off = node_get(node_get(d->root, "spool"), "enabled");
+
+    if (c->conf.accept != ACCEPT_SPOOL || d->conf.spool.enabled)
+        return 0;
+    return draft_fail(d, entry_key(&c->head, "accept"),
+        "accept: spool needs the spool, which is switched off by spool.enabled (%s:%u); use relay or defer, "
+        "or switch it on",
+        off->file, off->line);
+}
+
+/* Who lists classes means to list them all; without a list every name is one of its own. */
+static int
+check_class(struct draft *d, const struct client_entry *c)
+{
+    if (!node_get(d->root, "classes") || strcmp(c->conf.class, "default") == 0
+        || find_entry(&d->classes, SECTION_CLASS, c->conf.class))
+        return 0;
+    return dangling(d, &c->head, "class", c->conf.class, &d->classes, SECTION_CLASS);
+}
+
 int
 check_clients(struct draft *d)
 {
     for (size_t i = 0; i < d->clients.n; i++) {
         struct client_entry *c = entries_at(&d->clients, SECTION_CLIENT, i);
 
-        if (c->conf.accept == ACCEPT_SPOOL)
-            return draft_fail(d, entry_key(&c->head, "accept"),
-                "accept: spool is not built yet: there is no durable spool; use relay or defer");
         if (check_identity(d, c) < 0 || check_unique(d, c, i) < 0 || settle_route(d, c) < 0
-            || check_senders(d, c) < 0 || check_choice(d, c) < 0)
+            || check_senders(d, c) < 0 || check_choice(d, c) < 0 || check_accept(d, c) < 0
+            || check_class(d, c) < 0)
             return -1;
     }
     if (d->clients.n == 0)

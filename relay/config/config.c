@@ -24,6 +24,9 @@ settle_defaults(struct draft *d)
                 d, d->root, "the host's name '%.100s' cannot be used in SMTP; set hostname", host);
         c->front.hostname = draft_keep(d, host);
     }
+    if (!c->spool.folder)
+        c->spool.folder = draft_printf(d, "%s/spool", c->state);
+    c->spool.size_limit_bytes = c->front.message_bytes_max;
     if (!c->front.temp_folder)
         c->front.temp_folder = c->state;
     c->admin.groups = d->admin_groups.items;
@@ -65,6 +68,16 @@ settle_names(struct draft *d)
 }
 
 static void
+settle_classes(struct draft *d)
+{
+    for (size_t i = 0; i < d->classes.n; i++) {
+        struct class_entry *e = entries_at(&d->classes, SECTION_CLASS, i);
+
+        e->conf.name = e->head.name;
+    }
+}
+
+static void
 settle_clients(struct draft *d)
 {
     for (size_t i = 0; i < d->clients.n; i++) {
@@ -101,6 +114,7 @@ publish(struct draft *d)
 
     PUBLISH(d, listener, SECTION_LISTENER, listeners, listeners, n_listeners);
     PUBLISH(d, client, SECTION_CLIENT, clients, clients, n_clients);
+    PUBLISH(d, class, SECTION_CLASS, classes, classes, n_classes);
     PUBLISH(d, route, SECTION_ROUTE, routes, routes, n_routes);
     PUBLISH(d, mailbox, SECTION_MAILBOX, mailboxes, mailboxes, n_mailboxes);
     d->conf.limits = limits;
@@ -127,6 +141,7 @@ build(struct draft *d, const char *file)
     if (draft_apply_profiles(d) < 0 || draft_apply_schedules(d) < 0 || draft_check(d) < 0)
         return -1;
     settle_clients(d);
+    settle_classes(d);
     draft_dump(d);
     publish(d);
     return 0;

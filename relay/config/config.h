@@ -14,6 +14,7 @@
 #include "relay/base/log.h"
 #include "relay/base/owner.h"
 #include "relay/front/front_conf.h"
+#include "relay/spool/spool_conf.h"
 #include "relay/store/store_conf.h"
 #include "relay/upstream/upstream_conf.h"
 
@@ -23,6 +24,13 @@ struct admin_conf {
     /* unix groups that may look through the control socket, besides root and the daemon's user */
     const char *const *groups;
     size_t n_groups;
+};
+
+/* The share of a priority class of what leaves from the spool while more waits than may leave. A class that
+ * is not configured has weight 10. */
+struct class_conf {
+    const char *name;
+    uint32_t weight; /* 1..1000 */
 };
 
 /* Nothing that stops the configuration from being used, but the operator should know. */
@@ -56,11 +64,14 @@ struct config {
     enum log_format log_format;
     struct front_conf front;
     struct store_conf store;
+    struct spool_conf spool;
     struct admin_conf admin;
     const struct listener_conf *listeners;
     size_t n_listeners;
     const struct client_conf *clients;
     size_t n_clients;
+    const struct class_conf *classes;
+    size_t n_classes;
     const struct route_conf *routes;
     size_t n_routes;
     const struct mailbox_conf *mailboxes;

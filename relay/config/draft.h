@@ -23,6 +23,11 @@ struct client_entry {
     struct network_list networks;
 };
 
+struct class_entry {
+    struct entry_head head;
+    struct class_conf conf;
+};
+
 struct reply_entry {
     struct entry_head head;
     struct reply_rule rule;
@@ -89,7 +94,7 @@ struct draft {
     bool http_public;
     struct text_list admin_groups;
     struct text_list included; /* files */
-    struct entries listeners, clients, routes, mailboxes, limits, schedules;
+    struct entries listeners, clients, classes, routes, mailboxes, limits, schedules;
     const struct node *root;
     struct profile *profiles; /* loaded so far */
     struct buf files;   /* identity (device, inode, size, time of change) of every file read, for the hash */

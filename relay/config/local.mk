@@ -1,7 +1,8 @@
 # YAML to typed structs
 libsendgov_a_SOURCES += relay/config/config.h relay/config/units.h \
     relay/config/check.c relay/config/check.h relay/config/check_clients.c relay/config/check_limits.c \
-    relay/config/check_listeners.c relay/config/check_routes.c relay/config/config.c relay/config/draft.c \
+    relay/config/check_listeners.c relay/config/check_routes.c relay/config/check_spool.c \
+    relay/config/config.c relay/config/draft.c \
     relay/config/draft.h relay/config/dump.c relay/config/files.c relay/config/include.c \
     relay/config/limit.c \
     relay/config/network.c relay/config/node.c relay/config/node.h relay/config/preflight.c \
@@ -20,9 +21,9 @@ dist_man_MANS += relay/config/sendgov.yaml.5
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors \
-    tests/unit/test_config_limits tests/unit/test_config_reference
+    tests/unit/test_config_limits tests/unit/test_config_reference tests/unit/test_preflight
 TESTS += tests/unit/test_units tests/unit/test_config tests/unit/test_config_errors \
-    tests/unit/test_config_limits tests/unit/test_config_reference
+    tests/unit/test_config_limits tests/unit/test_config_reference tests/unit/test_preflight
 tests_unit_test_units_SOURCES = tests/unit/test_units.c
 tests_unit_test_units_LDADD = $(unit_ldadd)
 config_test_files = tests/unit/config_files.c tests/unit/config_files.h
@@ -39,6 +40,11 @@ tests_unit_test_config_limits_LDADD = $(unit_ldadd)
 tests_unit_test_config_reference_SOURCES = tests/unit/test_config_reference.c $(config_test_files)
 tests_unit_test_config_reference_CPPFLAGS = $(config_test_cppflags)
 tests_unit_test_config_reference_LDADD = $(unit_ldadd)
+tests_unit_test_preflight_SOURCES = tests/unit/test_preflight.c $(config_test_files)
+tests_unit_test_preflight_CPPFLAGS = $(config_test_cppflags)
+tests_unit_test_preflight_LDADD = $(unit_ldadd)
+# a network file system cannot be mounted everywhere
+tests_unit_test_preflight_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=file_is_on_network
 endif
 
 EXTRA_DIST += tests/tables/config_errors tests/tables/replies.txt tests/fuzz/fuzz_config.c \

@@ -1,6 +1,7 @@
 #include "relay/config/preflight.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "relay/base/file.h"
 #include "relay/front/users.h"
 #include "tls/tls.h"
 
@@ -258,6 +260,123 @@ check_folders(struct preflight *p)
     return strcmp(temp, c->state) == 0 ? 0 : check_folder(p, "smtp.temp_folder", temp, false);
 }
 
+/* ---- the spool ---- */
+
+#define SPOOL_FOLDER "spool.folder"
+#define SANDBOX_ADVICE \
+    "; for the service, name the folder in ReadWritePaths= (systemctl edit sendgov) when it is not in the " \
+    "state folder"
+
+static uid_t
+uid_of(const char *user, uid_t otherwise)
+{
+    const struct passwd *pw = getpwnam(user);
+
+    return pw ? pw->pw_uid : otherwise;
+}
+
+static bool
+is_link(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+/* Root gives away what is root's before it becomes the user, but follows no link. An operator who checks as
+ * somebody else is told what he sees. */
+static int
+check_spool_owner(struct preflight *p, const char *folder, uid_t owner)
+{
+    bool root = geteuid() == 0;
+    uid_t user = uid_of(p->config->user, geteuid()), uid = root ? user : geteuid();
+
+    if (owner == uid || (root && owner == 0 && !is_link(folder)))
+        return 0;
+    if (!root && owner == user) {
+        note(p, SPOOL_FOLDER, "%s belongs to user %s, not to uid %u; check it as the user sendgovd runs as",
+            folder, p->config->user, (unsigned)uid);
+        return 0;
+    }
+    return fail(p, SPOOL_FOLDER,
+        "%s belongs to uid %u, but sendgovd runs as uid %u; give it to that user (chown -R)", folder,
+        (unsigned)owner, (unsigned)uid);
+}
+
+static int
+check_spool_there(struct preflight *p, const char *folder, const struct stat *st)
+{
+    if (!S_ISDIR(st->st_mode))
+        return fail(p, SPOOL_FOLDER, "%s is no folder", folder);
+    if (check_spool_owner(p, folder, st->st_uid) != 0)
+        return -1;
+    if ((st->st_mode & 0022) != 0 || (st->st_mode & 0700) != 0700)
+        return fail(p, SPOOL_FOLDER,
+            "%s has mode %04o; its owner must be able to write to it, and nobody else: chmod 700", folder,
+            (unsigned)(st->st_mode & 07777));
+    if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) != 0 && errno == EROFS)
+        return fail(
+            p, SPOOL_FOLDER, "%s cannot be written to: %s%s", folder, strerror(EROFS), SANDBOX_ADVICE);
+    return 0;
+}
+
+/* The last folder is made at the start. */
+static int
+check_spool_parent(struct preflight *p, const char *folder, const char *parent)
+{
+    struct stat st;
+    int why;
+
+    if (check_folder(p, SPOOL_FOLDER, parent, false) != 0)
+        return -1;
+    if (stat(parent, &st) != 0 || faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) == 0)
+        return 0;
+    why = errno;
+    if (why == EACCES && st.st_uid == uid_of(p->config->user, geteuid()) && st.st_uid != geteuid()) {
+        note(p, SPOOL_FOLDER, "%s cannot be written to by uid %u; check it as the user sendgovd runs as",
+            parent, (unsigned)geteuid());
+        return 0;
+    }
+    return fail(p, SPOOL_FOLDER, "%s cannot be made: %s%s", folder, strerror(why),
+        why == EROFS ? SANDBOX_ADVICE : "; create it and give it to the user sendgovd runs as");
+}
+
+/* near: of what is there already, the closest to the folder. */
+static int
+check_spool_disk(struct preflight *p, const char *folder, const char *near)
+{
+    const char *kind;
+
+    if (!file_is_on_network(near, &kind))
+        return 0;
+    return fail(p, SPOOL_FOLDER,
+        "%s is on %s: locks and syncs of a network file system cannot be trusted, and a 250 rests on them; "
+        "name a folder on a disk of this host",
+        folder, kind);
+}
+
+static int
+check_spool(struct preflight *p)
+{
+    const struct config *c = p->config;
+    const char *folder = c->spool.folder;
+    char parent[PATH_MAX_BYTES];
+    struct stat st;
+
+    if (!c->spool.enabled)
+        return 0;
+    if (stat(folder, &st) == 0)
+        return check_spool_there(p, folder, &st) != 0 ? -1 : check_spool_disk(p, folder, folder);
+    if (errno != ENOENT)
+        return check_folder(p, SPOOL_FOLDER, folder, false);
+    folder_of(folder, parent);
+    if (strcmp(parent, c->state) == 0 && access(parent, F_OK) != 0 && errno == ENOENT)
+        folder_of(c->state, parent); /* both are made, and check_state was content */
+    else if (check_spool_parent(p, folder, parent) != 0)
+        return -1;
+    return check_spool_disk(p, folder, parent);
+}
+
 int
 config_preflight(const struct config *c, preflight_note_fn *note_fn, void *arg, struct err *err)
 {
@@ -271,7 +390,7 @@ config_preflight(const struct config *c, preflight_note_fn *note_fn, void *arg, 
     for (size_t i = 0; i < c->n_routes; i++)
         if (check_route(&p, &c->routes[i]) != 0)
             return -1;
-    return check_groups(&p) != 0 ? -1 : check_folders(&p);
+    return check_groups(&p) != 0 || check_folders(&p) != 0 ? -1 : check_spool(&p);
 }
 
 void

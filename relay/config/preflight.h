@@ -1,8 +1,8 @@
 /* preflight: what a configuration needs of this host, beyond what its own text tells: certificates and keys
- * that can be used, logins that can be read, users, groups and folders that exist. Start, reload,
- * `sendgovd -t` and `sendgovctl check-config` ask the same question, so none accepts what another refuses.
- * Nothing is bound, connected or changed; what is loaded is thrown away. Addresses in use, and Redis, show at
- * the start only. */
+ * that can be used, logins that can be read, users, groups and folders that exist, a place for the spool
+ * where locks and syncs can be trusted. Start, reload, `sendgovd -t` and `sendgovctl check-config` ask the
+ * same question, so none accepts what another refuses. Nothing is bound, connected or changed; what is
+ * loaded is thrown away. Addresses in use, and Redis, show at the start only. */
 #ifndef SENDGOV_CONFIG_PREFLIGHT_H
 #define SENDGOV_CONFIG_PREFLIGHT_H
 

@@ -3,6 +3,8 @@
 #include "relay/base/nearest.h"
 #include "relay/config/type.h"
 
+#define DURATION_SCHEMA "\"type\": \"string\", \"pattern\": \"^[0-9_]+(ms|s|sec|m|min|h|d)$\""
+
 const struct setting_kind setting_kinds[TYPE_COUNT_OF] = {
     [TYPE_NAME] = {"a name", type_parse_name, type_format_text,
         "\"type\": \"string\", \"pattern\": \"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\""},
@@ -25,7 +27,8 @@ const struct setting_kind setting_kinds[TYPE_COUNT_OF] = {
     [TYPE_BOOL] = {"true or false", type_parse_bool, type_format_bool, "\"type\": \"boolean\""},
     [TYPE_U32] = {"a number", type_parse_u32, type_format_u32, NULL},
     [TYPE_MS] = {"a duration such as 30s", type_parse_ms, type_format_ms,
-        "\"type\": \"string\", \"pattern\": \"^[0-9_]+(ms|s|sec|m|min|h|d)$\""},
+        DURATION_SCHEMA},
+    [TYPE_MS64] = {"a duration such as 48h", type_parse_ms64, type_format_ms64, DURATION_SCHEMA},
     [TYPE_BYTES] = {"a size such as 35MiB", type_parse_bytes, type_format_bytes,
         "\"type\": [\"string\", \"integer\"]"},
     [TYPE_BYTES32] = {"a size such as 64KiB", type_parse_bytes32, type_format_bytes32,

@@ -19,8 +19,10 @@ enum section {
     SECTION_ADMIN,
     SECTION_SMTP,
     SECTION_TLS,
+    SECTION_SPOOL,
     SECTION_LISTENER,
     SECTION_CLIENT,
+    SECTION_CLASS,
     SECTION_ROUTE,
     SECTION_MAILBOX,
     SECTION_LIMIT,
@@ -49,6 +51,7 @@ enum setting_type {
     TYPE_BOOL,
     TYPE_U32,
     TYPE_MS,          /* int */
+    TYPE_MS64,        /* int64_t */
     TYPE_BYTES,       /* uint64_t */
     TYPE_BYTES32,     /* uint32_t */
     TYPE_COUNT,       /* uint64_t, or `unlimited` */

@@ -22,6 +22,7 @@
 #define BOOL(s, f) .type = TYPE_BOOL, .offset = AT(s, f, bool)
 #define U32(s, f, low, high) .type = TYPE_U32, .offset = AT(s, f, uint32_t), .least = (low), .most = (high)
 #define MS(s, f, low, high) .type = TYPE_MS, .offset = AT(s, f, int), .least = (low), .most = (high)
+#define MS64(s, f, low, high) .type = TYPE_MS64, .offset = AT(s, f, int64_t), .least = (low), .most = (high)
 #define BYTES(s, f, low, high) \
     .type = TYPE_BYTES, .offset = AT(s, f, uint64_t), .least = (low), .most = (high)
 #define BYTES32(s, f, low, high) \
@@ -38,6 +39,7 @@
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
 #define MIB (1024 * 1024)
 
 static const char *const level_words[] = {"debug", "info", "notice", "warning", "error", NULL};
@@ -75,9 +77,15 @@ const struct section_info section_table[SECTION_COUNT] = {
     [SECTION_ADMIN] = {"admin", 0, TYPE_NAME, "Control socket, metrics and health pages."},
     [SECTION_SMTP] = {"smtp", 0, TYPE_NAME, "Limits and deadlines of the side that clients talk to."},
     [SECTION_TLS] = {"tls", 0, TYPE_NAME, "The certificate of listeners that name none."},
+    [SECTION_SPOOL] = {"spool", 0, TYPE_NAME,
+        "Messages held on stable storage: those that cannot go now, and all of a client with accept: spool."},
     [SECTION_LISTENER] = {"listeners", sizeof(struct listener_entry), TYPE_NAME, "Where mail comes in."},
     [SECTION_CLIENT] = {"clients", sizeof(struct client_entry), TYPE_NAME,
         "Who may send, how they prove it, and as whom. Without an identity nothing is relayed."},
+    [SECTION_CLASS] = {"classes", sizeof(struct class_entry), TYPE_NAME,
+        "Priority classes of clients. Their weights decide who goes first while more waits in the spool than "
+        "may leave; what a limit allows stays the same. With this section a client's class must be in it, or "
+        "be default."},
     [SECTION_ROUTE] = {"routes", sizeof(struct route_entry), TYPE_NAME,
         "The ways out: one tenant's submission server or connector each."},
     [SECTION_MAILBOX] = {"mailboxes", sizeof(struct mailbox_entry), TYPE_MAILBOX_NAME,
@@ -120,9 +128,12 @@ const struct setting setting_table[] = {
     {SECTION_TOP, "smtp", SECTION_AT(offsetof(struct draft, conf.front), SECTION_SMTP),
         .help = "See section smtp."},
     {SECTION_TOP, "tls", SECTION_AT(offsetof(struct draft, tls), SECTION_TLS), .help = "See section tls."},
+    {SECTION_TOP, "spool", SECTION_AT(offsetof(struct draft, conf.spool), SECTION_SPOOL),
+        .help = "See section spool."},
     {SECTION_TOP, "listeners", SECTIONS_AT(draft, listeners, SECTION_LISTENER), .flags = SETTING_REQUIRED,
         .help = "See section listeners."},
     {SECTION_TOP, "clients", SECTIONS_AT(draft, clients, SECTION_CLIENT), .help = "See section clients."},
+    {SECTION_TOP, "classes", SECTIONS_AT(draft, classes, SECTION_CLASS), .help = "See section classes."},
     {SECTION_TOP, "routes", SECTIONS_AT(draft, routes, SECTION_ROUTE), .flags = SETTING_REQUIRED,
         .help = "See section routes."},
     {SECTION_TOP, "mailboxes", SECTIONS_AT(draft, mailboxes, SECTION_MAILBOX),
@@ -223,6 +234,28 @@ const struct setting setting_table[] = {
     {SECTION_TLS, "key_file", KEY_FILE(tls_defaults, key_file),
         .help = "Its key, PEM, not readable by others."},
 
+    {SECTION_SPOOL, "enabled", BOOL(spool_conf, enabled), .fallback = "true", .flags = SETTING_RESTART,
+        .help = "false: nothing is held; what cannot go now is refused with 4xx and stays with the client."},
+    {SECTION_SPOOL, "folder", PATH(spool_conf, folder), .flags = SETTING_RESTART,
+        .help = "Folder of the spool's database alone, on a disk of this host, not on a network file system. "
+                "Made when missing. Default: spool in the state folder."},
+    {SECTION_SPOOL, "retry_first", MS(spool_conf, retry_first_ms, 10, DAY), .fallback = "60s",
+        .help = "Wait after the upstream's first 4xx about a message. It doubles with each further one and "
+                "varies by a fifth. What a limit or a pause holds does not retry, it leaves when it may."},
+    {SECTION_SPOOL, "retry_max", MS(spool_conf, retry_max_ms, 10, DAY), .fallback = "1h",
+        .help = "The longest of these waits."},
+    {SECTION_SPOOL, "lifetime", MS64(spool_conf, lifetime_ms, 10, 30 * (uint64_t)DAY), .fallback = "48h",
+        .help = "How long a message may wait for retries before its sender gets a report that it failed. "
+                "Time in which a limit, a pause, Redis or an operator held it does not count."},
+    {SECTION_SPOOL, "warn_after", MS64(spool_conf, warn_ms, 10, 30 * (uint64_t)DAY), .fallback = "4h",
+        .help = "How much of that time passes before the sender is told that it is late."},
+    {SECTION_SPOOL, "uncertain_delay", MS64(spool_conf, uncertain_ms, 10, 7 * DAY), .fallback = "10min",
+        .help = "Wait before a message is tried again whose connection was lost between the final dot and "
+                "the reply: it may have arrived, and would then arrive twice."},
+    {SECTION_SPOOL, "uncertain_tries", U32(spool_conf, uncertain_max, 1, 10), .fallback = "2",
+        .help = "How often such a message is sent, the first time included; then it is parked until an "
+                "operator decides (sendgovctl queue)."},
+
     {SECTION_LISTENER, "address", LIST(listener_entry, addresses, TYPE_LISTEN), .flags = SETTING_REQUIRED,
         .help = "Address and port, one or a list: \"0.0.0.0:25\", \"[::]:25\" (quoted; [::] is IPv6 only)."},
     {SECTION_LISTENER, "tls", WORD(listener_entry, conf.tls, enum front_tls, front_tls_words),
@@ -261,14 +294,20 @@ const struct setting setting_table[] = {
         .help = "May send with the null sender (bounces), on its route."},
     {SECTION_CLIENT, "accept", WORD(client_entry, conf.accept, enum accept_mode, accept_words),
         .fallback = "relay",
-        .help = "relay: the reply is the upstream's. defer: what cannot go now is refused with 451 before "
-                "the body."},
+        .help = "relay: tried at once, and the reply is the upstream's; what cannot go now is held in the "
+                "spool and answered 250 (451 without a spool). defer, for mail servers, which have a queue "
+                "of their own: nothing is held, what cannot go now is refused with 451 before the body. "
+                "spool: held in the spool and answered 250 at once, delivered after that."},
     {SECTION_CLIENT, "route", NAME(client_entry, conf.route),
         .help = "Its route. Default: the one that registers the sender's domain."},
     {SECTION_CLIENT, "mailbox", MAILBOX_NAME(client_entry, conf.mailbox),
         .help = "Its mailbox. Default: the one named like the sender, else the route's."},
     {SECTION_CLIENT, "class", NAME(client_entry, conf.class), .fallback = "default",
-        .help = "Priority class."},
+        .help = "Priority class; see section classes."},
+
+    {SECTION_CLASS, "weight", U32(class_entry, conf.weight, 1, 1000), .fallback = "10",
+        .help = "Share of what leaves from the spool: 40 beside 10 goes four times as often. Within a class "
+                "clients take turns."},
 
     {SECTION_ROUTE, "upstream", HOST_PORT(route_entry, conf.upstream), .flags = SETTING_REQUIRED,
         .help = "Server and port: smtp.office365.com:587, or the MX name of the tenant with :25 for a "

@@ -40,6 +40,7 @@ const char *type_split_port(struct span in, struct span *host_out, uint16_t *por
 TYPE_PARSER(type_parse_bool);
 TYPE_PARSER(type_parse_u32);
 TYPE_PARSER(type_parse_ms);
+TYPE_PARSER(type_parse_ms64);
 TYPE_PARSER(type_parse_bytes);
 TYPE_PARSER(type_parse_bytes32);
 TYPE_PARSER(type_parse_count);
@@ -50,6 +51,7 @@ TYPE_PARSER(type_parse_rate);
 TYPE_FORMATTER(type_format_bool);
 TYPE_FORMATTER(type_format_u32);
 TYPE_FORMATTER(type_format_ms);
+TYPE_FORMATTER(type_format_ms64);
 TYPE_FORMATTER(type_format_bytes);
 TYPE_FORMATTER(type_format_bytes32);
 TYPE_FORMATTER(type_format_count);

@@ -7,16 +7,14 @@ static int
 out_of_bounds(struct draft *d, const struct setting *s, const struct node *v, const char *unlimited)
 {
     struct buf low, high;
-    bool ms = s->type == TYPE_MS, bytes = s->type == TYPE_BYTES || s->type == TYPE_BYTES32;
-    int n;
+    bool ms = s->type == TYPE_MS || s->type == TYPE_MS64;
+    bool bytes = s->type == TYPE_BYTES || s->type == TYPE_BYTES32;
 
     buf_init(&low);
     buf_init(&high);
     if (ms) {
-        n = (int)s->least;
-        type_format_ms(s, &n, &low);
-        n = (int)s->most;
-        type_format_ms(s, &n, &high);
+        type_format_ms64(s, &s->least, &low);
+        type_format_ms64(s, &s->most, &high);
     } else if (bytes) {
         type_format_bytes(s, &s->least, &low);
         type_format_bytes(s, &s->most, &high);
@@ -75,7 +73,7 @@ TYPE_PARSER(type_parse_u32)
     return 0;
 }
 
-TYPE_PARSER(type_parse_ms)
+TYPE_PARSER(type_parse_ms64)
 {
     struct span in;
     const char *why;
@@ -87,6 +85,16 @@ TYPE_PARSER(type_parse_ms)
         return type_bad(d, s, v, why);
     if (value < s->least || value > s->most)
         return out_of_bounds(d, s, v, "");
+    *(int64_t *)field = (int64_t)value;
+    return 0;
+}
+
+TYPE_PARSER(type_parse_ms)
+{
+    int64_t value;
+
+    if (type_parse_ms64(d, s, v, &value) < 0)
+        return -1;
     *(int *)field = (int)value;
     return 0;
 }
@@ -236,6 +244,12 @@ TYPE_FORMATTER(type_format_ms)
 {
     (void)s;
     format_duration((uint64_t)*(const int *)field, out, false);
+}
+
+TYPE_FORMATTER(type_format_ms64)
+{
+    (void)s;
+    format_duration((uint64_t)*(const int64_t *)field, out, false);
 }
 
 TYPE_FORMATTER(type_format_bytes)

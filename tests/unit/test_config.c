@@ -113,6 +113,16 @@ defaults_are_those_of_the_manual(void **state)
     assert_false(c->listeners[0].auth_without_tls);
     assert_int_equal(c->clients[0].accept, ACCEPT_RELAY);
     assert_string_equal(c->clients[0].class, "default");
+    assert_int_equal(c->n_classes, 0);
+    assert_true(c->spool.enabled);
+    assert_string_equal(c->spool.folder, SENDGOV_STATEDIR "/spool");
+    assert_int_equal(c->spool.retry_first_ms, 60000);
+    assert_int_equal(c->spool.retry_max_ms, 3600000);
+    assert_int_equal(c->spool.lifetime_ms, 48 * 3600000);
+    assert_int_equal(c->spool.warn_ms, 4 * 3600000);
+    assert_int_equal(c->spool.uncertain_ms, 600000);
+    assert_int_equal(c->spool.uncertain_max, 2);
+    assert_int_equal(c->spool.size_limit_bytes, 35 * 1024 * 1024);
     assert_null(c->admin.http);
     config_unref(&c);
     assert_null(c);
@@ -204,6 +214,55 @@ values_are_read(void **state)
     assert_int_equal(m->connections, 3);
     assert_null(config_client(c, "nobody"));
     assert_null(config_route(c, NULL));
+    config_unref(&c);
+}
+
+static void
+the_spool_and_its_classes(void **state)
+{
+    struct config *c = config_files_load(LISTENER ROUTE
+        "state: ./st\nsmtp: {message_size: 10MiB}\n"
+        "spool: {retry_first: 10ms, retry_max: 10ms, lifetime: 30d, warn_after: 29d, uncertain_delay: 7d, "
+        "uncertain_tries: 1}\n"
+        "classes: {alerts: {weight: 40}, newsletters: {weight: 1}, default: {weight: 1000}, bulk: {}}\n"
+        "clients: {app: {networks: [10.0.0.0/8], senders: [\"@x.test\"], accept: spool, class: alerts}, "
+        "other: {networks: [10.1.0.0/16], senders: [\"@x.test\"]}}\n");
+    char path[128];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/st/spool", config_files_folder());
+    assert_string_equal(c->spool.folder, path);
+    assert_int_equal(c->spool.retry_first_ms, 10);
+    assert_int_equal(c->spool.retry_max_ms, 10);
+    assert_true(c->spool.lifetime_ms == INT64_C(30) * 86400000); /* more than an int holds */
+    assert_true(c->spool.warn_ms == INT64_C(29) * 86400000);
+    assert_int_equal(c->spool.uncertain_ms, 7 * 86400000);
+    assert_int_equal(c->spool.uncertain_max, 1);
+    assert_int_equal(c->spool.size_limit_bytes, 10 * 1024 * 1024);
+    assert_true(dump_has(c, "spool.lifetime: 30d"));
+    assert_int_equal(config_client(c, "app")->accept, ACCEPT_SPOOL);
+    assert_int_equal(c->n_classes, 4);
+    assert_string_equal(c->classes[0].name, "alerts");
+    assert_int_equal(c->classes[0].weight, 40);
+    assert_int_equal(c->classes[2].weight, 1000);
+    assert_int_equal(c->classes[3].weight, 10);
+    config_unref(&c);
+}
+
+/* Without a spool, and any class while none are listed. */
+static void
+no_spool_and_no_classes(void **state)
+{
+    struct config *c = config_files_load(LISTENER ROUTE
+        "spool: {enabled: false, folder: elsewhere}\n"
+        "clients: {app: {networks: [10.0.0.0/8], senders: [\"@x.test\"], class: whatever}}\n");
+    char path[128];
+
+    (void)state;
+    assert_false(c->spool.enabled);
+    snprintf(path, sizeof path, "%s/elsewhere", config_files_folder());
+    assert_string_equal(c->spool.folder, path);
+    assert_string_equal(c->clients[0].class, "whatever");
     config_unref(&c);
 }
 
@@ -480,6 +539,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(values_are_read),
+        cmocka_unit_test(the_spool_and_its_classes),
+        cmocka_unit_test(no_spool_and_no_classes),
         cmocka_unit_test(networks_are_v6_inside),
         cmocka_unit_test(wide_networks_need_a_login),
         cmocka_unit_test(redis_addresses),
