@@ -67,6 +67,12 @@ publish_config(struct daemon *d)
 
 /* ---- reload: wholly or not at all ---- */
 
+static const char *
+yes_no(bool b)
+{
+    return b ? "true" : "false";
+}
+
 static int
 check_fixed(const struct config *old, const struct config *new, struct err *err)
 {
@@ -76,6 +82,8 @@ check_fixed(const struct config *old, const struct config *new, struct err *err)
         {"state", old->state, new->state},
         {"node", old->node, new->node},
         {"user", old->user, new->user},
+        {"spool.enabled", yes_no(old->spool.enabled), yes_no(new->spool.enabled)},
+        {"spool.folder", old->spool.folder, new->spool.folder},
     };
 
     for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
@@ -227,6 +235,7 @@ drain(void *arg)
     admin_set_draining(d->admin);
     log_text(LOG_NOTICE, "drain", "no new connections; messages under way have %d ms", d->config->drain_ms);
     process_notify("STOPPING=1");
+    flow_stop_release(d->flow);
     front_drain(d->front, d->config->drain_ms, on_front_drained, d);
 }
 
@@ -277,6 +286,8 @@ make_upstream_and_flow(struct daemon *d, struct err *err)
     d->flow = flow_new(&flow);
     if (upstream_configure(d->upstream, c->routes, c->n_routes, c->mailboxes, c->n_mailboxes, err) != 0)
         return -1;
+    if (c->spool.enabled && flow_open_spool(d->flow, &c->spool, err) != 0)
+        return config_locate(c, "spool.folder", err);
     flow_configure(d->flow, c);
     return 0;
 }
@@ -327,6 +338,8 @@ drop_root(const struct config *c, struct err *err)
     for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
         if (process_give_state(c->state, made[i], c->user, err) != 0)
             return config_locate(c, "state", err);
+    if (c->spool.enabled && process_give_spool(c->spool.folder, c->user, err) != 0)
+        return config_locate(c, "spool.folder", err);
     if (process_drop_root(c->user, err) != 0)
         return config_locate(c, "user", err);
     if (was_root)
@@ -362,6 +375,8 @@ make_parts(struct daemon *d, struct err *err)
     if (make_front(d, err) != 0 || make_admin(d, err) != 0)
         return -1;
     if (drop_root(d->config, err) != 0)
+        return -1;
+    if (flow_start_spool(d->flow, err) != 0)
         return -1;
     return worker_start(d->worker, WORKER_THREADS, err);
 }

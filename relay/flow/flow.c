@@ -1,13 +1,18 @@
 #include "relay/flow/flow.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "policy/plan.h"
+#include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
 #include "relay/flow/connections.h"
+#include "relay/flow/held.h"
 #include "relay/flow/job.h"
 #include "relay/flow/ledger.h"
 #include "relay/flow/refuse.h"
+#include "relay/flow/release.h"
+#include "relay/net/loop.h"
 
 struct flow *
 flow_new(const struct flow_setup *setup)
@@ -20,7 +25,30 @@ flow_new(const struct flow_setup *setup)
     f->metrics = setup->metrics;
     slots_init(&f->jobs);
     list_init(&f->all);
+    list_init(&f->orders);
+    f->random = (uint32_t)clock_mono_us();
     return f;
+}
+
+/* What the spool still reads is freed after it. */
+static void
+abandon_all(struct flow *f)
+{
+    struct list lent;
+
+    list_init(&lent);
+    LIST_EACH_SAFE(it, &f->all) {
+        struct job *job = LIST_ITEM(it, struct job, link);
+
+        if (!job_abandon(job))
+            continue;
+        list_del(it);
+        list_add_tail(&lent, it);
+    }
+    spool_free(&f->spool);
+    held_abandon(f);
+    LIST_EACH_SAFE(it, &lent)
+        job_bury(LIST_ITEM(it, struct job, link));
 }
 
 void
@@ -28,12 +56,28 @@ flow_free(struct flow **f)
 {
     if (*f == NULL)
         return;
-    LIST_EACH_SAFE(it, &(*f)->all)
-        job_abandon(LIST_ITEM(it, struct job, link));
+    release_stop(*f);
+    abandon_all(*f);
+    release_free(&(*f)->release);
+    blob_pool_free(&(*f)->bodies);
     slots_fini(&(*f)->jobs);
     config_unref(&(*f)->config);
     free(*f);
     *f = NULL;
+}
+
+/* Bodies up to here stay in memory. */
+#define SPILL_BYTES ((size_t)256 * 1024)
+
+/* Bodies that are on their way keep the old pool alive. */
+static void
+renew_bodies(struct flow *f, const struct front_conf *old, const struct front_conf *new)
+{
+    if (f->bodies != NULL && old != NULL && strcmp(old->temp_folder, new->temp_folder) == 0 &&
+        old->body_memory_bytes == new->body_memory_bytes)
+        return;
+    blob_pool_free(&f->bodies);
+    f->bodies = blob_pool_new(new->temp_folder, SPILL_BYTES, new->body_memory_bytes);
 }
 
 void
@@ -43,6 +87,10 @@ flow_configure(struct flow *f, struct config *config)
 
     f->config = config_ref(config);
     hints_clear(&f->hints);
+    renew_bodies(f, before != NULL ? &before->front : NULL, &config->front);
+    if (f->spool != NULL)
+        spool_configure(f->spool, &config->spool);
+    release_configure(f, before);
     connections_configure(f->store, config);
     store_set_limits(f->store, config->limits, config->n_limits);
     config_unref(&before); /* only now: the store pointed to its limits */
@@ -52,55 +100,111 @@ flow_configure(struct flow *f, struct config *config)
 
 /* The limits are those in force now, not those the session began with: an edited cap holds for the next
  * message. */
-static int
-plan(struct flow *f, const struct plan_subject *subject, struct charge_request *request_out)
+int
+flow_plan_subject(struct flow *f, const struct flow_subject *subject, struct charge_request *request_out)
 {
-    return plan_charge(f->config->limits, f->config->n_limits, subject, request_out);
-}
-
-static struct plan_subject
-subject_of(struct flow *f, const struct client_conf *client, const struct route_conf *route,
-    const struct mailbox_conf *mailbox, const struct address *sender)
-{
-    return (struct plan_subject){
-        .route = span_str(route->name),
-        .mailbox = span_str(mailbox != NULL ? mailbox->name : ""),
-        .client = span_str(client->name),
-        .sender = span_str(sender->text),
-        .sender_domain = address_domain(sender),
-        .warmup_step = store_warmup_step(f->store, route->name),
+    const char *at = strrchr(subject->sender, '@');
+    struct plan_subject plan = {
+        .route = span_str(subject->route->name),
+        .mailbox = span_str(subject->mailbox != NULL ? subject->mailbox->name : ""),
+        .client = span_str(subject->client->name),
+        .sender = span_str(subject->sender),
+        .sender_domain = span_str(at != NULL ? at + 1 : ""),
+        .external = subject->class == RECIPIENT_EXTERNAL,
+        .recipients = subject->recipients,
+        .least = subject->least > 0 ? subject->least : 1,
+        .bytes = subject->bytes,
+        .warmup_step = store_warmup_step(f->store, subject->route->name),
         .owner = config_owner(f->config),
     };
+
+    return plan_charge(f->config->limits, f->config->n_limits, &plan, request_out);
 }
 
 int
-flow_plan_message(struct flow *f, const struct message *m, struct charge_request *request_out)
+flow_plan_round(struct flow *f, const struct flow_plan *p, struct charge_request *request_out)
 {
-    struct plan_subject subject = subject_of(f, m->client, m->route, m->mailbox, &m->envelope.sender);
+    const struct message *m = p->message;
+    struct flow_subject subject = {m->client, m->route, m->mailbox, m->envelope.sender.text, p->class,
+        p->recipients, p->least, m->content_bytes + span_str(m->trace).n};
 
-    sg_assert(m->envelope.n_recipients > 0);
-    subject.external = m->envelope.recipients[0].class == RECIPIENT_EXTERNAL;
-    subject.recipients = (uint32_t)m->envelope.n_recipients;
-    subject.least = subject.recipients; /* what is not granted could not be held */
-    subject.bytes = m->content_bytes + span_str(m->trace).n;
-    return plan(f, &subject, request_out);
+    return flow_plan_subject(f, &subject, request_out);
 }
 
 static int
 plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class, uint32_t recipients,
     struct charge_request *request_out)
 {
-    struct plan_subject subject;
+    struct flow_subject subject = {look->client, look->route, look->mailbox, look->envelope->sender.text,
+        class, recipients, recipients, look->bytes};
 
-    subject = subject_of(f, look->client, look->route, look->mailbox, &look->envelope->sender);
-    subject.external = class == RECIPIENT_EXTERNAL;
-    subject.recipients = subject.least = recipients;
-    subject.bytes = look->bytes;
-    if (plan(f, &subject, request_out) != 0)
+    if (flow_plan_subject(f, &subject, request_out) != 0)
         return -1;
     request_out->look = true;
     return 0;
 }
+
+/* ---- the spool ---- */
+
+int
+flow_open_spool(struct flow *f, const struct spool_conf *conf, struct err *err)
+{
+    struct spool_setup setup = {.loop = f->loop, .metrics = f->metrics, .found = release_on_found,
+        .changed = release_on_changed};
+
+    setup.arg = f->release = release_new(f);
+    f->spool = spool_new(&setup, conf, err);
+    if (f->spool != NULL)
+        return 0;
+    release_free(&f->release);
+    return -1;
+}
+
+int
+flow_start_spool(struct flow *f, struct err *err)
+{
+    return f->spool != NULL ? spool_start(f->spool, err) : 0;
+}
+
+bool
+flow_may_hold(const struct flow *f, const struct client_conf *client)
+{
+    enum spool_result why;
+
+    return f->spool != NULL && client->accept != ACCEPT_DEFER && spool_takes(f->spool, &why);
+}
+
+bool
+flow_keeps(const struct flow *f, const struct client_conf *client, struct reply *refusal_out)
+{
+    enum spool_result why;
+
+    if (f->spool == NULL || client->accept != ACCEPT_SPOOL || spool_takes(f->spool, &why) ||
+        why != SPOOL_NO_SPACE)
+        return true;
+    reply_set(refusal_out, 452, "4.3.1", "no room to keep mail now; try again later");
+    return false;
+}
+
+bool
+flow_has_spool(const struct flow *f)
+{
+    return f->spool != NULL;
+}
+
+void
+flow_stop_release(struct flow *f)
+{
+    release_stop(f);
+}
+
+struct blob_pool *
+flow_bodies(const struct flow *f)
+{
+    return f->bodies;
+}
+
+/* ---- looks and messages ---- */
 
 bool
 flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class, struct flow_refusal *out)
@@ -109,6 +213,8 @@ flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class cla
     struct charge_request request;
     struct verdict verdict;
 
+    if (flow_may_hold(f, look->client))
+        return false; /* what cannot go now waits */
     if (e->n_recipients > 0 && e->recipients[0].class != class) {
         refuse_mixed(out);
         return true;
@@ -129,10 +235,7 @@ flow_submit(struct flow *f, struct message **m, flow_done_fn *done, void *arg)
 {
     struct job *job = job_new(f, done, arg);
 
-    job->message = *m;
-    *m = NULL;
-    if (flow_plan_message(f, job->message, &job->request) != 0)
-        job_fail_plan(job);
+    job_take_message(job, m, NULL);
     return job->self;
 }
 

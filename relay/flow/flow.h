@@ -38,6 +38,19 @@ void flow_free(struct flow **f);
 /* The configuration new work is planned with; flow takes a reference. */
 void flow_configure(struct flow *f, struct config *config);
 
+/* Before flow_configure: makes ready the folder of the spool and locks it. Then, when the process has the
+ * rights it will keep, starts it. Without these two calls there is no spool, and what cannot go now is
+ * refused. */
+int flow_open_spool(struct flow *f, const struct spool_conf *conf, struct err *err);
+int flow_start_spool(struct flow *f, struct err *err);
+bool flow_has_spool(const struct flow *f);
+/* Nothing more leaves the spool; what is on its way does. */
+void flow_stop_release(struct flow *f);
+/* False: the client's mail is to be stored before anything else and there is no room for it. */
+bool flow_keeps(const struct flow *f, const struct client_conf *client, struct reply *refusal_out);
+/* Where the bodies of all messages live; good until the next flow_configure. */
+struct blob_pool *flow_bodies(const struct flow *f);
+
 /* The answer for the client. */
 typedef void flow_done_fn(void *arg, const struct reply *reply);
 

@@ -7,6 +7,7 @@
 #include "relay/flow/flow.h"
 #include "relay/flow/hint.h"
 #include "relay/net/loop.h"
+#include "relay/spool/spool.h"
 #include "relay/store/store.h"
 #include "relay/upstream/upstream.h"
 
@@ -19,9 +20,34 @@ struct flow {
     struct slots jobs;
     struct list all; /* the same jobs */
     struct hints hints;
+    struct blob_pool *bodies; /* of all messages, on their way in and out */
+    struct spool *spool;      /* NULL: what cannot go now is refused */
+    struct release *release;  /* with the spool */
+    struct list orders;       /* of operators, on their way to the spool */
+    uint32_t random;          /* for jitter */
 };
 
-/* What this message is to be charged by the limits of f->config. Not 0: too many limits apply. */
-int flow_plan_message(struct flow *f, const struct message *m, struct charge_request *request_out);
+/* One transaction, as far as limits and pauses care. */
+struct flow_subject {
+    const struct client_conf *client;
+    const struct route_conf *route;
+    const struct mailbox_conf *mailbox; /* NULL: none */
+    const char *sender;                 /* canonical; "" the null sender */
+    enum recipient_class class;
+    uint32_t recipients, least;         /* least 0: one */
+    uint64_t bytes;
+};
+/* What it is to be charged by the limits of f->config. Not 0: too many limits apply. */
+int flow_plan_subject(struct flow *f, const struct flow_subject *subject, struct charge_request *request_out);
+
+struct flow_plan {
+    const struct message *message;
+    enum recipient_class class;
+    uint32_t recipients, least;
+};
+int flow_plan_round(struct flow *f, const struct flow_plan *plan, struct charge_request *request_out);
+
+/* May what this client sends be kept when it cannot go now? */
+bool flow_may_hold(const struct flow *f, const struct client_conf *client);
 
 #endif

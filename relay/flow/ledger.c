@@ -15,10 +15,11 @@ _Static_assert(sizeof(class_names) / sizeof(class_names[0]) == RECIPIENT_CLASS_C
 size_t
 ledger_recipients(const struct message *m, enum recipient_class class)
 {
-    const struct envelope *e = &m->envelope;
-    bool is_theirs = e->n_recipients > 0 && e->recipients[0].class == class; /* one class: see flow_hint */
+    size_t n = m->unnamed[class];
 
-    return m->unnamed[class] + (is_theirs ? e->n_recipients : 0);
+    for (size_t i = 0; i < m->envelope.n_recipients; i++)
+        n += m->envelope.recipients[i].class == class;
+    return n;
 }
 
 void
@@ -32,20 +33,103 @@ ledger_count_recipients(struct metrics *metrics, const struct ledger_entry *entr
     }
 }
 
+/* What the metric calls it; NULL: it waits on, and was counted when it began to. */
+static const char *
+fate_label(const struct ledger_entry *entry, const struct fate *fate)
+{
+    switch (fate->kind) {
+    case FATE_SENT:
+        return entry->is_release ? "delivered" : "relayed";
+    case FATE_FAILED:
+        return entry->is_release ? "failed" : "rejected";
+    case FATE_HELD:
+    case FATE_DEFERRED:
+    case FATE_UNCERTAIN:
+        return entry->is_release ? NULL : entry->settlement->outcome;
+    case FATE_OPEN:
+    case FATE_RESTS:
+    case FATE_ELSEWHERE:
+    case FATE_KIND_COUNT:
+        break;
+    }
+    return NULL;
+}
+
+static void
+count_fates(struct metrics *metrics, const struct ledger_entry *entry)
+{
+    for (size_t i = 0; i < entry->message->envelope.n_recipients; i++) {
+        const char *label = fate_label(entry, &entry->fates[i]);
+
+        if (label != NULL)
+            metric_add(metrics, M_RECIPIENTS, 1, class_names[entry->message->envelope.recipients[i].class],
+                label, NULL);
+    }
+}
+
+static bool
+is_any_uncertain(const struct ledger_entry *entry)
+{
+    for (size_t i = 0; entry->fates != NULL && i < entry->message->envelope.n_recipients; i++)
+        if (entry->fates[i].kind == FATE_UNCERTAIN)
+            return true;
+    return false;
+}
+
+/* A message of the spool is counted when it leaves it. */
+static void
+count_release(struct metrics *metrics, const struct ledger_entry *entry)
+{
+    const char *outcome = entry->settlement->outcome;
+
+    if (outcome[0] == 'r' || outcome[0] == 'f')
+        metric_add(metrics, M_RELEASED, 1, outcome[0] == 'r' ? "delivered" : "failed", NULL, NULL);
+    else
+        metric_add(metrics, M_HELD, 1, outcome[0] == 'u' ? "uncertain" : "upstream", NULL, NULL);
+}
+
 void
 ledger_count(struct metrics *metrics, const struct ledger_entry *entry)
 {
     const struct settlement *s = entry->settlement;
+
+    if (entry->is_release)
+        count_release(metrics, entry);
+    else
+        metric_add(metrics, M_MESSAGES, 1, s->outcome, NULL, NULL);
+    if (entry->fates != NULL)
+        count_fates(metrics, entry);
+    else
+        ledger_count_recipients(metrics, entry);
+    if (s->outcome[0] == 'u' || is_any_uncertain(entry))
+        metric_add(metrics, M_UNCERTAIN, 1, NULL, NULL, NULL);
+}
+
+void
+ledger_reply(struct metrics *metrics, enum reply_class class, const struct reply *reply)
+{
     char enhanced[ENHANCED_MAX];
 
-    metric_add(metrics, M_MESSAGES, 1, s->outcome, NULL, NULL);
-    ledger_count_recipients(metrics, entry);
-    if (s->outcome[0] == 'u')
-        metric_add(metrics, M_UNCERTAIN, 1, NULL, NULL, NULL);
-    if (entry->upstream_reply != NULL) {
-        enhanced_format(entry->upstream_reply->enhanced, enhanced);
-        metric_add(metrics, M_UPSTREAM_REPLIES, 1, reply_class_to_str(s->class), enhanced, NULL);
-    }
+    enhanced_format(reply->enhanced, enhanced);
+    metric_add(metrics, M_UPSTREAM_REPLIES, 1, reply_class_to_str(class), enhanced, NULL);
+}
+
+void
+ledger_take_over(struct metrics *metrics, const struct message *m, const struct reply *answer)
+{
+    struct settlement s = {.outcome = "spooled", .class = CLASS_OK, .end = {"U."}};
+    struct verdict granted = {.kind = VERDICT_GRANTED};
+    struct ledger_entry entry = {.message = m, .settlement = &s, .verdict = &granted};
+
+    reply_copy(&s.answer, answer);
+    ledger_count(metrics, &entry);
+    ledger_log(&entry);
+}
+
+void
+ledger_held(struct metrics *metrics, const struct queue_gate *gate)
+{
+    metric_add(metrics, M_HELD, 1, queue_gate_kind_to_str(gate->kind), NULL, NULL);
 }
 
 void
@@ -179,15 +263,17 @@ ledger_log(const struct ledger_entry *entry)
 {
     const struct message *m = entry->message;
     const struct settlement *s = entry->settlement;
-    bool is_relayed = s->outcome[0] == 'r' && s->end.letters[0] == '-';
+    bool is_plain = s->end.letters[0] == '-', is_relayed = is_plain && s->outcome[0] == 'r';
     struct log_line l;
 
-    log_begin(&l, is_relayed ? LOG_INFO : LOG_NOTICE, "message");
+    log_begin(&l, is_plain ? LOG_INFO : LOG_NOTICE, "message");
     log_subject(&l, m, s);
     log_int(&l, "bytes", (int64_t)m->content_bytes);
     log_way(&l, m);
     log_verdict(&l, entry->verdict);
     log_int(&l, "waited_ms", entry->waited_ms);
+    if (entry->is_release)
+        log_bool(&l, "released", true);
     log_upstream(&l, entry);
     log_cstr(&l, "tls", m->tls);
     if (entry->client_left)

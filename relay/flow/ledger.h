@@ -4,7 +4,9 @@
 #define SENDGOV_FLOW_LEDGER_H
 
 #include "policy/charge.h"
+#include "relay/flow/fate.h"
 #include "relay/flow/settle.h"
+#include "relay/spool/queue.h"
 
 struct metrics;
 struct store;
@@ -17,6 +19,8 @@ struct ledger_entry {
     const struct reply *upstream_reply;  /* NULL: it said nothing */
     int64_t waited_ms;
     bool client_left;
+    const struct fate *fates; /* NULL: all recipients alike, as the settlement's outcome says */
+    bool is_release;          /* it came from the spool: it was counted when it went there */
 };
 
 /* Recipients of a class, the unnamed ones included. */
@@ -24,6 +28,12 @@ size_t ledger_recipients(const struct message *m, enum recipient_class class);
 
 void ledger_count(struct metrics *metrics, const struct ledger_entry *entry);
 void ledger_log(const struct ledger_entry *entry);
+/* What the upstream said to one transaction, or to our connection. */
+void ledger_reply(struct metrics *metrics, enum reply_class class, const struct reply *reply);
+/* The spool took it over while the upstream has it: counted and logged as spooled. */
+void ledger_take_over(struct metrics *metrics, const struct message *m, const struct reply *answer);
+/* A message of the spool goes on waiting. */
+void ledger_held(struct metrics *metrics, const struct queue_gate *gate);
 /* The same for recipients that a message lost at RCPT; the message is counted with its own line. */
 void ledger_count_recipients(struct metrics *metrics, const struct ledger_entry *entry);
 void ledger_log_recipients(const struct ledger_entry *entry);

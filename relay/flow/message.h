@@ -37,6 +37,8 @@ struct message {
     char session[MESSAGE_ID_MAX];
     char tls[96];              /* client TLS, empty without */
     int64_t received_mono_ms;  /* the final dot */
+    int64_t received_utc_ms;
+    bool is_dsn;               /* a notification of ours, out of the spool */
 };
 /* Takes a reference to config and makes the id; everything else is empty. */
 struct message *message_new(struct config *config);

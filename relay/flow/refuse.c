@@ -32,6 +32,13 @@ refuse_mixed(struct flow_refusal *out)
 }
 
 void
+refuse_behind_others(struct flow_refusal *out)
+{
+    start(out, "Gq");
+    reply_set(&out->reply, 451, "4.4.5", "older mail of this sender waits; this one goes after it");
+}
+
+void
 refuse_with_verdict(const struct verdict *verdict, const struct charge_request *request,
     struct config *config, struct flow_refusal *out)
 {

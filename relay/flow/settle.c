@@ -230,6 +230,20 @@ settle_outcome(const struct message *m, const struct tx_outcome *o, struct settl
         o->phase == TX_DOT ? "before it said whether it took the message" : "in the middle", o->detail);
 }
 
+enum reply_class
+settle_recipient(const struct message *m, enum tx_phase phase, const struct tx_recipient *r,
+    struct settlement *s)
+{
+    struct settlement theirs = {.class = CLASS_TEMPORARY};
+
+    if (r->fate == TX_ACCEPTED || r->reply.code < 400)
+        return r->fate == TX_ACCEPTED ? CLASS_OK : CLASS_TEMPORARY;
+    settle_refusal(m, &r->reply, phase, "", &theirs);
+    if (s->class == CLASS_OK || theirs.class < s->class)
+        *s = theirs;
+    return theirs.class;
+}
+
 /* The pool still knows why it failed and has not tried again: nothing new was said, so nothing follows from
  * it. Else an operator who resumes a mailbox too early would find it paused anew by an old refusal. */
 static void

@@ -21,7 +21,7 @@ enum settle_action {
 };
 
 struct settlement {
-    const char *outcome; /* "relayed", "deferred", "rejected", "uncertain": the metric's label */
+    const char *outcome; /* "relayed", "spooled", "deferred", "rejected", "uncertain": the metric's label */
     struct end_code end;
     enum reply_class class;
     const struct reply_rule *rule; /* that said so, of the message's route; NULL: none */
@@ -34,6 +34,10 @@ struct settlement {
 
 /* The whole transaction was settled by the upstream (or lost). */
 void settle_outcome(const struct message *m, const struct tx_outcome *outcome, struct settlement *out);
+/* One recipient of a transaction in which each has its own answer: the class of its reply. What follows
+ * from that for the mail after it goes into *s where it is graver than what stands there. */
+enum reply_class settle_recipient(const struct message *m, enum tx_phase phase, const struct tx_recipient *r,
+    struct settlement *s);
 /* There was no connection. */
 void settle_no_connection(const struct message *m, const struct lease_failure *failure,
     struct settlement *out);

@@ -59,7 +59,6 @@ front_free(struct front **fp)
     verify_free(&f->verify);
     peers_fini(&f->peers);
     slots_fini(&f->handles);
-    blob_pool_free(&f->bodies);
     generation_unref(&f->generation);
     buf_fini(&f->out);
     free(f);

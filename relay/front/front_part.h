@@ -53,7 +53,6 @@ struct front {
     size_t n_sessions, n_strangers; /* strangers: without an identity so far */
     struct peers peers;
     struct verify *verify;
-    struct blob_pool *bodies;
     struct buf out; /* replies of the session that is being served; empty between calls */
     struct timer drain_deadline;
     struct task drained;

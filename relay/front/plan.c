@@ -10,9 +10,6 @@
 #include "relay/front/session.h"
 #include "relay/front/trace.h"
 
-/* Bodies up to here stay in memory. */
-#define SPILL_BYTES ((size_t)256 * 1024)
-
 struct front_plan {
     struct generation *generation;
     struct list fresh; /* sockets opened for it; paused */
@@ -81,8 +78,10 @@ load_tls(const struct config *c, struct front_listener *l, struct err *err)
 }
 
 static struct server_conf
-server_conf_of(const struct front_conf *c, const struct listener_conf *l, bool auth)
+server_conf_of(const struct config *config, const struct listener_conf *l, bool auth)
 {
+    const struct front_conf *c = &config->front;
+
     return (struct server_conf){
         .hostname = c->hostname,
         .starttls = l->tls == FRONT_TLS_STARTTLS || l->tls == FRONT_TLS_REQUIRED,
@@ -91,6 +90,7 @@ server_conf_of(const struct front_conf *c, const struct listener_conf *l, bool a
         .auth_without_tls = l->auth_without_tls,
         .lenient = l->bare_newline == BARE_NORMALIZE,
         .eightbitmime = true,
+        .dsn = config->spool.enabled, /* a notification is a message that is kept */
         .line_strict = c->line_strict,
         .newline = l->bare_newline == BARE_NORMALIZE ? BODY_NORMALIZE : BODY_REJECT,
         .size_max = c->message_bytes_max,
@@ -131,7 +131,7 @@ load(struct generation *g, struct err *err)
         struct front_listener *l = &g->listeners[i];
 
         l->conf = &c->listeners[i];
-        l->server = server_conf_of(&c->front, l->conf, takes_logins(g, l->conf));
+        l->server = server_conf_of(c, l->conf, takes_logins(g, l->conf));
         g->n_listeners++;
         if (load_tls(c, l, err) != 0)
             return -1;
@@ -289,24 +289,12 @@ assign_sockets(struct front *f)
     }
 }
 
-/* Bodies that are on their way keep the old pool alive. */
-static void
-renew_bodies(struct front *f, const struct front_conf *old, const struct front_conf *new)
-{
-    if (f->bodies != NULL && old != NULL && strcmp(old->temp_folder, new->temp_folder) == 0 &&
-        old->body_memory_bytes == new->body_memory_bytes)
-        return;
-    blob_pool_free(&f->bodies);
-    f->bodies = blob_pool_new(new->temp_folder, SPILL_BYTES, new->body_memory_bytes);
-}
-
 void
 front_commit(struct front *f, struct front_plan **plan)
 {
     struct generation *old = f->generation;
 
     f->generation = generation_ref((*plan)->generation);
-    renew_bodies(f, old != NULL ? &old->config->front : NULL, front_conf_of(f));
     LIST_EACH_SAFE(it, &(*plan)->fresh) {
         list_del(it);
         list_add_tail(&f->sockets, it);

@@ -36,6 +36,7 @@ session_describe(const struct session *s)
     snprintf(m->session, sizeof m->session, "%s", s->id);
     describe_tls(s, m->tls, sizeof m->tls);
     m->received_mono_ms = clock_mono_ms();
+    m->received_utc_ms = clock_utc_ms();
     return m;
 }
 

@@ -102,6 +102,10 @@ session_decide_mail(struct session *s)
     }
     if (!fits_route(s, path.route, &refusal))
         return server_answer(&s->server, &refusal, &f->out);
+    if (!flow_keeps(f->flow, s->client, &refusal)) {
+        session_refused(s, "storage", refusal.text);
+        return server_answer(&s->server, &refusal, &f->out);
+    }
     session_begin_mail(s, &path);
     if (is_hinted(s, RECIPIENT_INTERNAL, &refusal)) {
         session_drop_mail(s);
@@ -146,7 +150,7 @@ static enum server_action
 begin_body(struct session *s)
 {
     s->mail->begun = true;
-    s->mail->body = blob_new(s->front->bodies);
+    s->mail->body = blob_new(flow_bodies(s->front->flow));
     server_set_sink(&s->server, on_wire, s->mail);
     return server_answer(&s->server, NULL, &s->front->out);
 }

@@ -75,6 +75,7 @@ scene_start(struct scene *s, uint64_t cap, uint64_t period_ms, const struct peer
     arena_init(&s->config->arena);
     s->config->references = 1;
     s->config->limits = &s->limit;
+    s->config->front.temp_folder = "/tmp";
     s->config->n_limits = 1;
     setup = (struct flow_setup){s->w.loop, s->store, s->w.up, s->w.metrics};
     s->flow = flow_new(&setup);

@@ -50,6 +50,7 @@ class Rig:
             "drain_timeout": "5s",
             "log": {"level": "debug", "format": "json"},
             "redis": {"url": self.redis.url, "settle": "200ms"},
+            "spool": {"enabled": False},  # most tests want to see each refusal as an answer; those of the spool turn it on
             "tls": {"cert_file": self.cert[0], "key_file": self.cert[1]},
             "smtp": {"connections_per_ip": 500, "connections_per_minute": 100000, "connections_burst": 10000},
             "listeners": {

@@ -27,6 +27,7 @@ flow_fake_reset(void)
 {
     message_free(&flow_fake.message);
     message_free(&flow_fake.book);
+    blob_pool_free(&flow_fake.bodies);
     memset(&flow_fake, 0, sizeof flow_fake);
     flow_fake.eightbit = true;
 }
@@ -74,6 +75,23 @@ flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class cla
     assert_non_null(look->route);
     *out = (struct flow_refusal){.reply = flow_fake.hint, .end = {"Gp"}};
     return out->reply.code != 0 && (class == RECIPIENT_EXTERNAL || at_mail);
+}
+
+struct blob_pool *
+flow_bodies(const struct flow *f)
+{
+    (void)f;
+    return flow_fake.bodies;
+}
+
+bool
+flow_keeps(const struct flow *f, const struct client_conf *client, struct reply *refusal_out)
+{
+    (void)f;
+    assert_non_null(client);
+    if (flow_fake.full)
+        reply_set(refusal_out, 452, "4.3.1", "No room");
+    return !flow_fake.full;
 }
 
 static void
@@ -202,6 +220,8 @@ world_reload(struct world *w, const char *yaml)
     assert_null(plan);
     config_unref(&w->config);
     w->config = config;
+    blob_pool_free(&flow_fake.bodies);
+    flow_fake.bodies = blob_pool_new(config->front.temp_folder, 256 * 1024, config->front.body_memory_bytes);
     return 0;
 }
 

@@ -21,6 +21,8 @@ struct flow_fake {
     struct end_code book_end;
     uint64_t size;           /* of the upstream, 0: unknown */
     bool eightbit;
+    bool full;               /* there is no room to keep mail */
+    struct blob_pool *bodies; /* as the configuration of the world says */
 };
 extern struct flow_fake flow_fake;
 void flow_fake_reset(void);

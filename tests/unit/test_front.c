@@ -619,6 +619,24 @@ test_books_no_room(void **state)
 }
 
 static void
+test_no_room_to_keep_mail(void **state)
+{
+    struct client c;
+
+    (void)state;
+    world_begin(&w, COMMON LISTENERS CLIENTS("relay"));
+    flow_fake.full = true;
+    client_connect(&c, &w, w.port2);
+    client_expect(&c, "220");
+    client_talk(&c, "EHLO x\r\n", "250");
+    client_talk(&c, "MAIL FROM:<scan@contoso.test>\r\n", "452 4.3.1");
+    flow_fake.full = false;
+    client_talk(&c, "MAIL FROM:<scan@contoso.test>\r\n", "250");
+    client_close(&c);
+    world_end(&w);
+}
+
+static void
 test_doors(void **state)
 {
     struct client c[4];
@@ -945,6 +963,7 @@ main(void)
         cmocka_unit_test(test_books_before_data),
         cmocka_unit_test(test_books_of_recipients),
         cmocka_unit_test(test_books_no_room),
+        cmocka_unit_test(test_no_room_to_keep_mail),
         cmocka_unit_test(test_doors),
         cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_rate),

@@ -20,6 +20,9 @@ def site():
             give(path)
         rig.no_cert = write(rig.folder + "/no-cert.pem", "this is none\n", 0o644)
         rig.bad_users = write(rig.folder + "/bad-users", "# logins\nerp hunter2-plain\n")
+        rig.open_folder = os.path.join(rig.folder, "open-spool")
+        os.mkdir(rig.open_folder)
+        give(rig.open_folder, 0o777)
         rig.a_file = write(rig.folder + "/a-file", "x", 0o644)
         yield rig
 
@@ -46,13 +49,18 @@ NEVER = {
     "state is a file": (("state",), lambda s: s.a_file, "no folder"),
     "socket": (("admin", "socket"), lambda s: "/nonexistent/control", "/nonexistent"),
     "temp": (("smtp", "temp_folder"), lambda s: "/nonexistent/tmp", "/nonexistent/tmp"),
+    "spool": (("spool", "folder"), lambda s: "/nonexistent/a/spool", "/nonexistent/a"),
+    "spool is a file": (("spool", "folder"), lambda s: s.a_file, "no folder"),
+    "spool open to all": (("spool", "folder"), lambda s: s.open_folder, "mode 0777"),
+    "no spool": (("clients", "local", "accept"), lambda s: "spool", "switched off by spool.enabled"),
     "one port": (("admin", "http"), lambda s: None, "admin.http"),
     "long socket": (("redis", "url"), lambda s: "unix:/" + 200 * "x", "107 bytes"),
 }
 ONLY_ROOT = {"nobody of that name": (("user",), lambda s: "nosuchuser", "useradd --system nosuchuser")}
 if os.geteuid() == 0:
     NEVER.update(ONLY_ROOT)
-FIXED = ("root", "state", "state is a file", "nobody of that name")  # refused by a reload for another reason
+# Refused by a reload for another reason.
+FIXED = ("root", "state", "state is a file", "spool", "spool is a file", "spool open to all", "nobody of that name")
 
 
 def spoil(site, config, case):
@@ -60,6 +68,8 @@ def spoil(site, config, case):
     value = value(site)
     if case == "one port":
         value = config["listeners"]["plain"]["address"]
+    if "spool" in case:
+        config["spool"] = {"enabled": case != "no spool"}
     if case.startswith("listener's"):
         config["listeners"]["apps"]["key_file"] = config["tls"]["key_file"]
     change(config, where, value)
@@ -103,14 +113,57 @@ def test_what_never_starts_is_refused_by_all(site, case):
     assert node.stop() == 0
 
 
-@pytest.mark.parametrize("key, value", [("state", "{}/elsewhere"), ("node", "other"), ("user", "daemon")])
+@pytest.mark.parametrize("key, value", [("state", "{}/elsewhere"), ("node", "other"), ("user", "daemon"),
+                                        ("spool", {"folder": "{}/elsewhere"}), ("spool", {"enabled": False})])
 def test_what_needs_a_restart_is_refused_with_its_place(site, key, value):
-    node = site.node("fixed" + key, alone=True).start()
-    node.config[key] = value.format(node.folder)
+    inner = next(iter(value)) if key == "spool" else key
+    node = site.node("fixed" + key + inner, alone=True, spool={"enabled": True}).start()
+    node.config[key] = json.loads(json.dumps(value).replace("{}", node.folder))
     node.write_config()
     refused = node.ctl("reload", check=False)
     assert refused.returncode == 1 and "needs a restart" in refused.stderr, refused
-    assert f'"{key}"' in place(node.file, (key,), refused.stderr), refused
+    assert f'"{inner}"' in place(node.file, (key,), refused.stderr), refused
+    assert node.stop() == 0
+
+
+def test_a_spool_that_goes_bad_is_named_alike_by_all(site):
+    """Its folder cannot change while the daemon runs; what others may do in it can."""
+    node = site.node("spoolgone", alone=True)
+    folder = os.path.join(node.folder, "spool")
+    os.mkdir(folder)
+    give(folder, 0o700)
+    node.config["spool"] = {"folder": folder}
+    node.write_config()
+    node.start()
+    node.ctl("reload")
+    os.chmod(folder, 0o720)
+    refused = node.ctl("reload", check=False)
+    status, checked = check_config(node.file)
+    said = re.search(r"sendgov\.yaml:\d+:\d+: \S+ has mode 0720; .*", checked)
+    assert status == 1 and said, checked
+    assert refused.returncode == 1 and said.group(0) in refused.stderr, refused
+    assert '"folder"' in place(node.file, (), checked), checked
+    assert node.stop() == 0
+    again = Process([program("sendgovd"), "-c", node.file], os.path.join(node.folder, "again.log"))
+    assert again.child.wait(20) == 1
+    assert said.group(0) in again.text(), again.text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_spool_of_root_is_given_away(site):
+    """Copied there by root, or made by it at its first start; but not what only has a name there."""
+    node = site.node("spoolroot", alone=True)
+    folder, victim = os.path.join(node.folder, "spool"), os.path.join(node.folder, "victim")
+    node.config["spool"] = {"folder": folder}
+    node.write_config()
+    os.mkdir(folder, 0o700)
+    for path in (victim, folder + "/lock", folder + "/spool.copied", folder + "/notes"):
+        write(path, "x")
+        os.chown(path, 0, 0)
+    os.link(victim, folder + "/spool.linked")
+    node.start()
+    assert os.stat(folder).st_uid == os.stat(folder + "/lock").st_uid == os.stat(folder + "/spool.copied").st_uid != 0
+    assert os.stat(victim).st_uid == os.stat(folder + "/notes").st_uid == 0
     assert node.stop() == 0
 
 

@@ -1,0 +1,95 @@
+#include "relay/flow/held.h"
+
+#include <stdlib.h>
+
+#include "relay/base/metric.h"
+#include "relay/base/xmalloc.h"
+#include "relay/flow/flow_part.h"
+#include "relay/flow/release.h"
+
+bool
+held_is_on(const struct flow *f)
+{
+    return f->spool != NULL;
+}
+
+void
+held_status(const struct flow *f, struct spool_status *spool_out, struct queue_counts *queue_out)
+{
+    spool_status(f->spool, spool_out);
+    release_counts(f, queue_out);
+}
+
+struct handle
+held_list(struct flow *f, const struct spool_filter *filter, spool_listed_fn *listed, void *arg)
+{
+    return spool_list(f->spool, filter, listed, arg);
+}
+
+void
+held_forget(struct flow *f, struct handle h)
+{
+    if (f->spool != NULL)
+        spool_forget(f->spool, h);
+}
+
+void
+held_why(const struct flow *f, uint64_t seq, struct queue_why *out)
+{
+    release_why(f, seq, out);
+}
+
+/* An order on its way; in flow->orders. */
+struct ordering {
+    struct list link;
+    struct flow *flow;
+    enum spool_order order;
+    held_ordered_fn *done;
+    void *arg;
+};
+
+static void
+answer(struct ordering *o, enum spool_result result, size_t changed, size_t busy)
+{
+    if (o->done != NULL)
+        o->done(o->arg, result, changed, busy);
+    list_del(&o->link);
+    free(o);
+}
+
+static void
+on_ordered(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n, size_t busy)
+{
+    struct ordering *o = arg;
+
+    for (size_t i = 0; i < n && result == SPOOL_DONE; i++) {
+        if (o->order == SPOOL_DELETE)
+            release_drop(o->flow, briefs[i].seq);
+        else
+            release_put_brief(o->flow, &briefs[i]);
+    }
+    if (o->order == SPOOL_DELETE && result == SPOOL_DONE)
+        metric_add(o->flow->metrics, M_RELEASED, (double)n, "deleted", NULL, NULL);
+    answer(o, result, n, busy);
+}
+
+void
+held_abandon(struct flow *f)
+{
+    LIST_EACH_SAFE(it, &f->orders)
+        answer(LIST_ITEM(it, struct ordering, link), SPOOL_FAILED, 0, 0);
+}
+
+void
+held_order(struct flow *f, enum spool_order order, const struct spool_filter *filter, const char *actor,
+    const char *why, held_ordered_fn *done, void *arg)
+{
+    struct ordering *o = xcalloc(1, sizeof(*o));
+
+    o->flow = f;
+    o->order = order;
+    o->done = done;
+    o->arg = arg;
+    list_add_tail(&f->orders, &o->link);
+    (void)spool_order(f->spool, order, filter, actor, why, on_ordered, o);
+}
