@@ -12,23 +12,15 @@
 #include "relay/admin/usage_view.h"
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
+#include "relay/flow/held.h"
 #include "relay/store/store.h"
 
-/* A paused node is ready: internal mail flows. One without Redis, or without counters it may trust, is not:
- * nothing leaves through it. */
-bool
-admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
+static bool
+is_store_ready(const struct store *s, char reason_out[READY_TEXT_MAX])
 {
     struct store_status st;
 
-    store_status(a->setup.store, &st);
-    switch (a->phase) {
-    case ADMIN_DRAINING:
-        snprintf(reason_out, READY_TEXT_MAX, "not ready: draining");
-        return false;
-    case ADMIN_SERVING:
-        break;
-    }
+    store_status(s, &st);
     if (!st.up) {
         snprintf(reason_out, READY_TEXT_MAX, "not ready: Redis gives no decision (%s%s%s)",
             store_error_to_str(st.error), st.detail[0] ? ": " : "", st.detail);
@@ -49,6 +41,48 @@ admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
                 (st.closed_for_ms + 999) / 1000);
         return false;
     }
+    return true;
+}
+
+/* A full spool takes nothing more, but what need not be held passes, and what is held leaves. */
+static bool
+is_spool_ready(const struct flow *f, char reason_out[READY_TEXT_MAX])
+{
+    struct spool_status spool;
+    struct queue_counts queue;
+
+    if (!held_is_on(f))
+        return true;
+    held_status(f, &spool, &queue);
+    switch (spool.state) {
+    case SPOOL_READY:
+    case SPOOL_FULL:
+        return true;
+    case SPOOL_CLOSED:
+    case SPOOL_LOADING:
+    case SPOOL_SICK:
+    case SPOOL_STATE_COUNT:
+        break;
+    }
+    snprintf(reason_out, READY_TEXT_MAX, "not ready: the spool takes no mail (%s%s%s)",
+        spool_state_to_str(spool.state), spool.why[0] ? ": " : "", spool.why);
+    return false;
+}
+
+/* A paused node is ready: internal mail flows. One without Redis, or without counters it may trust, is not:
+ * nothing leaves through it. Nor is one whose spool cannot be written: it could promise nothing. */
+bool
+admin_is_ready(const struct admin *a, char reason_out[READY_TEXT_MAX])
+{
+    switch (a->phase) {
+    case ADMIN_DRAINING:
+        snprintf(reason_out, READY_TEXT_MAX, "not ready: draining");
+        return false;
+    case ADMIN_SERVING:
+        break;
+    }
+    if (!is_store_ready(a->setup.store, reason_out) || !is_spool_ready(a->setup.flow, reason_out))
+        return false;
     snprintf(reason_out, READY_TEXT_MAX, "ready");
     return true;
 }

@@ -11,7 +11,6 @@
 #include "relay/base/nearest.h"
 #include "relay/base/xmalloc.h"
 #include "relay/config/units.h"
-#include "relay/store/store.h"
 
 static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain", NULL};
 static const char *const extent_words[] = {"external", "all", NULL};
@@ -19,6 +18,28 @@ static const char *const extent_words[] = {"external", "all", NULL};
 #define REASON {"reason", PARAM_TEXT, true, NULL, "why; kept in the log together with who"}
 #define INSTANCE_HELP "name of the route, mailbox, client, sender or sender domain"
 #define INSTANCE(needed) {"instance", PARAM_TEXT, needed, NULL, INSTANCE_HELP}
+
+static const char *const state_words[] = {"waiting", "in_flight", "uncertain", "parked", "held", NULL};
+static const char *const yes_words[] = {"yes", NULL};
+
+#define WHICH_MESSAGES \
+    {"client", PARAM_TEXT, false, NULL, "messages of this client"}, \
+        {"route", PARAM_TEXT, false, NULL, "messages of this route"}, \
+        {"mailbox", PARAM_TEXT, false, NULL, "messages of this mailbox"}, \
+        {"sender", PARAM_TEXT, false, NULL, "messages from this address"}, \
+        {"recipient", PARAM_TEXT, false, NULL, "messages to this address"}, \
+        {"sender_domain", PARAM_TEXT, false, NULL, "messages from this domain"}, \
+        {"recipient_domain", PARAM_TEXT, false, NULL, "messages to this domain"}, \
+        {"state", PARAM_WORD, false, state_words, "messages or recipients in this state"}, \
+        {"older_than", PARAM_DURATION, false, NULL, "messages received longer ago than this"}
+#define MESSAGE_ID(needed) {"id", PARAM_TEXT, needed, NULL, "the message's id, as the log has it"}
+#define ORDER_PARAMS(needs_reason) \
+    { \
+        MESSAGE_ID(false), WHICH_MESSAGES, \
+            {"reason", PARAM_TEXT, needs_reason, NULL, "why; kept in the log together with who"}, \
+            {"all", PARAM_WORD, false, yes_words, "yes: every message in the spool"}, \
+            {"max", PARAM_NUMBER, false, NULL, "at most so many, the oldest first"} \
+    }
 
 static const struct command commands[] = {
     {"status", PRIVILEGE_READ, {{0}}, run_status, "the node at a glance"},
@@ -41,6 +62,20 @@ static const struct command commands[] = {
     {"open", PRIVILEGE_ALL, {REASON}, run_open, "trust the counters although memory was lost"},
     {"reload", PRIVILEGE_ALL, {{0}}, run_reload, "apply the configuration file, wholly or not at all"},
     {"drain", PRIVILEGE_ALL, {{0}}, run_drain, "finish what is under way, then exit"},
+    {"queue", PRIVILEGE_READ,
+        {MESSAGE_ID(false), WHICH_MESSAGES,
+            {"max", PARAM_NUMBER, false, NULL, "how many, from 1 to 1000; 100 without it"},
+            {"after", PARAM_NUMBER, false, NULL, "only what comes after this: next of the page before"}},
+        run_queue, "what the spool holds"},
+    {"queue-show", PRIVILEGE_READ,
+        {MESSAGE_ID(true), {"after", PARAM_NUMBER, false, NULL, "skip so many recipients"}}, run_queue_show,
+        "one message, recipient by recipient"},
+    {"queue-why", PRIVILEGE_READ, {MESSAGE_ID(true)}, run_queue_why, "what one message waits for"},
+    {"queue-hold", PRIVILEGE_ALL, ORDER_PARAMS(true), run_queue_hold, "keep messages until released"},
+    {"queue-release", PRIVILEGE_ALL, ORDER_PARAMS(false), run_queue_release,
+        "let held and parked messages go"},
+    {"queue-retry", PRIVILEGE_ALL, ORDER_PARAMS(false), run_queue_retry, "make messages due at once"},
+    {"queue-delete", PRIVILEGE_ALL, ORDER_PARAMS(true), run_queue_delete, "delete messages without a report"},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -169,6 +204,28 @@ call_duration_ms(const struct call *call, const char *param)
     return (int64_t)ms;
 }
 
+static bool
+parse_number(const json_t *value, uint64_t *out)
+{
+    const char *text = json_string_value(value), *why;
+
+    *out = 0;
+    if (!text) {
+        *out = json_is_integer(value) ? (uint64_t)json_integer_value(value) : UINT64_MAX;
+        return *out <= INT64_MAX;
+    }
+    return units_parse_number(span_str(text), out, &why) && *out <= INT64_MAX;
+}
+
+uint64_t
+call_number(const struct call *call, const char *param, uint64_t fallback)
+{
+    const json_t *value = json_object_get(call->args, param);
+    uint64_t number;
+
+    return value && parse_number(value, &number) ? number : fallback;
+}
+
 static const struct param *
 find_param(const struct command *command, const char *name)
 {
@@ -208,11 +265,42 @@ check_word(struct call *call, const struct param *p, const char *value)
 #define DURATION_MAX_MS UINT64_C(315360000000)
 
 static bool
-check_value(struct call *call, const struct param *p, const json_t *value)
+check_duration(struct call *call, const struct param *p, const char *text)
 {
-    const char *text = json_string_value(value), *why = NULL;
+    const char *why = NULL;
     uint64_t ms;
 
+    if (!units_parse_duration_ms(span_str(text), &ms, &why)) {
+        call_usage(call, "%s: parameter \"%s\": \"%.64s\": %s; for example 90s, 30min, 12h",
+            call->command->name, p->name, text, why);
+        return false;
+    }
+    if (ms == 0 || ms > DURATION_MAX_MS) {
+        call_usage(call, "%s: parameter \"%s\" must be more than 0 and at most 10 years",
+            call->command->name, p->name);
+        return false;
+    }
+    return true;
+}
+
+static bool
+check_number(struct call *call, const struct param *p, const json_t *value)
+{
+    uint64_t number;
+
+    if (parse_number(value, &number))
+        return true;
+    call_usage(call, "%s: parameter \"%s\" must be a number (%s)", call->command->name, p->name, p->help);
+    return false;
+}
+
+static bool
+check_value(struct call *call, const struct param *p, const json_t *value)
+{
+    const char *text = json_string_value(value);
+
+    if (p->type == PARAM_NUMBER)
+        return check_number(call, p, value);
     if (span_trim(span_str(text)).n == 0) {
         call_usage(call, "%s: parameter \"%s\" must be a text that is not empty (%s)", call->command->name,
             p->name, p->help);
@@ -224,17 +312,9 @@ check_value(struct call *call, const struct param *p, const json_t *value)
     case PARAM_WORD:
         return check_word(call, p, text);
     case PARAM_DURATION:
-        if (!units_parse_duration_ms(span_str(text), &ms, &why)) {
-            call_usage(call, "%s: parameter \"%s\": \"%.64s\": %s; for example 90s, 30min, 12h",
-                call->command->name, p->name, text, why);
-            return false;
-        }
-        if (ms == 0 || ms > DURATION_MAX_MS) {
-            call_usage(call, "%s: parameter \"%s\" must be more than 0 and at most 10 years",
-                call->command->name, p->name);
-            return false;
-        }
-        return true;
+        return check_duration(call, p, text);
+    case PARAM_NUMBER:
+        break;
     }
     return false;
 }
@@ -350,12 +430,29 @@ command_start(struct admin *a, const struct peer *peer, struct span line, call_d
     return call;
 }
 
-void
-call_forget(struct call **call)
+/* False: whoever was asked answers all the same. */
+static bool
+withdraw(struct call *call, struct admin *a)
 {
-    if (*call)
-        (*call)->done = NULL;
-    *call = NULL;
+    if (handle_is_none(call->question))
+        return false;
+    call->withdraw(a, call->question);
+    call->question = HANDLE_NONE;
+    call->asking = false;
+    return true;
+}
+
+void
+call_forget(struct call **callp)
+{
+    struct call *call = *callp;
+
+    *callp = NULL;
+    if (!call)
+        return;
+    call->done = NULL;
+    if (withdraw(call, call->admin))
+        call_free(call);
 }
 
 void
@@ -365,13 +462,10 @@ command_abandon(struct admin *a)
         struct call *call = LIST_ITEM(it, struct call, link);
 
         call->done = NULL;
-        if (!handle_is_none(call->question)) {
-            store_forget(a->setup.store, call->question);
-            call->asking = false;
-        }
+        withdraw(call, a);
         if (call->asking) {
             list_del(&call->link);
-            call->admin = NULL; /* freed when the store answers */
+            call->admin = NULL; /* freed when it is answered */
         } else {
             call_free(call);
         }

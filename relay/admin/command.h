@@ -19,7 +19,7 @@
 
 struct call;
 
-enum param_type { PARAM_TEXT, PARAM_WORD, PARAM_DURATION };
+enum param_type { PARAM_TEXT, PARAM_WORD, PARAM_DURATION, PARAM_NUMBER };
 
 struct param {
     const char *name;
@@ -29,7 +29,7 @@ struct param {
     const char *help;
 };
 
-#define COMMAND_PARAMS_MAX 5
+#define COMMAND_PARAMS_MAX 13
 
 struct command {
     const char *name;
@@ -49,14 +49,15 @@ typedef void call_done_fn(void *arg, json_t *answer);
 
 struct call {
     struct list link;
-    struct admin *admin;         /* NULL: admin is gone, the store still owes its answer */
+    struct admin *admin;         /* NULL: admin is gone, store or flow still owe their answer */
     const struct command *command;
     struct peer peer;
     json_t *args;
     json_t *answer;
     struct task tell;
-    struct handle question;      /* of store_usage, to forget it */
-    bool asking;                 /* the store holds a pointer to this call */
+    bool asking;                 /* store or flow hold a pointer to this call */
+    struct handle question;      /* one that may be withdrawn, and how; HANDLE_NONE: it runs to its end */
+    void (*withdraw)(struct admin *a, struct handle question);
     call_done_fn *done;          /* NULL: nobody waits any more */
     void *arg;
 };
@@ -65,7 +66,7 @@ struct call {
  * that is valid during done only; not after call_forget. */
 struct call *command_start(
     struct admin *a, const struct peer *peer, struct span line, call_done_fn *done, void *arg);
-/* The answer is not wanted; what was begun runs to its end. */
+/* The answer is not wanted; what only looks ends, what changes something runs to its end. */
 void call_forget(struct call **call);
 /* Ends all calls without an answer: admin goes. */
 void command_abandon(struct admin *a);
@@ -74,6 +75,7 @@ void command_abandon(struct admin *a);
 const char *call_text(const struct call *call, const char *param);
 /* 0 when not given. */
 int64_t call_duration_ms(const struct call *call, const char *param);
+uint64_t call_number(const struct call *call, const char *param, uint64_t fallback);
 /* Takes fields (NULL: none), adds "ok". */
 void call_ok(struct call *call, json_t *fields);
 void call_refuse(struct call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

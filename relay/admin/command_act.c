@@ -167,16 +167,16 @@ parse_target(struct call *call, struct target *t)
 }
 
 /* The reason ends up in SMTP replies and on terminals: printable ASCII, one line. */
-static bool
-check_reason(struct call *call, const char *reason)
+bool
+call_check_reason(struct call *call, const char *reason, size_t size)
 {
-    if (strlen(reason) >= PAUSE_TEXT_MAX) {
-        call_usage(call, "%s: the reason is longer than %d bytes", call->command->name, PAUSE_TEXT_MAX - 1);
+    if (strlen(reason) >= size) {
+        call_usage(call, "%s: the reason is longer than %zu bytes", call->command->name, size - 1);
         return false;
     }
     for (const char *p = reason; *p; p++) {
         if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) {
-            call_usage(call, "%s: the reason may hold printable ASCII only, because SMTP replies quote it",
+            call_usage(call, "%s: the reason may hold printable ASCII only, because replies quote it",
                 call->command->name);
             return false;
         }
@@ -203,7 +203,8 @@ run_pause(struct call *call)
     struct target t;
     json_t *o;
 
-    if (!parse_target(call, &t) || !check_reason(call, call_text(call, "reason")))
+    if (!parse_target(call, &t) ||
+        !call_check_reason(call, call_text(call, "reason"), PAUSE_TEXT_MAX))
         return;
     p.scope = t.scope;
     p.extent = extent && strcmp(extent, "all") == 0 ? PAUSE_ALL : PAUSE_EXTERNAL;
@@ -258,7 +259,8 @@ run_resume(struct call *call)
     struct target t;
     json_t *o;
 
-    if (!parse_target(call, &t) || !check_reason(call, call_text(call, "reason")))
+    if (!parse_target(call, &t) ||
+        !call_check_reason(call, call_text(call, "reason"), PAUSE_TEXT_MAX))
         return;
     if (is_paused(call->admin, &t)) {
         call->asking = true;
@@ -295,7 +297,7 @@ on_opened(void *arg, bool ok, enum store_error error)
 void
 run_open(struct call *call)
 {
-    if (!check_reason(call, call_text(call, "reason")))
+    if (!call_check_reason(call, call_text(call, "reason"), PAUSE_TEXT_MAX))
         return;
     call->asking = true;
     store_open(call->admin->setup.store, call->peer.actor, call_text(call, "reason"), on_opened, call);

@@ -1,9 +1,10 @@
 /* The commands' handlers, by what they do: command_show.c only looks, command_act.c changes something and
- * logs who did. */
+ * logs who did; command_queue.c and command_queue_act.c do so with what the spool holds. */
 #ifndef SENDGOV_ADMIN_COMMAND_RUN_H
 #define SENDGOV_ADMIN_COMMAND_RUN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "policy/types.h"
 
@@ -11,6 +12,8 @@ struct call;
 
 /* Is there a route, mailbox or client of that name? Otherwise the call is refused, with what there is. */
 bool call_check_named(struct call *call, enum limit_scope scope, const char *instance);
+/* May that be the reason of a command, in a text of so many bytes? Otherwise the call is refused. */
+bool call_check_reason(struct call *call, const char *reason, size_t size);
 
 void run_status(struct call *call);
 void run_limits(struct call *call);
@@ -24,5 +27,14 @@ void run_resume(struct call *call);
 void run_open(struct call *call);
 void run_reload(struct call *call);
 void run_drain(struct call *call);
+
+void run_queue(struct call *call);
+void run_queue_show(struct call *call);
+void run_queue_why(struct call *call);
+
+void run_queue_hold(struct call *call);
+void run_queue_release(struct call *call);
+void run_queue_retry(struct call *call);
+void run_queue_delete(struct call *call);
 
 #endif

@@ -8,9 +8,11 @@
 #include "relay/admin/command.h"
 #include "relay/admin/command_run.h"
 #include "relay/admin/json_text.h"
+#include "relay/admin/spool_view.h"
 #include "relay/admin/usage_view.h"
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
+#include "relay/flow/held.h"
 #include "relay/front/front.h"
 #include "relay/upstream/upstream.h"
 
@@ -141,6 +143,19 @@ steps_to_json(const struct admin *a)
     return list;
 }
 
+/* null: this node holds nothing. */
+static json_t *
+spool_to_json(const struct flow *f)
+{
+    struct spool_status spool;
+    struct queue_counts queue;
+
+    if (!held_is_on(f))
+        return json_null();
+    held_status(f, &spool, &queue);
+    return spool_view_status(&spool, &queue);
+}
+
 /* ---- status ---- */
 
 void
@@ -161,6 +176,7 @@ run_status(struct call *call)
     json_object_set_new(o, "config_hash", json_text(a->config->hash));
     json_object_set_new(o, "messages_in_flight", json_u64(flow.in_flight));
     json_object_set_new(o, "store", store_to_json(a->setup.store));
+    json_object_set_new(o, "spool", spool_to_json(a->setup.flow));
     json_object_set_new(o, "warmups", steps_to_json(a));
     json_object_set_new(o, "pauses", pauses_to_json(a));
     json_object_set_new(o, "listeners", listeners_to_json(a->setup.front));
@@ -268,6 +284,12 @@ scope_of(const struct call *call)
 }
 
 static void
+withdraw(struct admin *a, struct handle question)
+{
+    store_forget(a->setup.store, question);
+}
+
+static void
 ask(struct call *call, const struct usage_filter *filter, const char *key, store_usage_fn *done)
 {
     struct usage *rows;
@@ -280,6 +302,7 @@ ask(struct call *call, const struct usage_filter *filter, const char *key, store
         answer_list(call, key, json_array());
     } else {
         call->asking = true;
+        call->withdraw = withdraw;
         call->question = store_usage(call->admin->setup.store, rows, n, done, call);
     }
     free(rows);

@@ -9,11 +9,13 @@
 #include "policy/warmup.h"
 #include "relay/admin/advice.h"
 #include "relay/admin/scrape.h"
+#include "relay/admin/spool_view.h"
 #include "relay/admin/usage_view.h"
 #include "relay/base/clock.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
 #include "relay/config/units.h"
+#include "relay/flow/held.h"
 #include "relay/front/front.h"
 #include "relay/upstream/upstream.h"
 
@@ -269,6 +271,52 @@ add_listeners(const struct admin *a, struct buf *out)
     free(rows);
 }
 
+static void
+add_spool_row(struct buf *out, const char *what, uint64_t n)
+{
+    buf_add_str(out, "<tr>");
+    cell(out, what);
+    cell_u64(out, n);
+    buf_add_str(out, "</tr>\n");
+}
+
+static void
+add_oldest(struct buf *out, int64_t oldest_utc_ms)
+{
+    char since[CLOCK_RFC3339_MAX];
+
+    if (oldest_utc_ms == 0)
+        return;
+    clock_format_rfc3339(oldest_utc_ms, since);
+    buf_printf(out, "<tr><td>oldest, received</td><td>%s</td></tr>\n", since);
+}
+
+/* Numbers only: who wrote to whom is for the control socket. */
+static void
+add_spool(const struct admin *a, struct buf *out)
+{
+    struct spool_status spool;
+    struct queue_counts queue;
+    bool is_well;
+
+    if (!held_is_on(a->setup.flow)) {
+        buf_add_str(out, "<h2>Spool</h2><p>none</p>");
+        return;
+    }
+    held_status(a->setup.flow, &spool, &queue);
+    is_well = spool.state == SPOOL_READY;
+    buf_printf(out, "<h2>Spool</h2><p class=%s>%s%s", is_well ? "good" : "bad",
+        spool_state_to_str(spool.state), spool.why[0] ? ": " : "");
+    html_add(out, spool.why);
+    buf_add_str(out, "</p><table><tr><th>what<th class=n>messages</tr>\n");
+    add_spool_row(out, "in the spool", spool.messages);
+    for (int w = 0; w < WAITS_COUNT; w++)
+        add_spool_row(out, waits_for_to_str((enum waits_for)w),
+            spool_view_count(&queue, (enum waits_for)w));
+    add_oldest(out, spool.oldest_utc_ms);
+    buf_add_str(out, "</table>");
+}
+
 int
 page_status(struct admin *a, struct buf *out)
 {
@@ -283,6 +331,7 @@ page_status(struct admin *a, struct buf *out)
     html_add(out, reason);
     buf_printf(out, "</p><p>sendgovd " PACKAGE_VERSION ", configuration %s, %s</p>\n", a->config->hash, now);
     add_pauses(a, out);
+    add_spool(a, out);
     add_warmups(a, out);
     add_limits(a, out);
     add_upstreams(a, out);

@@ -4,9 +4,11 @@
 
 #include "policy/warmup.h"
 #include "relay/admin/usage_view.h"
+#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
+#include "relay/flow/held.h"
 #include "relay/front/front.h"
 #include "relay/upstream/upstream.h"
 
@@ -95,12 +97,37 @@ refresh_limits(struct metrics *m, struct usage_cache *cache)
     }
 }
 
+/* A message with a parked recipient may have others that wait, so the states need not add up. */
+static void
+refresh_spool(struct metrics *m, const struct flow *f)
+{
+    struct spool_status spool;
+    struct queue_counts queue;
+    uint64_t idle;
+    int64_t age_ms;
+
+    metric_reset(m, M_SPOOL_MESSAGES);
+    metric_reset(m, M_SPOOL_OLDEST_SECONDS);
+    if (!held_is_on(f))
+        return;
+    held_status(f, &spool, &queue);
+    idle = queue.in_flight + queue.for_operator;
+    metric_set(m, M_SPOOL_MESSAGES, queue.messages > idle ? (double)(queue.messages - idle) : 0, "waiting",
+        NULL, NULL);
+    metric_set(m, M_SPOOL_MESSAGES, (double)queue.in_flight, "in_flight", NULL, NULL);
+    metric_set(m, M_SPOOL_MESSAGES, (double)spool.parked, "parked", NULL, NULL);
+    metric_set(m, M_SPOOL_MESSAGES, (double)spool.held, "held", NULL, NULL);
+    age_ms = spool.oldest_utc_ms ? clock_utc_ms() - spool.oldest_utc_ms : 0;
+    metric_set(m, M_SPOOL_OLDEST_SECONDS, age_ms > 0 ? (double)age_ms / 1000 : 0, NULL, NULL, NULL);
+}
+
 void
 scrape_refresh(struct admin *a)
 {
     struct metrics *m = a->setup.metrics;
 
     refresh_store(m, a->setup.store);
+    refresh_spool(m, a->setup.flow);
     refresh_front(m, a->setup.front);
     refresh_upstream(m, a->setup.upstream);
     refresh_warmups(m, a->config, a->setup.store);

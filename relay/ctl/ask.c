@@ -141,7 +141,37 @@ choose_socket(const struct ctl *c, char *path_out, size_t size)
     return CTL_OK;
 }
 
-/* Options are parameters of the same name; the flags of pause are its extent. */
+/* False: the value is no UTF-8. To leave it out would make an order one about more messages. */
+static bool
+add_param(json_t *q, const char *name, const char *value)
+{
+    char param[32];
+
+    snprintf(param, sizeof(param), "%s", name);
+    for (char *p = param; *p; p++)
+        *p = *p == '-' ? '_' : *p;
+    return json_object_set_new(q, param, json_string(value)) == 0;
+}
+
+/* Options are parameters of the same name, and the operand is the id; the flags of pause are its extent. */
+static bool
+add_params(const struct ctl *c, json_t *q)
+{
+    bool is_pause = strcmp(c->verb->command, "pause") == 0, ok = true;
+
+    if (c->n_operands > 0)
+        ok = add_param(q, "id", c->operands[0]);
+    for (size_t i = 0; ok && i < VERB_OPTIONS_MAX && c->verb->options[i].name; i++) {
+        const struct verb_option *o = &c->verb->options[i];
+
+        if (c->options[i] && o->value)
+            ok = add_param(q, o->name, c->options[i]);
+        else if (c->options[i])
+            ok = is_pause ? add_param(q, "extent", o->name) : add_param(q, o->name, "yes");
+    }
+    return ok;
+}
+
 static enum ctl_exit
 make_question(const struct ctl *c, json_t **question_out)
 {
@@ -151,13 +181,9 @@ make_question(const struct ctl *c, json_t **question_out)
         return ctl_fail(c, CTL_USAGE, "%s: give --all or --external, not both", c->verb->word);
     q = json_object();
     json_object_set_new(q, "command", json_string(c->verb->command));
-    for (size_t i = 0; i < VERB_OPTIONS_MAX && c->verb->options[i].name; i++) {
-        const struct verb_option *o = &c->verb->options[i];
-
-        if (c->options[i] && o->value)
-            json_object_set_new(q, o->name, json_string(c->options[i]));
-        else if (c->options[i])
-            json_object_set_new(q, "extent", json_string(o->name));
+    if (!add_params(c, q)) {
+        json_decref(q);
+        return ctl_fail(c, CTL_USAGE, "the arguments are no UTF-8");
     }
     *question_out = q;
     return CTL_OK;

@@ -16,7 +16,7 @@ enum ctl_exit {
     CTL_NO_DAEMON = 3,
 };
 
-#define VERB_OPTIONS_MAX 8
+#define VERB_OPTIONS_MAX 13
 #define CTL_OPERANDS_MAX 2
 
 struct ctl;
@@ -65,7 +65,7 @@ enum ctl_exit ctl_fail(const struct ctl *c, enum ctl_exit code, const char *fmt,
 bool ctl_print_json(const struct ctl *c, const json_t *o);
 const char *ctl_config_file(const struct ctl *c);
 
-/* Asks the daemon what the verb says, with its options as parameters, and prints the answer (ask.c). */
+/* Asks the daemon what the verb says, operand and options being parameters, and prints the answer (ask.c). */
 enum ctl_exit ctl_ask(struct ctl *c);
 
 /* Offline verbs. */
@@ -86,5 +86,16 @@ void render_resumed(struct ctl *c, const json_t *answer);
 void render_opened(struct ctl *c, const json_t *answer);
 void render_reloaded(struct ctl *c, const json_t *answer);
 void render_draining(struct ctl *c, const json_t *answer);
+
+/* And of what the spool holds (render_queue.c). */
+void render_queue(struct ctl *c, const json_t *answer);
+void render_queue_show(struct ctl *c, const json_t *answer);
+void render_queue_why(struct ctl *c, const json_t *answer);
+void render_queue_held(struct ctl *c, const json_t *answer);
+void render_queue_released(struct ctl *c, const json_t *answer);
+void render_queue_retried(struct ctl *c, const json_t *answer);
+void render_queue_deleted(struct ctl *c, const json_t *answer);
+/* The spool in the answer of status; NULL: it says nothing of one. */
+void render_spool(struct ctl *c, const json_t *spool);
 
 #endif

@@ -11,15 +11,35 @@
 #define CELL_MAX 2048
 #define GAP 2
 
+/* Control bytes, and U+0080 to U+009F, which some terminals obey too. */
+static bool
+is_control(const char *p)
+{
+    unsigned char first = (unsigned char)p[0], second = first ? (unsigned char)p[1] : 0;
+
+    return first < 0x20 || first == 0x7f || (first == 0xc2 && second >= 0x80 && second < 0xa0);
+}
+
+static char *
+plain_copy(const char *text)
+{
+    char *copy = xstrdup(text);
+
+    for (char *p = copy; *p; p++) {
+        if (!is_control(p))
+            continue;
+        if ((unsigned char)*p == 0xc2)
+            *p++ = '?';
+        *p = '?';
+    }
+    return copy;
+}
+
 static void
 push(struct grid *g, const char *text)
 {
-    char *cell = xstrdup(text);
+    char *cell = plain_copy(text);
 
-    for (char *p = cell; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
-    }
     if (g->n_cells == g->n_allocated) {
         g->n_allocated = g->n_allocated ? 2 * g->n_allocated : 64;
         g->cells = xrealloc(g->cells, g->n_allocated * sizeof(*g->cells));
@@ -108,4 +128,24 @@ grid_print(const struct grid *g, FILE *out)
         print_cell(text, widths[col], right[col], col + 1 == g->n_columns, out);
     }
     return g->n_cells / g->n_columns - 1;
+}
+
+void
+grid_print_plain(const char *text, FILE *out)
+{
+    char *plain = plain_copy(text);
+
+    fputs(plain, out);
+    free(plain);
+}
+
+size_t
+grid_finish(struct grid *g, FILE *out, const char *none)
+{
+    size_t n = grid_print(g, out);
+
+    if (n == 0)
+        fprintf(out, "%s\n", none);
+    grid_fini(g);
+    return n;
 }

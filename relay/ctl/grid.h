@@ -19,5 +19,9 @@ void grid_fini(struct grid *g);
 void grid_add(struct grid *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The heading and at least one row; nothing (and 0) when there is none. Returns how many rows. */
 size_t grid_print(const struct grid *g, FILE *out);
+/* Text on one line as a cell is shown. */
+void grid_print_plain(const char *text, FILE *out);
+/* Prints it, or the line `none` when there is no row, and ends it. Returns how many rows. */
+size_t grid_finish(struct grid *g, FILE *out, const char *none);
 
 #endif

@@ -1,6 +1,7 @@
 #include "relay/ctl/json_get.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "relay/config/units.h"
 
@@ -39,6 +40,18 @@ number_text(const json_t *o, const char *key, char out[NUMBER_TEXT_MAX])
         snprintf(out, NUMBER_TEXT_MAX, "%lld", get_number(o, key));
     else
         snprintf(out, NUMBER_TEXT_MAX, "unlimited");
+    return out;
+}
+
+const char *
+time_text(const json_t *o, const char *key, char out[TIME_TEXT_MAX])
+{
+    const char *s = get_text(o, key);
+
+    if (strlen(s) < 19)
+        snprintf(out, TIME_TEXT_MAX, "-");
+    else
+        snprintf(out, TIME_TEXT_MAX, "%.10s %.8sZ", s, s + 11);
     return out;
 }
 

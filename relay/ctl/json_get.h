@@ -17,6 +17,9 @@ bool has_value(const json_t *o, const char *key);
 #define NUMBER_TEXT_MAX 32
 /* Decimal, or "unlimited" for null. */
 const char *number_text(const json_t *o, const char *key, char out[NUMBER_TEXT_MAX]);
+#define TIME_TEXT_MAX 40
+/* "2026-11-24T03:04:05.678Z" as "2026-11-24 03:04:05Z"; "-" for none. */
+const char *time_text(const json_t *o, const char *key, char out[TIME_TEXT_MAX]);
 #define AFTER_TEXT_MAX 64
 /* "now", "1 min 30 s", "not known". */
 const char *after_text(long long ms, char out[AFTER_TEXT_MAX]);

@@ -1,35 +1,8 @@
 /* The daemon's answers as short tables. The fields are those of relay/admin/command_show.c. */
-#include <string.h>
-
 #include "policy/refusal.h"
 #include "relay/ctl/ctl.h"
 #include "relay/ctl/grid.h"
 #include "relay/ctl/json_get.h"
-
-/* "2026-11-24T03:04:05.678Z" without the fraction; "-" for none. */
-#define TIME_TEXT_MAX 40
-static const char *
-time_text(const json_t *o, const char *key, char out[TIME_TEXT_MAX])
-{
-    const char *s = get_text(o, key);
-
-    if (strlen(s) < 19)
-        snprintf(out, TIME_TEXT_MAX, "-");
-    else
-        snprintf(out, TIME_TEXT_MAX, "%.10s %.8sZ", s, s + 11);
-    return out;
-}
-
-static size_t
-print_or(struct ctl *c, struct grid *g, const char *none)
-{
-    size_t n = grid_print(g, c->out);
-
-    if (n == 0)
-        fprintf(c->out, "%s\n", none);
-    grid_fini(g);
-    return n;
-}
 
 /* ---- tables ---- */
 
@@ -80,7 +53,7 @@ print_pauses(struct ctl *c, const json_t *list, const char *none)
         grid_add(&g, "%s", get_text(p, "actor"));
         grid_add(&g, "%s", get_text(p, "reason"));
     }
-    if (print_or(c, &g, none) > 0)
+    if (grid_finish(&g, c->out, none) > 0)
         print_advice(c, list);
 }
 
@@ -104,7 +77,7 @@ print_upstreams(struct ctl *c, const json_t *list, const char *none)
         grid_add(&g, "%s", after_text(get_number(u, "backoff_ms"), after));
         grid_add(&g, "%s", get_text(u, "last_error"));
     }
-    print_or(c, &g, none);
+    grid_finish(&g, c->out, none);
 }
 
 static void
@@ -121,7 +94,7 @@ print_listeners(struct ctl *c, const json_t *list)
         grid_add(&g, "%s", get_text(l, "address"));
         grid_add(&g, "%lld", get_number(l, "connections"));
     }
-    print_or(c, &g, "no listeners");
+    grid_finish(&g, c->out, "no listeners");
 }
 
 static void
@@ -188,6 +161,7 @@ render_status(struct ctl *c, const json_t *a)
         after_text(get_number(a, "uptime_ms") + 1, up));
     fprintf(c->out, "state      %s\n", get_text(a, "reason"));
     print_store(c, json_object_get(a, "store"));
+    render_spool(c, json_object_get(a, "spool"));
     fprintf(c->out, "config     %s, hash %s\n", get_text(a, "config_file"), get_text(a, "config_hash"));
     fprintf(c->out, "messages   %lld under way\n\n", get_number(a, "messages_in_flight"));
     if (json_array_size(pauses) > 0) {
@@ -241,7 +215,7 @@ render_limits(struct ctl *c, const json_t *a)
         grid_add(&g, "%s", per_text(l, per));
         grid_add(&g, "%s", after_text(get_number(l, "frees_after_ms"), after));
     }
-    print_or(c, &g, "no limits");
+    grid_finish(&g, c->out, "no limits");
 }
 
 static const char *
@@ -277,7 +251,7 @@ render_warmup(struct ctl *c, const json_t *a)
         grid_add(&g, "%s", number_text(w, "next_cap", next));
         grid_add(&g, "%s", warmup_state(w));
     }
-    print_or(c, &g, "no route warms up");
+    grid_finish(&g, c->out, "no route warms up");
 }
 
 void

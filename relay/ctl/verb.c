@@ -13,6 +13,23 @@
 #define OPT_INSTANCE {"instance", "NAME", "which one of that scope", true}
 #define OPT_REASON {"reason", "TEXT", "why; lands in the log with who", true}
 
+#define OPT_CLIENT {"client", "NAME", "only messages of this client", false}
+#define OPT_ROUTE {"route", "NAME", "only messages of this route", false}
+#define OPT_MAILBOX {"mailbox", "NAME", "only messages of this mailbox", false}
+#define OPT_SENDER {"sender", "ADDRESS", "only messages from this address; <> is the null sender", false}
+#define OPT_RECIPIENT {"recipient", "ADDRESS", "only messages to this address", false}
+#define OPT_SENDER_DOMAIN {"sender-domain", "DOMAIN", "only messages from this domain", false}
+#define OPT_RECIPIENT_DOMAIN {"recipient-domain", "DOMAIN", "only messages to this domain", false}
+#define OPT_STATE {"state", STATES, "only messages with something in this state", false}
+#define OPT_OLDER_THAN {"older-than", "TIME", "only messages received longer ago", false}
+#define OPT_MAX {"max", "N", "at most so many, the oldest first", false}
+#define OPT_WHY {"reason", "TEXT", "why; lands in the log with who", false}
+#define OPT_ALL {"all", NULL, "every message, instead of an ID or a filter", false}
+#define STATES "waiting|in_flight|uncertain|parked|held"
+#define WHICH \
+    OPT_CLIENT, OPT_ROUTE, OPT_MAILBOX, OPT_SENDER, OPT_RECIPIENT, OPT_SENDER_DOMAIN, OPT_RECIPIENT_DOMAIN, \
+        OPT_STATE, OPT_OLDER_THAN, OPT_MAX
+
 static const struct verb verbs[] = {
     {"status", NULL, false, "status", NULL, 0, 0, {{0}}, ctl_ask, render_status, "the node at a glance"},
     {"limits", "show", true, "limits", NULL, 0, 0,
@@ -39,6 +56,21 @@ static const struct verb verbs[] = {
         render_resumed, "end a pause on all nodes"},
     {"open", NULL, false, "open", NULL, 0, 0, {OPT_REASON}, ctl_ask, render_opened,
         "trust the counters although Redis lost memory"},
+    {"queue", "list", true, "queue", NULL, 0, 0,
+        {WHICH, {"after", "N", "the next page: the number the one before ended with", false}}, ctl_ask,
+        render_queue, "the messages in the spool"},
+    {"queue", "show", false, "queue-show", "ID", 1, 1, {{"after", "N", "skip so many recipients", false}},
+        ctl_ask, render_queue_show, "one message, recipient by recipient"},
+    {"queue", "why", false, "queue-why", "ID", 1, 1, {{0}}, ctl_ask, render_queue_why,
+        "what a message waits for, and until when"},
+    {"queue", "hold", false, "queue-hold", "[ID]", 0, 1, {WHICH, OPT_REASON, OPT_ALL}, ctl_ask,
+        render_queue_held, "keep messages until they are released"},
+    {"queue", "release", false, "queue-release", "[ID]", 0, 1, {WHICH, OPT_WHY, OPT_ALL}, ctl_ask,
+        render_queue_released, "let held and parked messages go"},
+    {"queue", "retry", false, "queue-retry", "[ID]", 0, 1, {WHICH, OPT_WHY, OPT_ALL}, ctl_ask,
+        render_queue_retried, "make messages due at once"},
+    {"queue", "delete", false, "queue-delete", "[ID]", 0, 1, {WHICH, OPT_REASON, OPT_ALL}, ctl_ask,
+        render_queue_deleted, "delete messages; nobody gets a report"},
     {"upstreams", NULL, false, "upstreams", NULL, 0, 0, {{0}}, ctl_ask, render_upstreams,
         "connections towards the upstreams"},
     {"classify", NULL, false, NULL, "TEXT|-", 1, 1,
@@ -109,6 +141,42 @@ ctl_fail(const struct ctl *c, enum ctl_exit code, const char *fmt, ...)
     return code;
 }
 
+static bool
+has_option(const struct verb *v, const struct verb_option *o)
+{
+    for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++) {
+        if (strcmp(v->options[i].name, o->name) == 0 && strcmp(v->options[i].help, o->help) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Verbs of one word share options: these are explained with the first of them. */
+static bool
+is_explained(const struct verb *v, const struct verb_option *o)
+{
+    for (const struct verb *u = verbs; u < v; u++) {
+        if (strcmp(u->word, v->word) == 0 && has_option(u, o))
+            return true;
+    }
+    return false;
+}
+
+static void
+print_explained(const struct verb *v, FILE *out)
+{
+    bool is_any = false;
+
+    for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++) {
+        if (!is_explained(v, &v->options[i]))
+            continue;
+        fprintf(out, "%s--%s", is_any ? " " : "      ", v->options[i].name);
+        is_any = true;
+    }
+    if (is_any)
+        fputs("  as above\n", out);
+}
+
 static void
 print_verb(const struct verb *v, FILE *out)
 {
@@ -116,9 +184,12 @@ print_verb(const struct verb *v, FILE *out)
 
     snprintf(name, sizeof(name), v->word2_implied ? "%s [%s]" : v->word2 ? "%s %s" : "%s", v->word, v->word2);
     fprintf(out, "  %-14s %s%s%s\n", name, v->operands ? v->operands : "", v->operands ? "  " : "", v->help);
-    for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++)
-        fprintf(out, "      --%s %s  %s\n", v->options[i].name,
-            v->options[i].value ? v->options[i].value : "", v->options[i].help);
+    for (size_t i = 0; i < VERB_OPTIONS_MAX && v->options[i].name; i++) {
+        if (!is_explained(v, &v->options[i]))
+            fprintf(out, "      --%s %s  %s\n", v->options[i].name,
+                v->options[i].value ? v->options[i].value : "", v->options[i].help);
+    }
+    print_explained(v, out);
 }
 
 static enum ctl_exit

@@ -15,7 +15,7 @@
 #include "relay/upstream/upstream.h"
 
 struct fake fake;
-static struct loop *fake_loop;
+struct loop *fake_loop;
 
 /* ---- the modules ---- */
 
@@ -321,6 +321,7 @@ fixture_close(struct fixture *f)
     admin_free(&f->admin);
     if (open_question)
         store_forget(NULL, HANDLE_NONE);
+    fake_hold_nothing();
     loop_free(&f->loop);
     metrics_free(&f->metrics);
     unlink(f->socket);

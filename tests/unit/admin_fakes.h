@@ -5,6 +5,7 @@
 
 #include "relay/admin/admin.h"
 #include "relay/base/metric.h"
+#include "relay/flow/held.h"
 #include "relay/net/loop.h"
 #include "relay/store/store.h"
 
@@ -23,8 +24,28 @@ struct fake {
     int64_t now_ms;           /* the store's time */
     enum pause_result pause_result;
     bool reload_fails;
+
+    /* what flow holds */
+    bool spool_on, more;
+    struct spool_status spool;
+    struct queue_counts queue;
+    struct queue_why why;          /* of every message */
+    struct spool_message **held;   /* in the answer to every list */
+    size_t n_held, changed, busy;
+    enum spool_result result;      /* of lists and orders */
+    unsigned lists, orders, held_forgotten;
+    enum spool_order order;        /* the last one */
+    char order_actor[64], order_why[256], filter[1024]; /* of the last list or order */
+    int64_t before_utc_ms;
+    uint64_t after_seq;
+    uint32_t max;
 };
 extern struct fake fake;
+extern struct loop *fake_loop;
+
+/* One more message of client erp, received 2023-11-14T22:13:20Z, for r000@example.com and so on. */
+struct spool_message *fake_hold(const char *id, const char *sender, size_t recipients);
+void fake_hold_nothing(void);
 
 struct fixture {
     struct loop *loop;

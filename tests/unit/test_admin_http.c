@@ -83,6 +83,64 @@ test_live_and_ready(void **state)
     fixture_close(&f);
 }
 
+/* A full spool still lets pass what need not be held. */
+static void
+test_ready_with_spool(void **state)
+{
+    const int expected[SPOOL_STATE_COUNT] = {[SPOOL_CLOSED] = 503, [SPOOL_LOADING] = 503,
+        [SPOOL_READY] = 200, [SPOOL_FULL] = 200, [SPOOL_SICK] = 503};
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    snprintf(fake.spool.why, sizeof(fake.spool.why), "disk I/O error");
+    for (int s = 0; s < SPOOL_STATE_COUNT; s++) {
+        fake.spool.state = (enum spool_state)s;
+        fake.spool_on = false;
+        assert_int_equal(get(&f, GET("/ready")), 200);
+        fake.spool_on = true;
+        assert_int_equal(get(&f, GET("/ready")), expected[s]);
+    }
+    expect_text("not ready: the spool takes no mail (sick: disk I/O error)");
+    fixture_close(&f);
+}
+
+static void
+test_spool_is_shown(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, "127.0.0.1:0");
+    assert_int_equal(get(&f, GET("/")), 200);
+    expect_text("<h2>Spool</h2><p>none</p>");
+    assert_int_equal(get(&f, GET("/metrics")), 200);
+    assert_null(strstr(reply, "sendgov_spool_messages{"));
+    fake.spool_on = true;
+    fake.spool = (struct spool_status){.state = SPOOL_FULL, .why = "<b>no space", .messages = 321,
+        .parked = 5, .held = 2, .oldest_utc_ms = 1700000000000};
+    fake.queue = (struct queue_counts){.messages = 321, .in_flight = 4, .for_operator = 7, .ready = 10};
+    fake.queue.at_gate[QUEUE_GATE_LIMIT] = 300;
+    assert_int_equal(get(&f, GET("/")), 200);
+    expect_text("<p class=bad>full: &lt;b&gt;no space</p>");
+    expect_text("<td>in the spool</td><td class=n>321</td>");
+    expect_text("<td>limit</td><td class=n>300</td>");
+    expect_text("<td>operator</td><td class=n>7</td>");
+    expect_text("<td>oldest, received</td><td>2023-11-14T22:13:20.000Z</td>");
+    assert_int_equal(get(&f, GET("/metrics")), 200);
+    expect_text("sendgov_spool_messages{state=\"waiting\"} 310");
+    expect_text("sendgov_spool_messages{state=\"in_flight\"} 4");
+    expect_text("sendgov_spool_messages{state=\"parked\"} 5");
+    expect_text("sendgov_spool_messages{state=\"held\"} 2");
+    fake.spool.oldest_utc_ms = clock_utc_ms() + 60000; /* the clock was set back */
+    assert_int_equal(get(&f, GET("/metrics")), 200);
+    expect_text("sendgov_spool_oldest_seconds 0\n");
+    fake.spool.oldest_utc_ms = clock_utc_ms() - 7000;
+    assert_int_equal(get(&f, GET("/metrics")), 200);
+    expect_text("sendgov_spool_oldest_seconds 7");
+    fixture_close(&f);
+}
+
 static void
 test_metrics(void **state)
 {
@@ -318,6 +376,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_live_and_ready),
+        cmocka_unit_test(test_ready_with_spool),
+        cmocka_unit_test(test_spool_is_shown),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_status_page),
         cmocka_unit_test(test_refusals),

@@ -293,6 +293,188 @@ test_status(void **state)
         CTL_OK); /* nonsense, but no crash */
 }
 
+/* ---- the queue ---- */
+
+#define ROW(state, rest) \
+    "{\"id\":\"a1\",\"state\":\"" state "\",\"client\":\"erp\",\"bytes\":2048,\"age_ms\":61000," rest "}"
+
+static const char queue[] = "{\"ok\":true,\"more\":true,\"next\":14,\"messages\":["
+    ROW("waiting", "\"sender\":\"a@contoso.com\",\"recipients\":3,\"first_recipient\":\"b\\u001b[2J@x.com\","
+        "\"attempts\":2,\"waits_for\":\"limit\",\"in_seconds\":90,\"estimate\":true") ","
+    ROW("held", "\"sender\":\"\",\"recipients\":1,\"first_recipient\":\"b@x.com\",\"attempts\":0,"
+        "\"waits_for\":\"operator\",\"in_seconds\":null") ","
+    ROW("waiting", "\"sender\":\"a@contoso.com\",\"recipients\":1,\"first_recipient\":\"b\\u009b2J@x.com\","
+        "\"attempts\":1,\"waits_for\":\"own-time\",\"in_seconds\":60") ","
+    ROW("waiting", "\"sender\":\"a@contoso.com\",\"recipients\":1,\"first_recipient\":\"b@x.com\","
+        "\"attempts\":0,\"waits_for\":\"nothing\"") "]}";
+
+static void
+test_queue(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "queue", queue), CTL_OK);
+    assert_string_equal(d.asked, "{\"command\":\"queue\"}\n");
+    assert_string_equal(out,
+        "ID  AGE        STATE    CLIENT  SENDER         RECIPIENT         BYTES  TRIES  NEXT\n"
+        "a1  1 min 1 s  waiting  erp     a@contoso.com  b?[2J@x.com (+2)   2048      2  limit, about "
+        "in 1 min 30 s\n"
+        "a1  1 min 1 s  held     erp     <>             b@x.com            2048      0  operator\n"
+        "a1  1 min 1 s  waiting  erp     a@contoso.com  b??2J@x.com        2048      1  in 1 min\n"
+        "a1  1 min 1 s  waiting  erp     a@contoso.com  b@x.com            2048      0  now\n"
+        "there are more: add --after 14\n");
+    assert_int_equal(run_with(&d, "queue list --json", queue), CTL_OK);
+    expect(out, "\"waits_for\": \"own-time\"");
+    expect(out, "b\\u009B2J@x.com");
+    assert_int_equal(run_with(&d, "queue", "{\"ok\":true,\"messages\":[],\"more\":false}"), CTL_OK);
+    assert_string_equal(out, "no such messages\n");
+    assert_int_equal(run_with(&d, "queue", "{\"ok\":true,\"messages\":7}"), CTL_OK); /* no crash */
+}
+
+static void
+test_queue_questions(void **state)
+{
+    const char *const orders[] = {"hold", "release", "retry", "delete"};
+    struct daemon d;
+    char line[128], asked[128];
+
+    (void)state;
+    run_with(&d,
+        "queue list --client c --route r --mailbox m --sender s@x --recipient t@x --sender-domain x "
+        "--recipient-domain y --state parked --older-than 1h --max 5 --after 9",
+        "{\"ok\":true}");
+    assert_string_equal(d.asked,
+        "{\"command\":\"queue\",\"client\":\"c\",\"route\":\"r\",\"mailbox\":\"m\",\"sender\":\"s@x\","
+        "\"recipient\":\"t@x\",\"sender_domain\":\"x\",\"recipient_domain\":\"y\",\"state\":\"parked\","
+        "\"older_than\":\"1h\",\"max\":\"5\",\"after\":\"9\"}\n");
+    run_with(&d, "queue show a1 --after 7", "{\"ok\":true}");
+    assert_string_equal(d.asked, "{\"command\":\"queue-show\",\"id\":\"a1\",\"after\":\"7\"}\n");
+    run_with(&d, "queue why a1", "{\"ok\":true}");
+    assert_string_equal(d.asked, "{\"command\":\"queue-why\",\"id\":\"a1\"}\n");
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(line, sizeof(line), "queue %s a1 --reason x_y", orders[i]);
+        run_with(&d, line, "{\"ok\":true}");
+        snprintf(asked, sizeof(asked), "{\"command\":\"queue-%s\",\"id\":\"a1\",\"reason\":\"x y\"}\n",
+            orders[i]);
+        assert_string_equal(d.asked, asked);
+        snprintf(line, sizeof(line), "queue %s --all --reason x --max 3", orders[i]);
+        run_with(&d, line, "{\"ok\":true}");
+        snprintf(asked, sizeof(asked),
+            "{\"command\":\"queue-%s\",\"max\":\"3\",\"reason\":\"x\",\"all\":\"yes\"}\n", orders[i]);
+        assert_string_equal(d.asked, asked);
+    }
+}
+
+static void
+test_queue_usage(void **state)
+{
+    (void)state;
+    expect_usage("sendgovctl queue shwo", "queue has no \"shwo\"");
+    expect_usage("sendgovctl queue show", "needs ID");
+    expect_usage("sendgovctl queue why", "needs ID");
+    expect_usage("sendgovctl queue show a b", "one argument too many");
+    expect_usage("sendgovctl queue list a1", "one argument too many");
+    expect_usage("sendgovctl queue hold a1", "needs --reason");
+    expect_usage("sendgovctl queue delete --all", "needs --reason");
+    expect_usage("sendgovctl queue list --all", "queue has no option --all");
+    expect_usage("sendgovctl queue retry --sender-domian x", "did you mean --sender-domain");
+    /* A filter that cannot be sent must not become none. */
+    expect_usage("sendgovctl -s /none queue delete --reason x --client \xff --state held", "no UTF-8");
+    expect_usage("sendgovctl -s /none queue retry \xff --state held", "no UTF-8");
+    assert_int_equal(run("sendgovctl -s /nonexistent/c queue"), CTL_NO_DAEMON);
+}
+
+static void
+test_queue_show(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(
+        run_with(&d, "queue show a1",
+            "{\"ok\":true,\"id\":\"a1\",\"state\":\"held\",\"held_by\":\"uid=0(root)\","
+            "\"held_why\":\"odd\\u001b[2J\",\"client\":\"erp\",\"route\":\"contoso\",\"mailbox\":null,"
+            "\"class\":\"default\",\"sender\":\"\","
+            "\"received\":\"2026-11-24T03:04:05.678Z\",\"bytes\":2048,\"is_dsn\":true,\"recipient_count\":9,"
+            "\"next\":1,\"recipients\":[{\"address\":\"b@x.com\",\"class\":\"external\",\"state\":\"parked\","
+            "\"attempts\":2,\"uncertain\":1,\"due\":null,\"last_reply\":\"451 4.7.500 \\u0007busy\"}],"
+            "\"also\":[{\"id\":\"a1\",\"recipients\":[]}]}"),
+        CTL_OK);
+    expect(out,
+        "id         a1\nstate      held\nheld by    uid=0(root)\nbecause    odd?[2J\nclient     erp\n"
+        "route      contoso\nmailbox    -\nclass      default\nsender     <>\n"
+        "received   2026-11-24 03:04:05Z\nbytes      2048\nreport     yes: a notification of this relay\n\n"
+        "RECIPIENT  CLASS     STATE   TRIES  LOST  DUE  LAST REPLY\n"
+        "b@x.com    external  parked      2     1  -    451 4.7.500 ?busy\n"
+        "there are 9 recipients: add --after 1\n\nid         a1\n");
+    expect(out, "\nno recipients\n");
+}
+
+static void
+test_queue_why(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "queue why a1",
+                         "{\"ok\":true,\"id\":\"a1\",\"waits_for\":\"limit\",\"why\":\"mailbox-day: 9/9\\n\","
+                         "\"release_at\":\"2026-11-24T03:04:05.678Z\",\"in_seconds\":0,\"estimate\":false,"
+                         "\"position\":3,\"lane\":9,\"also\":[]}"),
+        CTL_OK);
+    assert_string_equal(out, "id         a1\nwaits for  limit\nbecause    mailbox-day: 9/9?\n"
+                             "leaves     2026-11-24 03:04:05Z, now\nplace      3 of 9 in its lane\n");
+    assert_int_equal(run_with(&d, "queue why a1",
+                         "{\"ok\":true,\"id\":\"a1\",\"waits_for\":\"operator\",\"why\":\"parked\","
+                         "\"release_at\":null,\"in_seconds\":null,\"position\":0,\"lane\":0}"),
+        CTL_OK);
+    assert_string_equal(out, "id         a1\nwaits for  operator\nbecause    parked\n");
+}
+
+static void
+test_queue_orders(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    run_with(&d, "queue hold --all --reason x", "{\"ok\":true,\"changed\":1,\"busy\":0}");
+    assert_string_equal(out, "held 1 message\n");
+    run_with(&d, "queue release --all", "{\"ok\":true,\"changed\":0,\"busy\":2}");
+    assert_string_equal(out, "released 0 messages\n2 on their way were left alone; try again in a minute\n");
+    run_with(&d, "queue retry --all", "{\"ok\":true,\"changed\":3,\"busy\":1}");
+    assert_string_equal(out, "due now: 3 messages\n1 on its way was left alone; try again in a minute\n");
+    assert_int_equal(run_with(&d, "queue delete --all --reason x", "{\"ok\":true,\"changed\":4}"), CTL_OK);
+    assert_string_equal(out, "deleted 4 messages; no report is sent to anybody\n");
+    assert_int_equal(run_with(&d, "queue delete a1 --reason x",
+                         "{\"ok\":false,\"code\":\"refused\",\"error\":\"there is no message\"}"),
+        CTL_REFUSED);
+    assert_int_equal(
+        run_with(&d, "queue retry", "{\"ok\":false,\"code\":\"usage\",\"error\":\"which?\"}"), CTL_USAGE);
+}
+
+static void
+test_spool_in_status(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    run_with(&d, "status", "{\"ok\":true,\"spool\":null}");
+    expect(out, "spool      none");
+    run_with(&d, "status",
+        "{\"ok\":true,\"spool\":{\"state\":\"ready\",\"why\":\"\",\"messages\":321,\"bytes\":1025,\"oldest\":"
+        "\"2026-11-24T03:04:05.678Z\",\"held\":1,\"parked\":2,\"waiting\":{\"limit\":300,\"pause\":0,"
+        "\"operator\":3}}}");
+    expect(out, "held mail  321 messages, 2 KiB, the oldest of 2026-11-24 03:04:05Z\n"
+                "waiting    300 for limit, 3 for operator\n"
+                "operator   1 held, 2 parked; see queue in sendgovctl(8)\n");
+    assert_null(strstr(out, "spool "));
+    run_with(&d, "status",
+        "{\"ok\":true,\"spool\":{\"state\":\"full\",\"why\":\"no\\u001b space\",\"messages\":0,"
+        "\"oldest\":null,\"free_bytes\":4194304,\"needed_bytes\":6291456,\"waiting\":{\"limit\":0}}}");
+    expect(out, "spool      NOT READY: full: no? space; 4 MiB free, 6 MiB needed\n"
+                "held mail  0 messages, 0 KiB\nconfig ");
+}
+
 static void
 test_grid(void **state)
 {
@@ -390,6 +572,13 @@ main(void)
         cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_status),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_queue_questions),
+        cmocka_unit_test(test_queue_usage),
+        cmocka_unit_test(test_queue_show),
+        cmocka_unit_test(test_queue_why),
+        cmocka_unit_test(test_queue_orders),
+        cmocka_unit_test(test_spool_in_status),
         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_classify),
