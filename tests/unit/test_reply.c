@@ -195,7 +195,7 @@ test_ehlo(void **state)
     assert_false(e.size || e.pipelining || e.starttls || e.auth_login);
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         ehlo_add_line(&e, span_str(lines[i]));
-    assert_true(e.size && e.pipelining && e.eightbitmime && e.starttls);
+    assert_true(e.size && e.pipelining && e.eightbitmime && e.starttls && e.dsn);
     assert_true(e.auth_login && e.auth_plain);
     assert_int_equal(e.size_max, 157286400);
     ehlo_add_line(&e, SPAN_LIT("SIZE 99999999999999999999999"));
@@ -203,7 +203,10 @@ test_ehlo(void **state)
     ehlo_init(&e);
     ehlo_add_line(&e, SPAN_LIT("SIZE"));
     ehlo_add_line(&e, SPAN_LIT("PIPELININGX"));
+    ehlo_add_line(&e, SPAN_LIT("DSNX"));
+    ehlo_add_line(&e, SPAN_LIT("X DSN"));
     assert_true(e.size);
+    assert_false(e.dsn);
     assert_int_equal(e.size_max, 0);
     assert_false(e.pipelining);
 }

@@ -74,7 +74,7 @@ test_reuse(void **state)
     }
     assert_int_equal(w.peer.accepted, 1);
     assert_int_equal(w.peer.messages, 5);
-    assert_true(s.caps.pipelining && s.caps.eightbitmime && !s.caps.tls);
+    assert_true(s.caps.pipelining && s.caps.eightbitmime && !s.caps.tls && !s.caps.dsn);
     assert_int_equal(s.caps.size_max, 1000000);
     assert_string_equal(s.caps.peer, w.peer.target);
     world_stop(&w);

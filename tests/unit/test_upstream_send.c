@@ -355,7 +355,8 @@ test_refused_dot_leaves_the_connection_good(void **state)
 static void
 test_without_pipelining(void **state)
 {
-    static const struct peer_rule rules[] = {{"EHLO", 0, PEER_SAY, "250-peer\r\n250 AUTH LOGIN\r\n"}};
+    static const struct peer_rule rules[] = {
+        {"EHLO", 0, PEER_SAY, "250-peer\r\n250-DSN\r\n250 AUTH LOGIN\r\n"}};
     struct sending s;
     struct world w;
 
@@ -363,6 +364,7 @@ test_without_pipelining(void **state)
     send_under(&w, &s, rules, 1, 1000, 3);
     assert_int_equal(s.results[2].fate, TX_ACCEPTED);
     assert_false(s.caps.pipelining || s.caps.eightbitmime);
+    assert_true(s.caps.dsn);
     assert_int_equal(s.caps.size_max, 0);
     sending_check_body(&s);
     end_world(&w, &s);
