@@ -80,6 +80,8 @@ test_format(void **state)
     metrics_format(m, &b);
     assert_true(has_line(&b, "# TYPE sendgov_store_seconds histogram"));
     assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"5e-05\"} 1"));
+    assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"0.01\"} 1"));
+    assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"0.02\"} 2"));
     assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"0.025\"} 2"));
     assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"10\"} 2"));
     assert_true(has_line(&b, "sendgov_store_seconds_bucket{le=\"+Inf\"} 3"));
