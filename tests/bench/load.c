@@ -6,9 +6,10 @@
  *
  * MAIL, RCPT and DATA leave in one write where the server offers PIPELINING (--lockstep: never), the message
  * with its final dot in one more. It prints "ready" when all connections stand (with --wait it then waits for
- * a line on stdin), "measure" when the warm-up is over, and at the end one line of JSON. --idle: connections
- * are opened, greeted and held until stdin says go on. --messages ends it early. --per-connection M: QUIT
- * after M messages and connect again (0: never), so set-up and TLS handshakes are part of the measure.
+ * a line on stdin), "measure" when the warm-up is over, and at the end one line of JSON (began_ns in it: just
+ * before the first MAIL, monotonic). --idle: connections are opened, greeted and held until stdin says go on.
+ * --messages ends it early. --per-connection M: QUIT after M messages and connect again (0: never), so set-up
+ * and TLS handshakes are part of the measure.
  *
  * Ends with status 1, and says what came, at the first reply that is not the expected one; with 2 when
  * something else went wrong; both loudly, since a benchmark that counts refusals measures nothing.
@@ -372,6 +373,7 @@ load_begin(struct load *l)
             bench_die("stdin: %s", strerror(errno));
     }
     load_set_phase(l, l->idle ? PHASE_DRAIN : PHASE_WARMUP);
+    l->began_ns = l->phase_began_ns;
     if (l->per_connection > 0 && !l->idle) {
         l->to_open = l->connections;
         load_open_more(l);
@@ -436,7 +438,7 @@ load_report(const struct load *l)
     getrusage(RUSAGE_SELF, &used);
     printf("{\"messages\": %llu, \"total\": %llu, \"opened\": %llu, ", (unsigned long long)l->measured,
         (unsigned long long)l->total, (unsigned long long)l->opened);
-    printf("\"seconds\": %.4f, \"per_second\": %.1f, ", seconds,
+    printf("\"began_ns\": %lld, \"seconds\": %.4f, \"per_second\": %.1f, ", (long long)l->began_ns, seconds,
         seconds > 0 ? (double)l->measured / seconds : 0.0);
     printf("\"p50_us\": %llu, \"p90_us\": %llu, \"p99_us\": %llu, \"max_us\": %llu, \"stalls\": %llu, ",
         (unsigned long long)hist_quantile(h, 500), (unsigned long long)hist_quantile(h, 900),

@@ -29,6 +29,7 @@ struct load {
 
     enum phase phase;
     int64_t phase_began_ns, last_reply_ns;
+    int64_t began_ns; /* the first MAIL follows */
     struct client *clients;
     unsigned opening, open, to_open; /* to_open: of the first round */
     uint64_t total, measured, opened;

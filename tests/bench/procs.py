@@ -132,11 +132,16 @@ class Sink:
                          stdout=subprocess.PIPE, text=True)
         self.port = int(self.proc.child.stdout.readline().split()[1])
 
-    def messages(self):
+    def stat(self):
+        """messages, bytes, connections, open, last_ns: see sink.c."""
         self.proc.check()
         self.proc.child.stdin.write("stat\n")
         self.proc.child.stdin.flush()
-        return int(self.proc.child.stdout.readline().split()[1])
+        words = self.proc.child.stdout.readline().split()
+        return {name: int(value) for name, value in zip(words[::2], words[1::2])}
+
+    def messages(self):
+        return self.stat()["messages"]
 
     def stop(self):
         self.proc.stop()

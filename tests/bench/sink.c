@@ -3,9 +3,10 @@
  *     sink [--cert FILE --key FILE] [--delay-ms N] [--refuse-after N]
  *
  * Listens on a free port of 127.0.0.1 and prints "port N". Then stdin is its control: a line "stat" prints
- * "messages N bytes N connections N open N", the end of stdin ends it, so a sink never outlives who started
- * it. One thread, epoll; all replies to what one read brought leave in one write. STARTTLS is offered when
- * there is a certificate. --delay-ms and --refuse-after make it misbehave, to test the generator.
+ * "messages N bytes N connections N open N last_ns N" (last_ns: when the last message was complete,
+ * monotonic; 0: none was), the end of stdin ends it, so a sink never outlives who started it. One thread,
+ * epoll; all replies to what one read brought leave in one write. STARTTLS is offered when there is a
+ * certificate. --delay-ms and --refuse-after make it misbehave, to test the generator.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -48,6 +49,7 @@ struct sink {
     int64_t delay_ns;
     uint64_t refuse_after; /* from this message on the dot is answered 451; 0: never */
     uint64_t messages, bytes, connections, open;
+    int64_t last_ns;
     struct peer *delayed, **delayed_end; /* oldest first */
     char in[128 * 1024];
     char out[16 * 1024];
@@ -158,12 +160,13 @@ sink_message(struct sink *s, struct peer *p)
     }
     s->messages++;
     s->bytes += p->body_bytes;
+    s->last_ns = bench_now_ns();
     if (s->delay_ns == 0) {
         sink_reply(s, "250 2.0.0 taken\r\n");
         return;
     }
     p->state = PEER_DELAYED;
-    p->due_ns = bench_now_ns() + s->delay_ns;
+    p->due_ns = s->last_ns + s->delay_ns;
     p->next_delayed = NULL;
     *s->delayed_end = p;
     s->delayed_end = &p->next_delayed;
@@ -320,8 +323,9 @@ sink_control(struct sink *s)
         exit(0);
     line[n] = '\0';
     if (strncmp(line, "stat", 4) == 0) {
-        printf("messages %llu bytes %llu connections %llu open %llu\n", (unsigned long long)s->messages,
-            (unsigned long long)s->bytes, (unsigned long long)s->connections, (unsigned long long)s->open);
+        printf("messages %llu bytes %llu connections %llu open %llu last_ns %lld\n",
+            (unsigned long long)s->messages, (unsigned long long)s->bytes,
+            (unsigned long long)s->connections, (unsigned long long)s->open, (long long)s->last_ns);
         fflush(stdout);
     }
 }
