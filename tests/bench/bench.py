@@ -67,9 +67,9 @@ def parse_cell(text):
 class Setup:
     """What all targets share: the folder, the certificate, the programs."""
 
-    def __init__(self, args):
+    def __init__(self, args, parent=None):
         self.args = args
-        self.folder = tempfile.mkdtemp(prefix="sendgov-bench-")
+        self.folder = tempfile.mkdtemp(prefix="sendgov-bench-", dir=parent)
         os.chmod(self.folder, 0o755)  # Postfix's and sendgovd's users read here
         bench = os.path.join(args.build, "tests", "bench")
         self.load, self.sink = os.path.join(bench, "load"), os.path.join(bench, "sink")

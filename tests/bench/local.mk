@@ -6,7 +6,12 @@ tests_bench_sink_SOURCES = tests/bench/sink.c tests/bench/wire.c tests/bench/wir
 EXTRA_DIST += tests/bench/test_bench.py
 TESTS += tests/bench/test_bench.py
 EXTRA_DIST += tests/bench/bench.py tests/bench/procs.py tests/bench/sendgov.py tests/bench/table.py
+EXTRA_DIST += tests/bench/bench_spool.py tests/bench/queues.py tests/bench/spool_table.py
 
-.PHONY: bench
+.PHONY: bench bench-spool
 bench: sendgovd tests/bench/load tests/bench/sink
 	/usr/bin/python3 $(srcdir)/tests/bench/bench.py --build $(builddir) $(BENCH_ARGS)
+
+# acceptance onto stable storage and delivery from it, beside Postfix; as root
+bench-spool: sendgovd sendgovctl tests/bench/load tests/bench/sink
+	/usr/bin/python3 $(srcdir)/tests/bench/bench_spool.py --build $(builddir) $(BENCH_ARGS)

@@ -17,7 +17,7 @@ hostname: relay.bench.test
 state: {state}
 user: {user}
 redis: {{url: "unix:{redis}"}}
-admin: {{socket: {state}/control}}
+admin: {{socket: {state}/control{admin}}}
 log: {{level: {level}}}
 smtp: {{connections: 5000, connections_per_ip: 5000, unauthenticated: 5000, connections_per_minute: 1000000,
   connections_burst: 1000000, messages: 1000000}}
@@ -26,7 +26,7 @@ listeners:
   plain: {{address: "127.0.0.1:{plain}", tls: off}}
   tls: {{address: "127.0.0.1:{tls}", tls: required}}
 clients:
-  load: {{networks: [127.0.0.0/8], senders: ["*"]}}
+  load: {{networks: [127.0.0.0/8], senders: ["*"]{client}}}
 schedules:
   high: {{curve: table, table: [1000000000]}}
 routes:
@@ -40,7 +40,7 @@ mailboxes:
 limits:
   mailbox-minute: {{scope: mailbox, unit: messages, window: 1_000_000_000/min}}
   client-rate: {{scope: client, unit: messages, rate: 100_000_000/min, burst: 1000000}}
-"""
+{sections}"""
 
 
 class Redis:
@@ -61,39 +61,53 @@ class Redis:
 
 class Sendgov:
     name = "sendgov"
+    # What a variant adds: settings of admin and of the client (each begins with a comma), whole sections
+    extra = {"admin": "", "client": "", "sections": ""}
 
     def __init__(self, setup, sink):
         self.setup, self.sink = setup, sink
         self.ports = {False: free_port(), True: free_port()}
+        self.state = os.path.join(setup.folder, "state")
+        self.config = os.path.join(setup.folder, "sendgov.yaml")
         self.redis = self.proc = self.pid = None
 
     def start(self):
         setup = self.setup
         self.redis = Redis(setup.folder)
-        state, config = os.path.join(setup.folder, "state"), os.path.join(setup.folder, "sendgov.yaml")
-        os.mkdir(state)
+        os.mkdir(self.state)
         user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:
-            shutil.chown(state, user)
-        write(config, CONFIG.format(state=state, user=user, redis=self.redis.socket, plain=self.ports[False],
-                                    tls=self.ports[True], sink=self.sink.port, cert=setup.cert, key=setup.key,
-                                    pool=setup.args.pool, level=setup.args.log_level))
-        self.proc = Proc(setup.folder, "sendgovd", [setup.sendgovd, "-c", config])
-        self.pid = self.proc.pid
-        wait_for("sendgovd", lambda: self.proc.check() or answers(self.ports[False]))
+            shutil.chown(self.state, user)
+        write(self.config,
+              CONFIG.format(state=self.state, user=user, redis=self.redis.socket, plain=self.ports[False],
+                            tls=self.ports[True], sink=self.sink.port, cert=setup.cert, key=setup.key,
+                            pool=setup.args.pool, level=setup.args.log_level, **self.extra))
+        self.launch()
         wait_for("sendgovd, the first message (new counters are closed for a while)", self.relays, 30)
 
-    def relays(self):
-        """New counters are closed for a while; one message must pass before anything is measured."""
+    def launch(self):
+        self.proc = Proc(self.setup.folder, "sendgovd", [self.setup.sendgovd, "-c", self.config])
+        self.pid = self.proc.pid
+        wait_for("sendgovd", lambda: self.proc.check() or answers(self.ports[False]))
+
+    def takes(self):
+        """Is a message answered 250? New counters are closed for a while."""
         self.proc.check()
         try:
-            with smtplib.SMTP("127.0.0.1", self.ports[False], timeout=10) as client:
+            client = smtplib.SMTP("127.0.0.1", self.ports[False], timeout=10)
+            try:
                 client.sendmail("load@plain.test", ["rcpt@example.org"],
                                 "From: <load@plain.test>\r\n\r\nbegin\r\n")
+            finally:  # no QUIT: it would turn a signal's exception into an SMTP error
+                client.close()
         except (smtplib.SMTPException, OSError):
             time.sleep(0.2)
             return False
         return True
+
+    def relays(self):
+        """One message must pass before anything is measured."""
+        return self.takes()
 
     def port(self, tls):
         return self.ports[tls]

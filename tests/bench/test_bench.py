@@ -8,9 +8,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+from unittest import mock
 
 sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import queues  # noqa: E402
+import spool_table  # noqa: E402
+from procs import BenchError  # noqa: E402
+
 BENCH = os.path.join(os.getcwd(), "tests", "bench")  # the build folder is where make check runs its programs
 
 
@@ -73,6 +80,17 @@ class Counts(unittest.TestCase):
             with self.subTest("one a connection, TLS"):
                 self.count(sink, 1024, "--per-connection", "1", "--starttls")
 
+    def test_times_of_the_first_mail_and_of_the_last_message(self):
+        with Sink("--delay-ms", "40") as sink:
+            self.assertEqual(sink.stat()["last_ns"], 0)
+            began = time.monotonic_ns()
+            run = json.loads(load(sink.port, "--messages", "5").stdout.splitlines()[-1])
+            ended, last = time.monotonic_ns(), sink.stat()["last_ns"]
+        self.assertLess(began, run["began_ns"])
+        # the last of five arrives 40 ms four times after the first, and is answered 40 ms later
+        self.assertGreaterEqual(last - run["began_ns"], 4 * 40_000_000)
+        self.assertLess(last, ended - 39_000_000)
+
     def test_stalls_are_counted(self):
         with Sink("--delay-ms", "40") as sink:
             run = load(sink.port, "--messages", "5")
@@ -126,6 +144,121 @@ class Fails(unittest.TestCase):
             _, errors = child.communicate(timeout=30)
             self.assertEqual(child.returncode, 1)
             self.assertIn("closed by the server", errors)
+
+
+PAGE = """\
+# HELP sendgov_loop_stall_seconds Time one turn of the event loop took.
+# TYPE sendgov_loop_stall_seconds histogram
+sendgov_loop_stall_seconds_bucket{le="5e-05"} 900
+sendgov_loop_stall_seconds_bucket{le="0.02"} 999
+sendgov_loop_stall_seconds_bucket{le="0.025"} 1000
+sendgov_loop_stall_seconds_bucket{le="+Inf"} 1000
+sendgov_loop_stall_seconds_sum 1.5
+sendgov_loop_stall_seconds_count 1000
+sendgov_store_seconds_bucket{le="5e-05"} 7
+sendgov_spool_messages{state="waiting"} 70
+sendgov_spool_messages{state="in_flight"} 2
+sendgov_spool_messages_other 100
+sendgov_store_up 1
+"""
+
+
+class Histograms(unittest.TestCase):
+    counts = {5e-05: 900, 0.02: 999, 0.025: 1000, float("inf"): 1000}
+
+    def test_a_page_is_read(self):
+        self.assertEqual(spool_table.histogram(PAGE, spool_table.STALL), self.counts)
+        self.assertEqual(spool_table.histogram(PAGE, "sendgov_other"), {})
+
+    def test_gauges_are_summed(self):
+        self.assertEqual(spool_table.gauge_sum(PAGE, "sendgov_spool_messages"), 72)
+        self.assertEqual(spool_table.gauge_sum(PAGE, "sendgov_store_up"), 1)
+        self.assertEqual(spool_table.gauge_sum(PAGE, "sendgov_spool"), 0)
+
+    def test_a_quantile_is_the_bound_that_holds_it(self):
+        for quantile, bound in ((0.5, 5e-05), (0.9, 5e-05), (0.901, 0.02), (0.999, 0.02), (0.9991, 0.025),
+                                (1, 0.025)):
+            with self.subTest(quantile=quantile):
+                self.assertEqual(spool_table.histogram_quantile(self.counts, quantile), bound)
+
+    def test_none_counted_is_no_quantile(self):
+        self.assertIsNone(spool_table.histogram_quantile({}, 0.5))
+        self.assertIsNone(spool_table.histogram_quantile({1.0: 0, float("inf"): 0}, 0.5))
+
+    def test_what_lies_beyond_all_bounds_is_not_hidden(self):
+        self.assertEqual(spool_table.histogram_quantile({10.0: 1, float("inf"): 2}, 0.999), float("inf"))
+
+    def test_only_what_was_counted_since(self):
+        before = {0.02: 990, 0.025: 990, float("inf"): 990}
+        self.assertEqual(spool_table.histogram_since(before, {0.02: 991, 0.025: 995, float("inf"): 995}),
+                         {0.02: 1, 0.025: 5, float("inf"): 5})
+        self.assertEqual(spool_table.histogram_since({}, self.counts), self.counts)
+
+    def test_a_sum_is_of_each_bound(self):
+        self.assertEqual(spool_table.histogram_sum([{1.0: 2, 2.0: 3}, {1.0: 5, 2.0: 5}]), {1.0: 7, 2.0: 8})
+
+
+class SpoolTable(unittest.TestCase):
+    @staticmethod
+    def run_of(per_second):
+        return {"per_second": per_second, "cpu_per_1000": 0.5, "p50_us": 1500, "p99_us": 2500}
+
+    def results(self, pairs):
+        return spool_table.summarise([{"postfix": self.run_of(postfix), "sendgov": self.run_of(sendgov)}
+                                      for postfix, sendgov in pairs])
+
+    def test_a_ratio_is_of_its_own_round(self):
+        row = self.results([(100, 1000), (1000, 3000), (200, 1000)])["sendgov"]
+        self.assertEqual(row["ratio"], 5)
+        row = self.results([(100, 800), (400, 1200), (200, 400)])["sendgov"]
+        self.assertEqual(row["ratio"], 3)  # not 4, which is that of the medians
+        self.assertEqual((row["per_second"], row["least"], row["most"]), (800, 400, 1200))
+
+    def test_no_ratio_without_postfix(self):
+        self.assertNotIn("ratio", spool_table.summarise([{"sendgov": self.run_of(10)}])["sendgov"])
+        self.assertNotIn("ratio", self.results([(1, 1)])["postfix"])
+
+    def test_rows(self):
+        head, postfix, sendgov = spool_table.rows({("accept", 200): self.results([(2000, 15000)])})
+        self.assertIn("ratio", head)
+        self.assertEqual(postfix.split(), "accepted, 200 connections postfix 2000 2000 2000 - 0.5000 1.50 "
+                         "2.50".split())
+        self.assertEqual(sendgov.split(), "sendgov 15000 15000 15000 7.50 0.5000 1.50 2.50".split())
+
+    def test_aims(self):
+        cells = {("accept", 50): self.results([(10, 49)]), ("accept", 200): self.results([(10, 50)]),
+                 ("deliver", 50): self.results([(10, 50)])}
+        stalls = {("accept", 50): {0.02: 999, 0.025: 1000, float("inf"): 1000},
+                  ("accept", 200): {0.02: 998, 0.025: 1000, float("inf"): 1000}}
+        lines = [line for line in spool_table.aims(cells, stalls) if line][1:]
+        self.assertEqual([line.split("  ")[-1].strip() for line in lines],
+                         ["BELOW THE FLOOR", "floor held", "goal reached", "goal reached", "BELOW THE FLOOR"])
+
+    def test_nothing_measured_is_no_table_of_aims(self):
+        self.assertEqual(list(spool_table.aims({("accept", 50): {"postfix": {}}}, {})), [])
+
+
+class Disk(unittest.TestCase):
+    def kind(self, kind):
+        with mock.patch("queues.subprocess.run", return_value=mock.Mock(stdout=kind + "\n")):
+            return queues.file_system("/somewhere")
+
+    def test_memory_is_no_disk(self):
+        for kind in ("tmpfs", "ramfs"):
+            with self.assertRaisesRegex(BenchError, kind):
+                self.kind(kind)
+        self.assertEqual(self.kind("xfs"), "xfs")
+
+    def test_the_kind_is_asked_of_the_system(self):
+        with self.assertRaises(subprocess.CalledProcessError):
+            queues.file_system("/nonexistent")
+        self.assertRegex(queues.file_system("/proc"), "proc")
+
+    def test_a_fresh_folder_is_empty(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "incoming")
+            queues.make_fresh_folder(path)
+            self.assertEqual(os.listdir(path), [])
 
 
 if __name__ == "__main__":
