@@ -56,6 +56,19 @@ gather(const struct notify_setup *setup, struct dsn_recipient *out)
     return n;
 }
 
+static void
+log_reply(struct log_line *l, const struct reply *reply)
+{
+    char text[REPLY_TEXT_MAX + 8], enhanced[ENHANCED_MAX];
+
+    if (reply->code == 0)
+        return;
+    snprintf(text, sizeof(text), "%d %s", reply->code, reply->text);
+    enhanced_format(reply->enhanced, enhanced);
+    log_str(l, "reply", span_str(text));
+    log_cstr(l, "enhanced", enhanced);
+}
+
 /* Nobody can be told by mail: the log is all there is. */
 static void
 log_untold(const struct message *m, const struct fate *fates)
@@ -69,7 +82,7 @@ log_untold(const struct message *m, const struct fate *fates)
         log_cstr(&l, "id", m->id);
         log_cstr(&l, "what", m->is_dsn ? "notification" : "message with the null sender");
         log_str(&l, "recipient", span_str(m->envelope.recipients[i].address.text));
-        log_str(&l, "reply", span_str(fates[i].kept.reply.text));
+        log_reply(&l, &fates[i].kept.reply);
         log_end(&l);
     }
 }
