@@ -117,22 +117,35 @@ settle(struct job *job)
 
 /* ---- a new message ---- */
 
+/* The upstream has it for some recipients, so "no" would be a lie. What became of the others is told by mail,
+ * unless the client asked for none or there is no sender. */
 static void
-say_queued(struct job *job)
+say_partly_refused(struct job *job)
 {
     struct reply why;
     size_t failed = count(job, FATE_FAILED);
 
+    if (failed == 0 || failed == job->message->envelope.n_recipients)
+        return;
     reply_copy(&why, &job->said.answer);
-    if (count_waiting(job) > 0) {
-        job->said.outcome = "spooled";
-        reply_set(&job->said.answer, 250, "2.0.0", "queued as %s%s%s", job->message->id,
-            why.code == 0 ? "" : "; held for now: ", why.code == 0 ? "" : why.text);
-    } else if (failed > 0) {
-        job->said.outcome = "relayed";
-        reply_set(&job->said.answer, 250, "2.0.0", "relayed as %s; %zu of the recipients were refused, a"
-            " notification follows: %s", job->message->id, failed, why.text);
+    job->said.outcome = "relayed";
+    reply_set(&job->said.answer, 250, "2.0.0", "relayed as %s; %zu of the recipients were refused%s: %s",
+        job->message->id, failed, job->keep->n_fresh > 0 ? ", a notification follows" : "", why.text);
+}
+
+static void
+say_queued(struct job *job)
+{
+    struct reply why;
+
+    if (count_waiting(job) == 0) {
+        say_partly_refused(job);
+        return;
     }
+    reply_copy(&why, &job->said.answer);
+    job->said.outcome = "spooled";
+    reply_set(&job->said.answer, 250, "2.0.0", "queued as %s%s%s", job->message->id,
+        why.code == 0 ? "" : "; held for now: ", why.code == 0 ? "" : why.text);
 }
 
 static void
@@ -272,12 +285,15 @@ job_finish(struct job *job)
     task_cancel(&job->start);
     if (job->keep == NULL && job->may_hold && (job->done != NULL || job->seq != 0))
         prepare_write(job);
-    if (job->keep != NULL && job->keep->is_take_over)
+    if (job->keep != NULL && job->keep->is_take_over) {
         job_set_state(job, JOB_KEEPING); /* on_taken_over goes on from here */
-    else if (job->keep != NULL && (job->keep->row != NULL || job->keep->n_fresh > 0))
+    } else if (job->keep != NULL && (job->keep->row != NULL || job->keep->n_fresh > 0)) {
         job_write(job);
-    else
+    } else {
+        if (job->keep != NULL)
+            say_partly_refused(job);
         settle(job);
+    }
 }
 
 /* ---- the upstream is slow after the dot ---- */

@@ -5,6 +5,7 @@ import email
 import email.policy
 import hashlib
 import os
+import re
 
 from foreign import stamp
 from m365sim import Sim
@@ -24,9 +25,9 @@ def spool(**more):
 
 
 @contextlib.contextmanager
-def sites():
+def sites(**options):
     """A Redis and a stand-in without TLS; counters, pauses and rules begin at nothing."""
-    with Rig(upstream_tls=False) as rig:
+    with Rig(upstream_tls=False, **options) as rig:
         yield rig
 
 
@@ -191,10 +192,13 @@ def reports(sim, n, timeout_s=10):
 
 
 def status_fields(report):
-    """Of its second part: the fields about the message, and those about each recipient."""
+    """Of its second part: the fields about the message, and those about each recipient, without blanks after the type."""
     assert report.get_content_type() == "multipart/report" and report.get_param("report-type") == "delivery-status", report
     groups = report.get_payload()[1].get_payload()
-    return dict(groups[0].items()), [dict(g.items()) for g in groups[1:] if g.items()]
+
+    def fields(group):
+        return {name: re.sub("; +", ";", value, count=1) for name, value in group.items()}
+    return fields(groups[0]), [fields(group) for group in groups[1:] if group.items()]
 
 
 def database(node):
