@@ -10,11 +10,12 @@ wire_tests = tests/conftest.py tests/wire/conftest.py tests/wire/m365_sim tests/
     tests/wire/test_spool_notify.py \
     tests/wire/test_tls.py \
     tests/wire/test_upstream_faults.py tests/wire/test_upstreams.py
-fault_tests = tests/fault/checker.py tests/fault/test_checker.py tests/fault/test_runs.py
+fault_tests = tests/fault/checker.py tests/fault/spool_scene.py tests/fault/test_checker.py \
+    tests/fault/test_runs.py tests/fault/test_spool_faults.py
 test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py tests/lib/m365sim.py \
     tests/lib/node.py \
     tests/lib/packages.sh tests/lib/ports.py tests/lib/process.py tests/lib/redis_proxy.py \
     tests/lib/redis_server.py \
-    tests/lib/rig.py tests/lib/smtp_client.py \
+    tests/lib/rig.py tests/lib/smtp_client.py tests/lib/strace.py \
     tests/lib/m365/__init__.py tests/lib/m365/control.py tests/lib/m365/ledger.py tests/lib/m365/rules.py \
     tests/lib/m365/server.py tests/lib/m365/session.py tests/lib/m365/wire.py

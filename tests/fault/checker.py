@@ -70,15 +70,17 @@ def check_cap(messages, cap):
     return findings
 
 
-# 2: a 2xx means that the upstream took it
-def check_no_loss(attempts, messages):
-    taken = {m["message_id"] for m in messages if m["accepted"]}
+# 2: a 2xx means that the upstream took it, or that it waits in the spool
+def check_no_loss(attempts, messages, spooled=()):
+    """spooled: the ids of messages that are still in the spool."""
+    known = {m["message_id"] for m in messages if m["accepted"]} | set(spooled)
     return [f"2 loss: {a['id']} was told {a['reply']!r} and never arrived upstream"
-            for a in attempts if a["outcome"] == "2xx" and a["id"] not in taken]
+            for a in attempts if a["outcome"] == "2xx" and a["id"] not in known]
 
 
 # 3: a 4xx or 5xx means that the upstream did not take it, uncertain ends apart
-def check_no_lie(attempts, messages):
+def check_no_lie(attempts, messages, uncertain=()):
+    """uncertain: Counter of ids: how often the node said that it could not know whether the upstream took it."""
     told = collections.Counter(a["id"] for a in attempts if a["outcome"] == "2xx")
     open_ends = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
     known = {a["id"] for a in attempts}
@@ -87,18 +89,20 @@ def check_no_lie(attempts, messages):
         unsure = sum(1 for m in taken if not m["told"])
         if message_id not in known:
             findings.append(f"3 lie: {message_id} arrived upstream and no client sent it")
-        elif len(taken) > told[message_id] + open_ends[message_id] + unsure:
+        elif len(taken) > told[message_id] + open_ends[message_id] + unsure + dict(uncertain).get(message_id, 0):
             findings.append(f"3 lie: {message_id} was taken upstream {len(taken)} times, its clients were told "
                             f"2xx {told[message_id]} times")
     return findings
 
 
 # 4: copies <= 1 + connections broken between the last body byte and the complete reply
-def check_duplicates(attempts, messages):
+def check_duplicates(attempts, messages, uncertain=()):
+    """uncertain: as for check_no_lie; a node that was killed says so of each message it had in flight."""
     broken = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
     findings = []
     for message_id, taken in _taken(messages).items():
-        allowed = 1 + broken[message_id] + sum(1 for m in messages if m.get("message_id") == message_id and not m["told"])
+        allowed = 1 + broken[message_id] + dict(uncertain).get(message_id, 0)
+        allowed += sum(1 for m in messages if m.get("message_id") == message_id and not m["told"])
         if len(taken) > allowed:
             findings.append(f"4 duplicates: {message_id} was taken {len(taken)} times, {allowed} can be explained")
     return findings

@@ -80,6 +80,8 @@ def test_loss_is_found():
     assert checker.check_no_loss([attempt()], [])
     assert checker.check_no_loss([attempt()], [upstream(accepted=False)])
     assert not checker.check_no_loss([attempt(outcome="4xx")], [])
+    assert not checker.check_no_loss([attempt()], [], spooled=["<1@x>"])
+    assert checker.check_no_loss([attempt()], [], spooled=["<2@x>"])
 
 
 def test_lie_is_found():
@@ -98,6 +100,16 @@ def test_duplicate_is_found():
     assert not checker.check_duplicates([attempt()], [upstream(told=False), upstream()])
     assert not checker.check_duplicates([attempt(outcome="lost"), attempt()], [upstream(), upstream()])
     assert checker.check_duplicates([attempt(outcome="lost"), attempt()], [upstream()] * 3)
+
+
+def test_a_copy_that_the_node_was_uncertain_of_is_explained():
+    twice = [upstream(), upstream()]
+    assert checker.check_duplicates([attempt()], twice)
+    assert not checker.check_duplicates([attempt()], twice, {"<1@x>": 1})
+    assert checker.check_duplicates([attempt()], twice, {"<2@x>": 1})
+    assert checker.check_no_lie([attempt()], twice)
+    assert not checker.check_no_lie([attempt()], twice, {"<1@x>": 1})
+    assert checker.check_no_lie([attempt()], [*twice, upstream()], {"<1@x>": 1})
 
 
 def test_changed_bytes_are_found():
