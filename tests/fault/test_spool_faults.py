@@ -164,3 +164,171 @@ def test_a_wrong_order_is_found(tmp_path, order, good):
     log = tmp_path / "log"
     log.write_text("".join(ORDER[o] + "\n" for o in order), encoding="ascii")
     assert (findings_of_order(strace.calls(str(log)), {"id1": "<m1>"}) == []) is good
+
+
+# P04: the disk says no
+SICK = "451 4.3.0", "452 4.3.1"
+STARTING = ["openat", "pread64", "pwrite64", "fdatasync", "ftruncate", "unlink"]
+RUNNING = {"pwrite64": ("EIO", "ENOSPC", "EDQUOT"), "fdatasync": ("EIO", "ENOSPC", "EDQUOT")}
+
+
+def findings_of_replies(scene, begin=0):
+    """Only 250, 451 4.3.0 and 452 4.3.1; after RCPT, after the dot, or at MAIL."""
+    return [f"{scene.name}: {a['reply']!r}" for a in scene.attempts[begin:] if a["outcome"] != "2xx" and not a["reply"].startswith(SICK)]
+
+
+def fail_while_running(rig, call, error, n, for_good):
+    """n: the first call that fails; for_good: all that follow as well. The node is killed while it is so, and must keep its word.
+
+    What was refused because its sync failed may be on disk whole all the same; a node that is killed before it could erase it
+    sends it, once."""
+    scene = Scene(rig)
+    scene.start()
+    scene.node.wait_ready()
+    fault = strace.inject(call, f"{n}+" if for_good else n, error)
+    with strace.Attached(scene.node.process.pid, scene.log_file, [fault], scene.paths, trace=call):
+        scene.offer([scene.item(size) for size in SIZES])
+        relay = scene.offer_relay(scene.item())
+        findings = findings_of_replies(scene)
+        hit = any(c[3] == -1 for c in strace.calls(scene.log_file))
+        if for_good and hit and not error == "ENOSPC" and scene.status()["state"] == "sick":
+            findings += findings_of_sickness(scene)
+        if relay.code != 250:
+            findings.append(f"{scene.name}: a relay client heard {relay}")
+        scene.node.kill()
+    scene.restart()
+    scene.node.stop()
+    at = f"{call} {error} {n}{'+' if for_good else ''}"
+    arrived = {m["message_id"] for m in scene.messages() if m["accepted"]}
+    return {"at": at, "hit": hit, "refused": sum(a["outcome"] != "2xx" for a in scene.attempts),
+            "came": sum(a["outcome"] == "4xx" and a["id"] in arrived for a in scene.attempts),
+            "findings": [f"{at}: {f}" for f in findings + scene.judge(delivered_though_refused=True)]}
+
+
+def findings_of_sickness(scene):
+    findings = []
+    status, text = scene.node.get("/ready")
+    if status != 503 or "spool" not in text:
+        findings.append(f"{scene.name}: /ready says {status} {text!r}")
+    if not any(e.get("state") == "sick" and e.get("why") for e in scene.node.log_events("spool")):
+        findings.append(f"{scene.name}: no event=spool state=sick in the log")
+    if scene.node.get("/live")[0] != 200:
+        findings.append(f"{scene.name}: not live")
+    return findings
+
+
+def test_a_call_that_fails_while_mail_comes(rig):
+    scene = Scene(rig)
+    scene.start()
+    with strace.Attached(scene.node.process.pid, scene.log_file, paths=scene.paths, trace=",".join(RUNNING)):
+        scene.offer([scene.item(size) for size in SIZES])
+        scene.wait_empty()
+    assert scene.end() == []
+    most = most_of_one_thread(scene.log_file)
+    cases = [(call, error, n, for_good) for call, errors in RUNNING.items() for error in errors for for_good in (True, False)
+             for n in spread(most[call], 4)]
+    runs = side_by_side(lambda case: fail_while_running(rig, *case), cases)
+    findings = [f for r in runs for f in r["findings"]]
+    print(f"{len(runs)} faults at {dict(most)}, {sum(r['hit'] for r in runs)} met; {sum(r['refused'] for r in runs)} messages refused, "
+          f"of which {sum(r['came'] for r in runs)} were on disk when the node was killed")
+    assert findings == [], "\n".join(findings[:20])
+    assert all(r["came"] == 0 for r in runs if not r["at"].startswith("fdatasync")), "only a sync may fail with all of it on disk"
+    assert sum(r["hit"] for r in runs) >= len(runs) * 2 // 3
+    assert all(r["refused"] for r in runs if r["at"].endswith(" 1+"))
+
+
+def fail_from_the_start(rig, call, error, n):
+    """The folder cannot be opened: the node refuses to start and says so. The spool in it cannot: the node lives, relays what
+    need not be held, and opens it when the disk is back."""
+    scene = Scene(rig)
+    at = f"{call} {error} {n} from the start"
+    fault = strace.inject(call, f"{n}+", error)
+    scene.node.start(ready=False, under=strace.under(scene.log_file, [fault], scene.paths, trace=call))
+    wait_until(lambda: scene.node.get("/live")[0] == 200 or not scene.node.process.alive(), 10, "life or death")
+    if not scene.node.process.alive():
+        status = scene.stop_or_die()
+        scene.node.ends[-1]["asked"] = [1]
+        good = status == 1 and f"spool.folder: cannot open {scene.folder}: " in scene.node.log()
+        return {"at": at, "state": "refused", "findings": [] if good else [f"{at}: {status} {scene.node.log()[-500:]}"]}
+    state = wait_until(lambda: scene.status()["state"] not in ("closed", "loading") and scene.status()["state"], 10, "an opinion")
+    wait_until(scene.node.is_open, 10, "the counters to settle")
+    findings = findings_of_sickness(scene) if state == "sick" else []
+    relay = scene.offer_relay(scene.item())
+    if relay.code != 250:
+        findings.append(f"{scene.name}: a relay client heard {relay}")
+    scene.offer([scene.item()])
+    findings += findings_of_replies(scene)
+    strace.detach(scene.node.process.pid)
+    scene.wait_state("ready")
+    scene.offer([scene.item() for _ in range(3)])
+    if any(a["outcome"] != "2xx" for a in scene.attempts[-3:]):
+        findings.append(f"{scene.name}: still {scene.attempts[-1]['reply']!r}")
+    scene.wait_empty()
+    return {"at": at, "state": state, "findings": [f"{at}: {f}" for f in findings + scene.end()]}
+
+
+def test_a_call_that_fails_from_the_start(rig):
+    most = count_calls(rig, STARTING, True)
+    cases = [(call, "EIO", n) for call in STARTING for n in (1, 2) if n <= most[call]]
+    cases += [("openat", "EMFILE", 1), ("openat", "ENOSPC", 1), ("pwrite64", "ENOSPC", 1), ("ftruncate", "EDQUOT", 1), ("fdatasync", "EDQUOT", 1)]
+    runs = side_by_side(lambda case: fail_from_the_start(rig, *case), cases)
+    print("; ".join(f"{r['at']}: {r['state']}" for r in runs))
+    findings = [f for r in runs for f in r["findings"]]
+    assert findings == [], "\n".join(findings[:20])
+    assert sum(r["state"] == "sick" for r in runs) >= len(runs) // 2
+
+
+def recover_from(rig, call, error):
+    """While it lasts nothing is promised that is not kept; when it ends the spool works again, without a restart, and what was
+    refused has not arrived."""
+    scene = Scene(rig)
+    scene.start()
+    scene.node.wait_ready()
+    scene.offer([scene.item(size) for size in SIZES])
+    with strace.Attached(scene.node.process.pid, scene.log_file, [strace.inject(call, "3+", error)], scene.paths, trace=call):
+        scene.offer([scene.item(size) for size in SIZES])
+        scene.offer([scene.item(size) for size in SIZES])
+        findings = findings_of_replies(scene)
+    scene.wait_state("ready")
+    begin = len(scene.attempts)
+    scene.offer([scene.item(size) for size in SIZES])
+    findings += [f"{scene.name}: still {a['reply']!r}" for a in scene.attempts[begin:] if a["outcome"] != "2xx"]
+    scene.wait_empty()
+    return [f"{call} {error}: {f}" for f in findings + scene.end()]
+
+
+def test_it_recovers_by_itself(rig):
+    cases = [("pwrite64", "EIO"), ("fdatasync", "EIO"), ("pwrite64", "ENOSPC"), ("pwrite64", "EDQUOT"), ("fdatasync", "ENOSPC"), ("pread64", "EIO")]
+    findings = [f for found in side_by_side(lambda case: recover_from(rig, *case), cases) for f in found]
+    assert findings == [], "\n".join(findings[:20])
+
+
+# H07
+def deliver_but_not_remove(rig, killed):
+    """The upstream takes it, and the removal of the row fails."""
+    scene = Scene(rig)
+    scene.start()
+    scene.node.wait_ready()
+    sender = f"{scene.name}@contoso.com"
+    rule = rig.sim.rule(step="dot", sender=sender, delay_ms=1500, count=1)
+    scene.offer([scene.item(sender=sender)])
+    wait_until(lambda: rig.sim.hits(rule), 10, "the dot")
+    with strace.Attached(scene.node.process.pid, scene.log_file, [strace.inject("pwrite64,fdatasync", "1+", "EIO")], scene.paths):
+        wait_until(lambda: any(m["accepted"] for m in scene.messages()), 10, "the message upstream")
+        scene.wait_state("sick")
+        findings = findings_of_sickness(scene)
+        if killed:
+            scene.node.kill()
+    if killed:
+        scene.restart()
+    scene.wait_empty()
+    copies = len([m for m in scene.messages() if m["accepted"]])
+    uncertain = sum(scene.uncertain().values())
+    if (copies, uncertain) != ((2, 1) if killed else (1, 0)):
+        findings.append(f"{scene.name}: {copies} copies, {uncertain} times uncertain")
+    return findings + scene.end()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["the disk comes back", "the node is killed first"])
+def test_delivered_but_the_removal_fails(rig, killed):
+    assert deliver_but_not_remove(rig, killed) == []
