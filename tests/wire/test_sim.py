@@ -70,6 +70,34 @@ def test_pipelined_commands_are_stamped_apart(sim, client):
         assert [c.reply().code for _ in range(2)] == [250, 250]
 
 
+def test_the_ledger_has_the_parameters_of_each_recipient(sim, client):
+    mark = sim.mark()
+    with client() as c:
+        c.cmd("MAIL FROM:<a@contoso.com> RET=HDRS")
+        for parameters in (" NOTIFY=NEVER", ""):
+            c.cmd(f"RCPT TO:<b@fabrikam.com>{parameters}")
+        c.cmd("DATA")
+        c.send(message() + b".\r\n")
+        assert c.reply().code == 250
+    row, = sim.wait_messages(1, mark)
+    assert row["parameters"] == "RET=HDRS" and [r["parameters"] for r in row["rcpts"]] == ["NOTIFY=NEVER", ""], row
+
+
+def test_a_rule_at_the_dot_knows_the_accepted_recipients(sim, client):
+    sim.rule(step="rcpt", recipient="refused@*", reply="550 5.1.1 no")
+    sim.rule(step="dot", recipient="*refused@*", reply="554 5.6.0 never applies")
+    rule = sim.rule(step="dot", recipient="*bad@*", reply="554 5.6.0 no", count=1)
+    with client() as c:
+        for recipients, code in ((["x@fabrikam.com"], 250), (["x@fabrikam.com", "bad@fabrikam.com"], 554)):
+            assert c.mail("a@contoso.com", recipients, message()).code == code
+        assert c.cmd("MAIL FROM:<a@contoso.com>").code == 250
+        assert [c.cmd(f"RCPT TO:<{to}@fabrikam.com>").code for to in ("refused", "x")] == [550, 250]
+        c.cmd("DATA")
+        c.send(message() + b".\r\n")
+        assert c.reply().code == 250
+    assert sim.hits(rule) == 1
+
+
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
 def test_a_rule_answers_at_its_step_and_so_often(sim, client, step):
     rule = sim.rule(step=step, reply="550 5.7.708 Service unavailable AS(7230)", count=1)

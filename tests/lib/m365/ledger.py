@@ -3,7 +3,7 @@
     {"event": "connect", "conn": 1, "ns": ...}
     {"event": "auth", "conn": 1, "user": "relay@contoso.com", "ok": true, ...}
     {"event": "message", "conn": 1, "mail_ns": [lo, hi], "sender": ..., "auth": ..., "tls": ..., "mail_reply": ...,
-     "rcpts": [{"to": ..., "ns": [lo, hi], "reply": ...}], "data_reply": ..., "dot_ns": [lo, hi], "reply": ...,
+     "rcpts": [{"to": ..., "ns": [lo, hi], "parameters": ..., "reply": ...}], "data_reply": ..., "dot_ns": [lo, hi], "reply": ...,
      "said_ns": time of the last reply, "accepted": true, "told": true, "sha256": ..., "sha256_below_trace": ..., "size": ..., "message_id": ...}
     {"event": "close", "conn": 1, "why": ...}
 

@@ -3,7 +3,8 @@
 A rule is a JSON object. It applies at one step of the session to what it matches:
 
     step       connect ehlo ehlo_tls starttls handshake auth mail rcpt data body dot rset quit idle
-    sender, recipient, auth   shell patterns, case folded; absent: anything
+    sender, recipient, auth   shell patterns, case folded; absent: anything. At body and dot recipient is matched against
+               the accepted recipients, with blanks between them
     skip       let so many matches pass first
     count      apply so often, then never again; absent: always
     delay_ms   wait before the answer

@@ -183,7 +183,8 @@ class Session:
             return
         found = PATH.match(rest)
         recipient = found.group(1).decode("latin-1") if found else ""
-        self.message["rcpts"].append({"to": recipient, "ns": stamp, "reply": None, "told": False})
+        self.message["rcpts"].append({"to": recipient, "ns": stamp, "reply": None, "told": False,
+                                      "parameters": found.group(2).strip().decode("latin-1") if found else ""})
         ordinary = "250 2.1.5 Recipient OK"
         if not found:
             ordinary = "501 5.1.3 Invalid address"
@@ -200,13 +201,14 @@ class Session:
         if code != 354:
             self._end_message()
             return
-        body_rule = self.server.rules.match("body", sender=self.message["sender"], auth=self.auth)
+        recipients = " ".join(r["to"] for r in good)
+        body_rule = self.server.rules.match("body", sender=self.message["sender"], auth=self.auth, recipient=recipients)
         self.message["told"] = False  # the reply to the content is what counts now
         content, dot = await self.wire.content(lambda total: self._body_drop(body_rule, total))
         if body_rule:
             self._body_drop(body_rule, len(content))
         self.message.update(self.ledger.keep_body(content), dot_ns=dot)
-        await self.answer("dot", await self._judge(good, len(content)))
+        await self.answer("dot", await self._judge(good, len(content)), recipient=recipients)
         self._end_message()
 
     def _body_drop(self, rule, total):
