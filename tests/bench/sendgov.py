@@ -90,24 +90,34 @@ class Sendgov:
         self.pid = self.proc.pid
         wait_for("sendgovd", lambda: self.proc.check() or answers(self.ports[False]))
 
-    def takes(self):
-        """Is a message answered 250? New counters are closed for a while."""
+    def answer(self):
+        """What one message is answered; empty while it is refused. New counters are closed for a while."""
         self.proc.check()
         try:
             client = smtplib.SMTP("127.0.0.1", self.ports[False], timeout=10)
             try:
-                client.sendmail("load@plain.test", ["rcpt@example.org"],
-                                "From: <load@plain.test>\r\n\r\nbegin\r\n")
-            finally:  # no QUIT: it would turn a signal's exception into an SMTP error
+                client.ehlo()
+                client.mail("load@plain.test")
+                client.rcpt("rcpt@example.org")
+                code, text = client.data("From: <load@plain.test>\r\n\r\nbegin\r\n")
+                return text.decode() if code == 250 else ""
+            finally:
                 client.close()
         except (smtplib.SMTPException, OSError):
-            time.sleep(0.2)
-            return False
-        return True
+            return ""
+
+    def takes(self):
+        """Is a message answered 250?"""
+        return self.answer() != "" or self.pause()
 
     def relays(self):
-        """One message must pass before anything is measured."""
-        return self.takes()
+        """One message must reach the upstream inline before anything is measured."""
+        return "relayed" in self.answer() or self.pause()
+
+    @staticmethod
+    def pause():
+        time.sleep(0.2)
+        return False
 
     def port(self, tls):
         return self.ports[tls]
