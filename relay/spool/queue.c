@@ -17,7 +17,7 @@ queue_new(void)
     table_init(&q->lanes, key);
     table_init(&q->groups, key);
     table_init(&q->stops, key);
-    list_init(&q->classes);
+    list_init(&q->priorities);
     list_init(&q->pools);
     list_init(&q->all_stops);
     return q;
@@ -43,8 +43,8 @@ queue_free(struct queue **q)
     if (!*q)
         return;
     table_sweep(&(*q)->lanes, lane_drop_all, *q);
-    queue_order_fini(*q);
     queue_pools_free(*q);
+    queue_priorities_free(*q);
     queue_heap_fini(&(*q)->by_due);
     queue_heap_fini(&(*q)->closed);
     queue_table_fini(&(*q)->by_seq);
@@ -59,10 +59,8 @@ queue_free(struct queue **q)
 void
 queue_set_weight(struct queue *q, const char *name, uint32_t weight)
 {
-    struct queue_class *class = queue_class_find_or_add(q, name);
-
-    class->weight = weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
-    class->time = q->time; /* what a small weight had put off is not waited for with a large one */
+    weight = weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
+    queue_priority_set_weight(q, queue_priority_find_or_add(q, name), weight);
 }
 
 void
@@ -166,7 +164,7 @@ queue_refuse(struct queue *q, uint64_t seq, const struct queue_gate *gate)
     asked = queue_gate_asked(e);
     queue_entry_set_state(q, e, ENTRY_READY);
     closed = queue_stop_close(q, gate);
-    if (asked == closed && queue_stop_is_shared(closed))
+    if (asked == closed)
         queue_order_give_back(q, e->lane);
     queue_lane_move(q, e->lane, closed);
 }

@@ -13,12 +13,13 @@
  * room.
  *
  * Each pool (route and mailbox) has room for so many messages in flight. While that is full its lanes do not
- * go, at a gate or not, until one of its messages is put, refused or dropped. Their clients keep their turns:
- * of a class the one that waited longest is first then.
+ * go, at a gate or not, until one of its messages is put, refused or dropped. Its classes and clients keep
+ * their turns meanwhile.
  *
- * Fair order: between priority classes by weight; within a class each client in turn; of a client the lane
- * whose first message is oldest. So ten thousand newsletters of one client delay another client's alert by
- * one message. A question in vain costs no turn where several clients stand at the gate.
+ * Fair order: between priority classes by weight, in a pool and between pools; within a class of a pool each
+ * client in turn; of a client the lane whose first message is oldest. So ten thousand newsletters of one
+ * client delay another client's alert by one message, and what one pool sends costs nobody a turn in
+ * another. A question in vain costs no turn among those who stand at the gate.
  *
  * How to drive it: call queue_next until it says no, then wait until queue_wake_mono_ms or for the next
  * event. Each message that came out is answered for: queue_passed as soon as the gate question is settled

@@ -137,7 +137,6 @@ queue_stop_open(struct queue *q, struct queue_stop *stop)
 
 struct group_key {
     const struct queue_client *client;
-    const struct queue_pool *pool;
     const struct queue_stop *stop;
 };
 
@@ -148,22 +147,19 @@ span_of_key(const struct group_key *key)
 }
 
 static struct queue_group *
-group_find_or_add(struct queue *q, struct queue_client *client, struct queue_pool *pool,
-    struct queue_stop *stop)
+group_find_or_add(struct queue *q, struct queue_client *client, struct queue_stop *stop)
 {
-    struct group_key key = {client, pool, stop};
+    struct group_key key = {client, stop};
     struct queue_group *group = table_get(&q->groups, span_of_key(&key));
 
     if (group)
         return group;
     group = xcalloc(1, sizeof(*group));
     group->client = client;
-    group->pool = pool;
     group->stop = stop;
     list_init(&group->lanes);
     list_init(&group->of_gate);
     list_add_tail(&client->groups, &group->of_client);
-    list_add_tail(&pool->groups, &group->of_pool);
     if (stop)
         list_add_tail(&stop->groups, &group->of_gate);
     table_put(&q->groups, span_of_key(&key), group);
@@ -173,12 +169,11 @@ group_find_or_add(struct queue *q, struct queue_client *client, struct queue_poo
 static void
 group_free(struct queue *q, struct queue_group *group)
 {
-    struct group_key key = {group->client, group->pool, group->stop};
+    struct group_key key = {group->client, group->stop};
 
     sg_assert(group->node.at == 0);
     table_del(&q->groups, span_of_key(&key));
     list_del(&group->of_client);
-    list_del(&group->of_pool);
     list_del(&group->of_gate);
     queue_heap_fini(&group->may_go);
     free(group);
@@ -233,31 +228,18 @@ void
 queue_lane_move(struct queue *q, struct queue_lane *lane, struct queue_stop *stop)
 {
     struct queue_client *client = lane->group->client;
-    struct queue_pool *pool = lane->group->pool;
 
     if (lane->group->stop == stop)
         return;
     queue_lane_leave(q, lane);
-    join(q, lane, group_find_or_add(q, client, pool, stop));
+    join(q, lane, group_find_or_add(q, client, stop));
     queue_lane_refresh(q, lane);
 }
 
 void
-queue_lane_enter(struct queue *q, struct queue_lane *lane, struct queue_client *client,
-    struct queue_pool *pool)
+queue_lane_enter(struct queue *q, struct queue_lane *lane, struct queue_client *client)
 {
-    join(q, lane, group_find_or_add(q, client, pool, NULL));
-}
-
-bool
-queue_stop_is_shared(const struct queue_stop *stop)
-{
-    const struct queue_group *first = LIST_ITEM(stop->groups.next, struct queue_group, of_gate);
-
-    LIST_EACH(it, &stop->groups)
-        if (LIST_ITEM(it, struct queue_group, of_gate)->client != first->client)
-            return true;
-    return false;
+    join(q, lane, group_find_or_add(q, client, NULL));
 }
 
 /* Enough of them passed: nobody needs to ask any more. The gate goes with its last lane. */

@@ -86,8 +86,7 @@ lane_add(struct queue *q, const struct queue_key *key, struct span text)
     lane->stay = 1;
     table_put(&q->lanes, text, lane);
     q->counts.lanes++;
-    queue_lane_enter(q, lane, queue_client_find_or_add(q, key->class, key->client),
-        queue_pool_find_or_add(q, key->route, key->mailbox));
+    queue_lane_enter(q, lane, queue_client_find_or_add(q, key));
     return lane;
 }
 
@@ -206,6 +205,12 @@ count_ready(struct queue *q, const struct queue_lane *lane, uint64_t by)
         q->counts.at_gate[lane->group->stop->gate.kind] += by;
 }
 
+static struct queue_pool *
+pool_of(const struct queue_lane *lane)
+{
+    return lane->group->client->class->pool;
+}
+
 static void
 leave_state(struct queue *q, struct queue_entry *e)
 {
@@ -221,7 +226,7 @@ leave_state(struct queue *q, struct queue_entry *e)
     case ENTRY_IN_FLIGHT:
         queue_gate_answer(q, e, false);
         e->lane->in_flight--;
-        queue_pool_give_back(q, e->lane->group->pool);
+        queue_pool_give_back(q, pool_of(e->lane));
         break;
     case ENTRY_HELD:
     case ENTRY_STATE_COUNT:
@@ -244,7 +249,7 @@ enter_state(struct queue *q, struct queue_entry *e, enum queue_entry_state state
         break;
     case ENTRY_IN_FLIGHT:
         e->lane->in_flight++;
-        queue_pool_take(q, e->lane->group->pool);
+        queue_pool_take(q, pool_of(e->lane));
         queue_gate_ask(q, e);
         break;
     case ENTRY_HELD:

@@ -2,16 +2,16 @@
  *
  * One tree is the order of release; each level is a heap of what may go in the level below:
  *
- *   class (least virtual time) -> client (served longest ago) -> group (lowest seq) -> lane (lowest seq)
- *         -> message (lowest seq)
+ *   class of a pool (least virtual time) -> client (served longest ago) -> group (lowest seq)
+ *         -> lane (lowest seq) -> message (lowest seq)
  *
- * A group is the lanes of one client and one pool at one gate, or at none. So what a gate lets go, or holds,
- * and what a pool does that fills or frees, is one step for each such group, however many its lanes.
- * Something that has nothing to go is in no heap; the queue_x_refresh functions keep that true from the
- * bottom to the top.
+ * A group is the lanes of one client at one gate, or at none. So what a gate lets go, or holds, is one step
+ * for each client that stands there, however many its lanes. Something that has nothing to go is in no heap;
+ * the queue_x_refresh functions keep that true from the bottom to the top. The classes of all pools are few
+ * and are looked through; those of a full pool are passed over.
  *
- * The queue owns all. Classes, clients and pools stay for its life (the configuration names few); a lane
- * lives while it has messages, a group and a gate while they have lanes. */
+ * The queue owns all. Pools with their classes and clients, and priorities, stay for its life (the
+ * configuration names few); a lane lives while it has messages, a group and a gate while they have lanes. */
 #ifndef SENDGOV_SPOOL_QUEUE_PART_H
 #define SENDGOV_SPOOL_QUEUE_PART_H
 
@@ -45,12 +45,35 @@ struct queue_entry {
     uint64_t bytes : QUEUE_BYTES_BITS, recipients : 16, state : 2; /* enum queue_entry_state */
 };
 
-struct queue_class {
+/* The connections of one route and mailbox. */
+struct queue_pool {
+    struct list of_queue;
+    char *route, *mailbox;
+    uint32_t max; /* how many messages may be in flight; 0: any number */
+    uint32_t in_flight;
+    uint64_t full_since; /* virtual time; while it is full */
+    struct list classes;
+};
+
+/* What the configuration calls a class. */
+struct queue_priority {
     struct list of_queue;
     char *name;
     uint32_t weight;
-    uint64_t time;             /* virtual: grows by 1/weight with each message */
-    struct queue_heap may_go;  /* clients by last turn */
+};
+
+struct queue_turn {
+    uint64_t last;   /* 0: never served */
+    uint64_t before; /* the one before that, to be given back */
+};
+
+struct queue_class {
+    struct list of_pool;
+    struct queue_pool *pool;
+    const struct queue_priority *priority;
+    uint64_t time; /* virtual: grows by 1/weight with each message; behind queue_pool_time it means that */
+    struct queue_turn turn;
+    struct queue_heap may_go; /* clients by last turn, whether the pool has room or not */
     struct list clients;
 };
 
@@ -59,17 +82,15 @@ struct queue_client {
     struct list of_class;
     struct queue_class *class;
     char *name;
-    uint64_t turn;            /* when it was served last; 0: never */
-    uint64_t turn_before;     /* the one before that, to be given back */
+    struct queue_turn turn;
     struct queue_heap may_go; /* groups by first seq */
     struct list groups;
 };
 
 struct queue_group {
     struct queue_node node; /* in client->may_go */
-    struct list of_client, of_pool, of_gate;
+    struct list of_client, of_gate;
     struct queue_client *client;
-    struct queue_pool *pool;
     struct queue_stop *stop;  /* NULL: the lanes that stand at no gate */
     struct queue_heap may_go; /* lanes by first seq */
     struct list lanes;
@@ -102,15 +123,6 @@ struct queue_stop {
     struct list groups;
 };
 
-/* The connections of one route and mailbox. */
-struct queue_pool {
-    struct list of_queue;
-    char *route, *mailbox;
-    uint32_t max; /* how many messages may be in flight; 0: any number */
-    uint32_t in_flight;
-    struct list groups;
-};
-
 struct queue_chunk; /* of entries */
 
 struct queue {
@@ -118,7 +130,7 @@ struct queue {
     struct queue_table by_seq;
     struct queue_heap by_due, closed; /* messages; gates by opening time */
     struct table lanes, groups, stops;
-    struct list classes, pools, all_stops;
+    struct list priorities, pools, all_stops;
     uint64_t time; /* virtual: of the class that was served last, before it was */
     uint64_t turns;
     struct queue_counts counts;
@@ -128,8 +140,10 @@ struct queue {
 };
 
 /* ---- queue_order.c ---- */
-struct queue_client *queue_client_find_or_add(struct queue *q, const char *class, const char *client);
-struct queue_class *queue_class_find_or_add(struct queue *q, const char *name);
+/* Of the key's pool, class and client; what there is not is made. */
+struct queue_client *queue_client_find_or_add(struct queue *q, const struct queue_key *key);
+struct queue_priority *queue_priority_find_or_add(struct queue *q, const char *name);
+void queue_priority_set_weight(struct queue *q, struct queue_priority *priority, uint32_t weight);
 /* Something below changed: is the lane (group) among those that may go, and at which place? */
 void queue_lane_refresh(struct queue *q, struct queue_lane *lane);
 void queue_group_refresh(struct queue *q, struct queue_group *group);
@@ -137,14 +151,17 @@ void queue_group_refresh(struct queue *q, struct queue_group *group);
 struct queue_lane *queue_order_first(const struct queue *q);
 /* One of its messages went: another class, another client comes first. */
 void queue_order_charge(struct queue *q, struct queue_lane *lane);
-/* That counts as if it had not gone. */
+/* It asked in vain for the gate where its lane stands: for those who stand there too that was no turn. */
 void queue_order_give_back(struct queue *q, struct queue_lane *lane);
-void queue_order_fini(struct queue *q);
+void queue_class_free(struct queue_class *class);
+void queue_priorities_free(struct queue *q);
 
 /* ---- queue_pool.c ---- */
 struct queue_pool *queue_pool_find_or_add(struct queue *q, const char *route, const char *mailbox);
 void queue_pool_set_max(struct queue *q, struct queue_pool *pool, uint32_t max);
 bool queue_pool_is_full(const struct queue_pool *pool);
+/* The queue's virtual time, which stands for the pool while it is full. */
+uint64_t queue_pool_time(const struct queue *q, const struct queue_pool *pool);
 /* One of its messages goes out: the pool is not full; one is not out any more. */
 void queue_pool_take(struct queue *q, struct queue_pool *pool);
 void queue_pool_give_back(struct queue *q, struct queue_pool *pool);
@@ -171,11 +188,8 @@ void queue_stop_open(struct queue *q, struct queue_stop *stop);
 /* stop NULL: it stands at no gate any more. A gate that nobody stands at is gone. */
 void queue_lane_move(struct queue *q, struct queue_lane *lane, struct queue_stop *stop);
 /* A new lane comes to stand at no gate; a lane leaves where it stands, for good. */
-void queue_lane_enter(struct queue *q, struct queue_lane *lane, struct queue_client *client,
-    struct queue_pool *pool);
+void queue_lane_enter(struct queue *q, struct queue_lane *lane, struct queue_client *client);
 void queue_lane_leave(struct queue *q, struct queue_lane *lane);
-/* Do several clients stand there? */
-bool queue_stop_is_shared(const struct queue_stop *stop);
 /* The gate the message is out asking for; NULL: it asks for none. */
 struct queue_stop *queue_gate_asked(const struct queue_entry *e);
 /* The message goes out: it asks for the gate where its lane stands. */

@@ -5,7 +5,9 @@
  * four; of 10 000 waiting messages two are being sent and two stand ready, and a live message waits for
  * those two only.
  *
- * A pool is full or it is not, and its groups learn only when that changes: it costs a step for each. */
+ * While a pool is full its classes' virtual time stands: when there is room again they are as far from each
+ * other as they were, and all of them where the others are. Else what the others sent meanwhile would have
+ * made them equal, and the same one would be the first at each message that the pool has room for. */
 #include "relay/spool/queue_part.h"
 
 #include <stdlib.h>
@@ -21,7 +23,7 @@ pool_new(const char *route, const char *mailbox)
     pool->route = xstrdup(route);
     pool->mailbox = xstrdup(mailbox);
     pool->max = QUEUE_ROOM_DEFAULT;
-    list_init(&pool->groups);
+    list_init(&pool->classes);
     return pool;
 }
 
@@ -46,13 +48,21 @@ queue_pool_is_full(const struct queue_pool *pool)
     return pool->max > 0 && pool->in_flight >= pool->max;
 }
 
+uint64_t
+queue_pool_time(const struct queue *q, const struct queue_pool *pool)
+{
+    return queue_pool_is_full(pool) ? pool->full_since : q->time;
+}
+
 static void
 pool_refresh(struct queue *q, struct queue_pool *pool, bool was_full)
 {
     if (queue_pool_is_full(pool) == was_full)
         return;
-    LIST_EACH(it, &pool->groups)
-        queue_group_refresh(q, LIST_ITEM(it, struct queue_group, of_pool));
+    if (was_full)
+        LIST_EACH(it, &pool->classes)
+            LIST_ITEM(it, struct queue_class, of_pool)->time += q->time - pool->full_since;
+    pool->full_since = q->time;
 }
 
 void
@@ -82,16 +92,23 @@ queue_pool_give_back(struct queue *q, struct queue_pool *pool)
     pool_refresh(q, pool, was_full);
 }
 
+static void
+pool_free(struct queue_pool *pool)
+{
+    struct list *it;
+
+    while ((it = list_pop(&pool->classes)) != NULL)
+        queue_class_free(LIST_ITEM(it, struct queue_class, of_pool));
+    free(pool->route);
+    free(pool->mailbox);
+    free(pool);
+}
+
 void
 queue_pools_free(struct queue *q)
 {
     struct list *it;
 
-    while ((it = list_pop(&q->pools)) != NULL) {
-        struct queue_pool *pool = LIST_ITEM(it, struct queue_pool, of_queue);
-
-        free(pool->route);
-        free(pool->mailbox);
-        free(pool);
-    }
+    while ((it = list_pop(&q->pools)) != NULL)
+        pool_free(LIST_ITEM(it, struct queue_pool, of_queue));
 }

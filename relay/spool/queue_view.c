@@ -84,8 +84,7 @@ client_bytes(const struct queue_client *client)
 static size_t
 class_bytes(const struct queue_class *class)
 {
-    size_t n = block_bytes(sizeof(*class)) + block_bytes(strlen(class->name) + 1)
-        + heap_bytes(&class->may_go);
+    size_t n = block_bytes(sizeof(*class)) + heap_bytes(&class->may_go);
 
     LIST_EACH(it, &class->clients)
         n += client_bytes(LIST_ITEM(it, struct queue_client, of_class));
@@ -95,8 +94,18 @@ class_bytes(const struct queue_class *class)
 static size_t
 pool_bytes(const struct queue_pool *pool)
 {
-    return block_bytes(sizeof(*pool)) + block_bytes(strlen(pool->route) + 1)
+    size_t n = block_bytes(sizeof(*pool)) + block_bytes(strlen(pool->route) + 1)
         + block_bytes(strlen(pool->mailbox) + 1);
+
+    LIST_EACH(it, &pool->classes)
+        n += class_bytes(LIST_ITEM(it, struct queue_class, of_pool));
+    return n;
+}
+
+static size_t
+priority_bytes(const struct queue_priority *priority)
+{
+    return block_bytes(sizeof(*priority)) + block_bytes(strlen(priority->name) + 1);
 }
 
 size_t
@@ -109,7 +118,7 @@ queue_bytes(const struct queue *q)
 
     LIST_EACH(it, &q->pools)
         n += pool_bytes(LIST_ITEM(it, struct queue_pool, of_queue));
-    LIST_EACH(it, &q->classes)
-        n += class_bytes(LIST_ITEM(it, struct queue_class, of_queue));
+    LIST_EACH(it, &q->priorities)
+        n += priority_bytes(LIST_ITEM(it, struct queue_priority, of_queue));
     return n;
 }

@@ -46,16 +46,23 @@ struct gate {
     char why[32];
 };
 
+/* Of a class or client in a pool; clients have no time. */
+struct turn {
+    uint64_t time, last, before;
+};
+
 struct model {
     struct message messages[N_SEQS]; /* by seq; 0 is none */
     int lane_gate[N_LANES];          /* -1: none */
     struct gate gates[N_GATES];
     unsigned rooms[N_POOLS]; /* 0: any number */
     int64_t now, told; /* told: as the last queue_next was */
-    unsigned passed_over[N_CLIENTS]; /* while it had something to go at no gate */
+    struct turn classes[N_POOLS][N_CLASSES], clients[N_POOLS][N_CLIENTS];
+    uint64_t time, turns;
+    unsigned passed_over[N_POOLS][N_CLIENTS]; /* by its pool, while it had something to go at no gate */
     uint64_t random;
     /* that the history was worth it */
-    unsigned offered, refused, dissolved, capped, full_asking, pool_full;
+    unsigned offered, refused, dissolved, capped, full_asking, pool_full, given_back;
 };
 
 static uint32_t
@@ -235,8 +242,74 @@ advance(struct model *m)
         }
 }
 
-/* In how many messages a client that has something to go has its turn: its class by weight, then the
- * class's clients one after another. */
+/* ---- turns ---- */
+
+static void
+take_turn(struct model *m, struct turn *turn)
+{
+    turn->before = turn->last;
+    turn->last = m->turns;
+}
+
+/* The lane's message goes: where the others are has moved. A class of a full pool keeps its distance from
+ * there, and none is behind. */
+static void
+charge(struct model *m, const struct sums *s, int lane)
+{
+    int p = pool_of(lane), client = client_of(lane), class = class_of(client);
+    uint64_t step = m->classes[p][class].time - m->time;
+
+    m->turns++;
+    m->time += step;
+    m->classes[p][class].time += 1000000 / weights[class];
+    take_turn(m, &m->classes[p][class]);
+    take_turn(m, &m->clients[p][client]);
+    for (int i = 0; i < N_POOLS; i++)
+        for (int c = 0; c < N_CLASSES; c++) {
+            uint64_t *time = &m->classes[i][c].time;
+
+            *time = is_full(m, s, i) ? *time + step : *time < m->time ? m->time : *time;
+        }
+}
+
+/* The lane's message asked in vain for this gate. */
+static void
+give_back(struct model *m, int lane, int gate)
+{
+    int p = pool_of(lane), client = client_of(lane);
+    struct turn *class = &m->classes[p][class_of(client)];
+    uint64_t step = 1000000 / weights[class_of(client)];
+    bool another_class = false, another_client = false;
+
+    for (int l = 0; l < N_LANES; l++) {
+        bool same_class = pool_of(l) == p && class_of(client_of(l)) == class_of(client);
+
+        another_class |= m->lane_gate[l] == gate && !same_class;
+        another_client |= m->lane_gate[l] == gate && same_class && client_of(l) != client;
+    }
+    m->given_back += another_class || another_client;
+    if (another_class) {
+        class->time = class->time < m->time + step ? m->time : class->time - step;
+        class->last = class->before;
+    }
+    if (another_client)
+        m->clients[p][client].last = m->clients[p][client].before;
+}
+
+/* Does the class and client of lane a come before that of b, for certain? */
+static bool
+comes_before(const struct model *m, int a, int b)
+{
+    const struct turn *x = &m->classes[pool_of(a)][class_of(client_of(a))];
+    const struct turn *y = &m->classes[pool_of(b)][class_of(client_of(b))];
+
+    if (x != y)
+        return x->time != y->time ? x->time < y->time : x->last < y->last;
+    return m->clients[pool_of(a)][client_of(a)].last < m->clients[pool_of(b)][client_of(b)].last;
+}
+
+/* After how many messages of its pool a client that has something to go there has its turn: its class by
+ * weight, then the class's clients one after another. */
 static unsigned
 turns_of(int client)
 {
@@ -247,16 +320,18 @@ turns_of(int client)
     return turns * (N_CLIENTS / N_CLASSES);
 }
 
+/* However often the pool was full meanwhile. */
 static void
 check_nobody_starves(struct model *m, const struct sums *before, int served)
 {
+    int p = pool_of(served);
     bool has[N_CLIENTS] = {false};
 
     for (int l = 0; l < N_LANES; l++)
-        has[client_of(l)] |= m->lane_gate[l] < 0 && may_go(m, before, l);
+        has[client_of(l)] |= pool_of(l) == p && m->lane_gate[l] < 0 && may_go(m, before, l);
     for (int c = 0; c < N_CLIENTS; c++) {
-        m->passed_over[c] = has[c] && c != served ? m->passed_over[c] + 1 : 0;
-        assert_true(m->passed_over[c] <= turns_of(c));
+        m->passed_over[p][c] = has[c] && c != client_of(served) ? m->passed_over[p][c] + 1 : 0;
+        assert_true(m->passed_over[p][c] <= turns_of(c));
     }
 }
 
@@ -281,8 +356,12 @@ check_offer(struct model *m, const struct sums *s, const struct queue_item *item
     assert_true(may_go(m, s, x->lane));
     assert_int_equal(item->seq, s->first[x->lane]);
     for (int l = 0; l < N_LANES; l++)
-        if (client_of(l) == client_of(x->lane) && may_go(m, s, l))
-            assert_true(s->first[l] >= (int)item->seq);
+        if (may_go(m, s, l)) {
+            bool same = client_of(l) == client_of(x->lane) && pool_of(l) == pool_of(x->lane);
+
+            assert_false(comes_before(m, l, x->lane));
+            assert_true(!same || s->first[l] >= (int)item->seq);
+        }
     assert_int_equal(item->recipients, x->recipients);
     assert_int_equal(item->bytes, item->seq * 3);
     assert_true(item->due_mono_ms == x->due);
@@ -314,7 +393,8 @@ next(struct model *m, struct queue *q)
     assert_in_range(item.seq, 1, N_SEQS - 1);
     check_offer(m, &s, &item, &key);
     x = &m->messages[item.seq];
-    check_nobody_starves(m, &s, client_of(x->lane));
+    check_nobody_starves(m, &s, x->lane);
+    charge(m, &s, x->lane);
     x->state = IN_FLIGHT;
     x->asks = m->lane_gate[x->lane] >= 0;
     m->offered++;
@@ -323,11 +403,11 @@ next(struct model *m, struct queue *q)
 
 /* A question in vain may get its turn back: then it passed nobody over. */
 static void
-forgive(struct model *m)
+forgive(struct model *m, int pool)
 {
     for (int c = 0; c < N_CLIENTS; c++)
-        if (m->passed_over[c] > 0)
-            m->passed_over[c]--;
+        if (m->passed_over[pool][c] > 0)
+            m->passed_over[pool][c]--;
 }
 
 static void
@@ -345,8 +425,10 @@ refuse(struct model *m, struct queue *q, int seq)
     queue_refuse(q, (uint64_t)seq, &gate);
     if (x->state != IN_FLIGHT)
         return;
-    if (x->asks && own == g)
-        forgive(m);
+    if (x->asks && own == g) {
+        forgive(m, pool_of(x->lane));
+        give_back(m, x->lane, g);
+    }
     x->state = READY;
     m->refused++;
     m->gates[g].exists = true;
@@ -611,10 +693,11 @@ run(uint64_t seed)
         check(&m, q);
     }
     drain(&m, q);
-    print_message("%u offered, %u refused, %u gates dissolved, %u times a lane was full, %u times a gate,"
-        " %u a pool\n", m.offered, m.refused, m.dissolved, m.capped, m.full_asking, m.pool_full);
+    print_message("%u offered, %u refused, %u turns given back, %u gates dissolved, %u times a lane was full,"
+        " %u times a gate, %u a pool\n", m.offered, m.refused, m.given_back, m.dissolved, m.capped,
+        m.full_asking, m.pool_full);
     assert_true(m.offered > STEPS / 10 && m.refused > STEPS / 100 && m.dissolved > 100 && m.capped > 100);
-    assert_true(m.pool_full > STEPS / 100);
+    assert_true(m.pool_full > STEPS / 100 && m.given_back > STEPS / 1000);
     queue_free(&q);
 }
 
