@@ -274,6 +274,8 @@ ledger_log(const struct ledger_entry *entry)
     log_int(&l, "waited_ms", entry->waited_ms);
     if (entry->is_release)
         log_bool(&l, "released", true);
+    if (is_any_uncertain(entry)) /* also where the outcome for the client is another */
+        log_bool(&l, "uncertain", true);
     log_upstream(&l, entry);
     log_cstr(&l, "tls", m->tls);
     if (entry->client_left)
