@@ -31,9 +31,11 @@ static const char *const statements[] = {
         "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STMT_RECIPIENT_GET] = "SELECT n, " SPOOL_RECIPIENT_FIELDS " FROM recipient WHERE seq = ?1 ORDER BY n",
     [STMT_RECIPIENT_DELETE] = "DELETE FROM recipient WHERE seq = ?1",
-    [STMT_RECIPIENT_ANY] = "SELECT seq FROM recipient WHERE seq = ?1 LIMIT 1",
+    [STMT_RECIPIENT_NEXT] = "SELECT seq FROM recipient WHERE seq > ?1 ORDER BY seq LIMIT 1",
     [STMT_RECIPIENT_LOST] = "SELECT seq FROM recipient WHERE seq > ?1 AND seq NOT IN (SELECT seq FROM message) "
         "AND seq NOT IN (SELECT seq FROM damaged) ORDER BY seq LIMIT 1",
+    [STMT_DAMAGED_PUT] = "INSERT OR REPLACE INTO damaged(seq, at_utc_ms, why, id) VALUES(?1, ?2, ?3, ?4)",
+    [STMT_DAMAGED_GET] = "SELECT seq FROM damaged WHERE seq = ?1",
     [STMT_CHUNK_PUT] = "INSERT OR REPLACE INTO chunk(id, bytes, sum) VALUES(?,?,?)",
     [STMT_CHUNK_GET] = "SELECT bytes, sum FROM chunk WHERE id = ?1",
     [STMT_CHUNK_DELETE] = "DELETE FROM chunk WHERE id >= ?1 << 16 AND id < (?1 + 1) << 16",

@@ -1,6 +1,7 @@
-/* Messages are looked for from the front, from the back, and in between one seq at a time, because a page that cannot be
- * read hides its neighbours from a walk but not from a look-up. What is whole is copied. It may be an older state of
- * the message, when the log was cut: it may have been tried since, so its recipients are uncertain. */
+/* Messages are walked over in order of seq. A page that cannot be read stops the walk; then it is tried to go on
+ * behind it, first a seq further and then ever longer strides, and what a stride leapt over is reached from behind.
+ * Recipients without a message row are what is left of a lost one. What is whole is copied. It may be an
+ * older state of the message, when the log was cut, and have been tried since: its recipients are uncertain. */
 #include "relay/spool/spool_salvage.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
 
-#define PROBES_MAX (UINT64_C(1) << 24) /* seqs looked up one by one */
+#define STRIDE_TRIES 1024 /* seqs tried before the stride doubles */
 #define COMMIT_MESSAGES 1000
 #define SEQ_MARGIN (UINT64_C(1) << 20) /* beyond what was seen, when the file does not say what was given away */
 #define SUFFIX_MAX 48
@@ -58,14 +59,21 @@ make_uncertain(struct salvage *v, struct spool_message *m)
     }
 }
 
+/* It is kept among the damaged, so that it is known which they were. */
 static void
 lose(struct salvage *v, uint64_t seq, const char *id, const char *what)
 {
+    sqlite3_stmt *stmt = spool_db_stmt(&v->to, STMT_DAMAGED_PUT);
     char why[128];
 
     snprintf(why, sizeof(why), "message %llu: %s", (unsigned long long)seq, what);
     spool_note(&v->notes, NOTE_LOST, id, why);
     v->lost++;
+    sqlite3_bind_int64(stmt, 1, (int64_t)seq);
+    sqlite3_bind_int64(stmt, 2, v->now_utc_ms);
+    sqlite3_bind_text(stmt, 3, why, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 4, id, -1, SQLITE_STATIC);
+    v->status = spool_db_run(&v->to, stmt);
 }
 
 /* All chunks are read before the first is written: a message is copied whole or not at all. */
@@ -156,51 +164,87 @@ next_seq(struct salvage *v, enum spool_stmt id, uint64_t from, uint64_t *seq_out
     return status;
 }
 
-/* Returns the last seq reached; *ended_out: nothing is behind it. */
+/* From behind `last` on, up to the end or what cannot be read. Returns the last seq reached. */
 static uint64_t
-walk_up(struct salvage *v, bool *ended_out)
+walk_up(struct salvage *v, uint64_t last, bool *ended_out)
 {
-    uint64_t last = 0, seq;
-    enum spool_db_status status;
+    enum spool_db_status status = SPOOL_DB_OK;
+    uint64_t seq;
 
-    while ((status = next_seq(v, STMT_MESSAGE_NEXT, last, &seq)) == SPOOL_DB_OK && seq > last) {
+    while (v->status == SPOOL_DB_OK
+        && (status = next_seq(v, STMT_MESSAGE_NEXT, last, &seq)) == SPOOL_DB_OK && seq > last) {
         copy_one(v, seq);
         last = seq;
-        if (v->status != SPOOL_DB_OK)
-            break;
     }
-    *ended_out = status == SPOOL_DB_NONE;
+    *ended_out = status == SPOOL_DB_NONE || v->status != SPOOL_DB_OK;
     return last;
 }
 
-static uint64_t
-walk_down(struct salvage *v, uint64_t least, uint64_t top)
+/* From before `last` down to what is known already. */
+static void
+walk_down(struct salvage *v, uint64_t least, uint64_t last)
 {
-    uint64_t last = top, seq;
+    uint64_t seq;
 
     while (v->status == SPOOL_DB_OK && next_seq(v, STMT_MESSAGE_BEFORE, last, &seq) == SPOOL_DB_OK && seq > least
         && seq < last) {
         copy_one(v, seq);
         last = seq;
     }
-    return last;
 }
 
-/* In a stretch that no walk gets through: is or was there such a message? */
+/* The first seq from which the walk can go on behind `low`; 0: none up to top. */
+static uint64_t
+leap(struct salvage *v, uint64_t low, uint64_t top)
+{
+    uint64_t stride = 1, seq;
+
+    for (uint64_t at = low + 1, tries = 1; at < top; at += stride, tries++) {
+        if (next_seq(v, STMT_MESSAGE_NEXT, at, &seq) != SPOOL_DB_BROKEN)
+            return at;
+        if (tries % STRIDE_TRIES == 0)
+            stride *= 2;
+    }
+    return 0;
+}
+
 static void
-probe(struct salvage *v, uint64_t seq)
+copy_readable(struct salvage *v, uint64_t top)
+{
+    bool ended;
+    uint64_t low = walk_up(v, 0, &ended), at;
+
+    if (!ended)
+        spool_note(&v->notes, NOTE_ERROR, "", v->from.why);
+    while (!ended && (at = leap(v, low, top > low ? top : low + SEQ_MARGIN)) != 0) {
+        walk_down(v, low, at + 1);
+        low = walk_up(v, at, &ended);
+    }
+}
+
+static bool
+is_known(struct salvage *v, uint64_t seq)
 {
     struct spool_head head;
-    enum spool_db_status status = spool_rows_head(&v->from, seq, &head);
     int64_t n;
 
-    if (status == SPOOL_DB_OK)
-        copy_one(v, seq);
-    else if (spool_db_number(&v->from, STMT_RECIPIENT_ANY, (int64_t)seq, &n) == SPOOL_DB_OK
-        && !spool_seqs_has(&v->t->dead, seq))
-        lose(v, seq, "", "its envelope cannot be read");
-    if (status == SPOOL_DB_OK || n > 0)
-        v->highest = seq > v->highest ? seq : v->highest;
+    return spool_rows_head(&v->to, seq, &head) == SPOOL_DB_OK
+        || spool_db_number(&v->to, STMT_DAMAGED_GET, (int64_t)seq, &n) == SPOOL_DB_OK
+        || spool_seqs_has(&v->t->dead, seq);
+}
+
+static void
+count_lost(struct salvage *v)
+{
+    uint64_t last = 0, seq;
+
+    while (v->status == SPOOL_DB_OK && next_seq(v, STMT_RECIPIENT_NEXT, last, &seq) == SPOOL_DB_OK && seq > last) {
+        last = seq;
+        if (!is_known(v, seq))
+            lose(v, seq, "", "its envelope cannot be read");
+    }
+    if (last > v->highest)
+        v->highest = last;
 }
 
 static uint64_t
@@ -219,17 +263,10 @@ seq_reserved(struct salvage *v)
 static void
 copy_all(struct salvage *v)
 {
-    uint64_t reserved = seq_reserved(v), low, high, top;
-    bool ended;
+    uint64_t reserved = seq_reserved(v);
 
-    low = walk_up(v, &ended);
-    if (!ended) {
-        spool_note(&v->notes, NOTE_ERROR, "", v->from.why);
-        top = reserved > low ? reserved : low + SEQ_MARGIN;
-        high = walk_down(v, low, top + 1);
-        for (uint64_t seq = low + 1; seq < high && seq - low < PROBES_MAX && v->status == SPOOL_DB_OK; seq++)
-            probe(v, seq);
-    }
+    copy_readable(v, reserved);
+    count_lost(v);
     if (v->status == SPOOL_DB_OK)
         v->status = spool_rows_reserve(&v->to, reserved > v->highest ? reserved : v->highest + SEQ_MARGIN);
 }

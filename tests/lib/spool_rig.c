@@ -32,13 +32,13 @@ on_changed(void *arg)
     ((struct spool_rig *)arg)->n_changed++;
 }
 
-int
-rig_set_up(void **state)
+static int
+set_up_in(void **state, const char *folder)
 {
     struct spool_rig *r = xcalloc(1, sizeof(*r));
     struct err err;
 
-    snprintf(r->base, sizeof(r->base), "/tmp/sendgov-spool.XXXXXX");
+    snprintf(r->base, sizeof(r->base), "%s/sendgov-spool.XXXXXX", folder);
     if (mkdtemp(r->base) == NULL)
         return -1;
     snprintf(r->folder, sizeof(r->folder), "%s/spool", r->base);
@@ -50,6 +50,18 @@ rig_set_up(void **state)
         .uncertain_max = 2, .size_limit_bytes = 1000000};
     *state = r;
     return 0;
+}
+
+int
+rig_set_up(void **state)
+{
+    return set_up_in(state, "/tmp");
+}
+
+int
+rig_set_up_fast(void **state)
+{
+    return set_up_in(state, access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp");
 }
 
 int
