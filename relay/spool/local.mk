@@ -10,13 +10,15 @@ libsendgov_a_SOURCES += relay/spool/spool.h relay/spool/spool_part.h relay/spool
     relay/spool/spool_wal.c
 
 if HAVE_CMOCKA
-SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage
+SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage tests/unit/test_spool_disk
 check_PROGRAMS += $(SPOOL_DB_TESTS)
 TESTS += $(SPOOL_DB_TESTS)
 tests_unit_test_spool_SOURCES = tests/unit/test_spool.c tests/lib/spool_rig.h tests/lib/spool_rig.c
 tests_unit_test_spool_LDADD = $(unit_ldadd)
 tests_unit_test_spool_damage_SOURCES = tests/unit/test_spool_damage.c tests/lib/spool_rig.h tests/lib/spool_rig.c
 tests_unit_test_spool_damage_LDADD = $(unit_ldadd)
+tests_unit_test_spool_disk_SOURCES = tests/unit/test_spool_disk.c tests/lib/spool_rig.h tests/lib/spool_rig.c
+tests_unit_test_spool_disk_LDADD = $(unit_ldadd)
 endif
 # the order of release
 libsendgov_a_SOURCES += relay/spool/queue.h relay/spool/queue.c relay/spool/queue_part.h \

@@ -333,6 +333,8 @@ spool_thread_free(struct spool_thread **thread)
     if (t == NULL)
         return;
     *thread = NULL;
+    if (t->db.handle == NULL && t->dead.n > 0) /* the last chance to erase what was answered no */
+        (void)spool_recover(t);
     spool_db_close(&t->db);
     for (struct list *it; (it = list_pop(&t->notes)) != NULL;)
         free(LIST_ITEM(it, struct spool_note, link));
