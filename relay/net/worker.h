@@ -25,8 +25,8 @@ struct job {
 
 /* Without threads yet: what is submitted waits for worker_start. */
 struct worker *worker_new(struct loop *loop, size_t queue_max, struct err *err);
-/* On the thread: moves jobs it is through with from `jobs` to `finished`, which are reported together. Those it
- * leaves are handed to it again, with what came since. */
+/* On the thread: moves jobs it is through with from `jobs` to `finished`, which are reported together. Those
+ * it leaves are handed to it again, with what came since. */
 typedef void worker_batch_fn(void *arg, struct list *jobs, struct list *finished);
 struct worker *worker_new_batch(struct loop *loop, size_t queue_max, worker_batch_fn *batch, void *arg,
     struct err *err);

@@ -6,18 +6,20 @@ libsendgov_a_SOURCES += relay/spool/spool.h relay/spool/spool_part.h relay/spool
     relay/spool/spool_thread_part.h relay/spool/spool_thread.c relay/spool/spool_carry.c \
     relay/spool/spool_recover.c relay/spool/spool_rows.h relay/spool/spool_rows.c relay/spool/spool_schema.h \
     relay/spool/spool_schema.c relay/spool/spool_db.h relay/spool/spool_db.c relay/spool/spool_place.h \
-    relay/spool/spool_place.c relay/spool/spool_salvage.h relay/spool/spool_salvage.c relay/spool/spool_wal.h \
-    relay/spool/spool_wal.c
+    relay/spool/spool_place.c relay/spool/spool_salvage.h relay/spool/spool_salvage.c \
+    relay/spool/spool_wal.h relay/spool/spool_wal.c
+
+SPOOL_RIG = tests/lib/spool_rig.h tests/lib/spool_rig.c
 
 if HAVE_CMOCKA
 SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage tests/unit/test_spool_disk
 check_PROGRAMS += $(SPOOL_DB_TESTS)
 TESTS += $(SPOOL_DB_TESTS)
-tests_unit_test_spool_SOURCES = tests/unit/test_spool.c tests/lib/spool_rig.h tests/lib/spool_rig.c
+tests_unit_test_spool_SOURCES = tests/unit/test_spool.c $(SPOOL_RIG)
 tests_unit_test_spool_LDADD = $(unit_ldadd)
-tests_unit_test_spool_damage_SOURCES = tests/unit/test_spool_damage.c tests/lib/spool_rig.h tests/lib/spool_rig.c
+tests_unit_test_spool_damage_SOURCES = tests/unit/test_spool_damage.c $(SPOOL_RIG)
 tests_unit_test_spool_damage_LDADD = $(unit_ldadd)
-tests_unit_test_spool_disk_SOURCES = tests/unit/test_spool_disk.c tests/lib/spool_rig.h tests/lib/spool_rig.c
+tests_unit_test_spool_disk_SOURCES = tests/unit/test_spool_disk.c $(SPOOL_RIG)
 tests_unit_test_spool_disk_LDADD = $(unit_ldadd)
 endif
 # the order of release

@@ -1,21 +1,28 @@
 /* spool: messages on stable storage, and nothing about when they leave.
  *
- * One SQLite database in one folder (WAL, synchronous=FULL), used by one helper thread alone. What is asked in one
- * turn is carried out in one transaction: group commit. Every question gets exactly one answer, on the loop,
- * never during the asking call, and only after the commit was synced. After spool_forget it gets none (what
- * was asked is carried out all the same).
+ * One SQLite database in one folder (WAL, synchronous=FULL), used by one helper thread alone. What is asked
+ * in one turn is carried out in one transaction: group commit. Every question gets exactly one answer, on
+ * the loop, never during the asking call, and only after the commit was synced. After spool_forget it gets
+ * none (what was asked is carried out all the same).
  *
- * The spool is in one of five states. LOADING: integrity check and scan go on; READY; FULL: too little free space
- * or inodes to accept (the guard), everything else works; SICK: a read, write or sync failed, or the database is
- * damaged; nothing is accepted or taken, it opens anew every few seconds until that works; CLOSED. A sync that
- * failed is never taken for one that succeeded later.
+ * The spool is in one of five states. LOADING: integrity check and scan go on; READY; FULL: too little free
+ * space or inodes to accept (the guard), everything else works; SICK: a read, write or sync failed, or the
+ * database is damaged; nothing is accepted or taken, it opens anew every few seconds until that works;
+ * CLOSED. A sync that failed is never taken for one that succeeded later.
  *
  * A damaged database is put aside (spool.db.damaged-TIME, kept for the operator); every message whose rows
- * carry the right checksum moves to a new one, what does not is counted and named in the log.
+ * carry the right checksum moves to a new one, what does not is counted and named in the log. The new one
+ * may hold an older state of a message, so nothing of it goes at once: its recipients are uncertain. A
+ * single damaged message moves to the table `damaged` and is in nobody's way.
+ *
+ * After SICK: a message somebody has in flight (a take that was DONE, and no settlement that was) is left to
+ * him and not found again; all others are found again, in the state they have on disk, so whoever remembers
+ * them replaces what he knew. What was answered NO_SPACE or FAILED is not done: added messages are erased,
+ * taken ones wait again. A settlement that FAILED may be done or not: settle again; a message to be removed
+ * that is gone already is DONE. A seq that was remembered and is not found again is GONE at its next take.
  *
  * Memory: bodies are never whole in memory because of the spool. On the way in the thread reads the blob
- * where it is; on the way out it comes in chunks.
- */
+ * where it is; on the way out it comes in chunks. */
 #ifndef SENDGOV_SPOOL_SPOOL_H
 #define SENDGOV_SPOOL_SPOOL_H
 
@@ -56,15 +63,16 @@ struct spool_brief {
 struct spool_setup {
     struct loop *loop;
     struct metrics *metrics;
-    /* On the loop. found: a message of an earlier run (or one that came back after SICK), while LOADING, in order
-     * of seq. changed: the state is another one, or the scan ended. */
+    /* On the loop. found: a message of an earlier run (or one that came back after SICK), while LOADING, in
+     * order of seq. changed: the state is another one (the end of the scan is one). */
     void (*found)(void *arg, const struct spool_brief *brief);
     void (*changed)(void *arg);
     void *arg;
 };
 
-/* Checks the folder (made when missing, mode 0700), its owner and file system (a network file system is refused:
- * its locks and syncs cannot be trusted) and locks it: two daemons on one spool are refused. Opens nothing yet. */
+/* Checks the folder (made when missing, mode 0700), its owner and file system (a network file system is
+ * refused: its locks and syncs cannot be trusted) and locks it: two daemons on one spool are refused. Opens
+ * nothing yet. */
 struct spool *spool_new(const struct spool_setup *setup, const struct spool_conf *conf, struct err *err);
 /* Starts the thread, which opens the database; by then the process has the rights it will keep. */
 int spool_start(struct spool *s, struct err *err);
@@ -72,32 +80,36 @@ int spool_start(struct spool *s, struct err *err);
 void spool_free(struct spool **s);
 /* Settings of a reload; the folder stays. */
 void spool_configure(struct spool *s, const struct spool_conf *conf);
-/* Would spool_add be tried now? FULL and SICK say no; *why_out then is what a client may hear. */
+/* Would spool_add be tried now? FULL and SICK say no, and LOADING until the file is open; while messages are
+ * still being found it is yes. *why_out then is what a client may hear. */
 bool spool_takes(const struct spool *s, enum spool_result *why_out);
 
 /* ---- one message ---- */
 
 typedef void spool_done_fn(void *arg, enum spool_result result);
 
-/* Stores all of them or none, and gives each its seq (in order, before the call returns; they are good once done says
- * so). Messages and bodies stay the caller's, unchanged until done. Two messages may have the same body. */
+/* Stores all of them or none, and gives each its seq (in order, before the call returns; they are good once
+ * done says so). Messages and bodies stay the caller's, unchanged until done. Two messages may have the same
+ * body. */
 struct handle spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spool_done_fn *done,
     void *arg);
 
 /* message: the caller's, body included; NULL unless DONE. */
 typedef void spool_taken_fn(void *arg, enum spool_result result, struct spool_message *message);
 /* Marks the recipients that are due by then as in flight, synced, and hands out the message. pool: the body
- * comes as a blob of it; NULL: without body (the caller has it). DONE with nothing due leaves all as it was. */
+ * comes as a blob of it; NULL: without body (the caller has it). DONE with nothing due leaves all as it
+ * was. */
 struct handle spool_take(struct spool *s, uint64_t seq, int64_t due_by_utc_ms, struct blob_pool *pool,
     spool_taken_fn *taken, void *arg);
 
-/* After a take: the message as it is now. No recipients left: it is removed. more: new messages (DSNs) stored in the
- * same transaction. Both stay the caller's until done; done NULL: nobody waits, and they are copied. */
+/* After a take: the message as it is now. No recipients left: it is removed. more: new messages (DSNs)
+ * stored in the same transaction. Both stay the caller's until done; done NULL: nobody waits, and they are
+ * copied, and settled when the database works again should it not work now. */
 struct handle spool_settle(struct spool *s, const struct spool_message *message,
     struct spool_message *const *more, size_t n_more, spool_done_fn *done, void *arg);
 
-/* The answer is not wanted any more: for questions of the operator's view and takes. Who adds or settles waits, for he
- * lent memory. */
+/* The answer is not wanted any more: for questions of the operator's view and takes. A take is undone: the
+ * recipients are again what they were. Who adds or settles waits, for he lent memory. */
 void spool_forget(struct spool *s, struct handle h);
 
 /* ---- the operator's view ---- */
@@ -113,9 +125,10 @@ struct spool_filter { /* all that is given must match; text "" or NULL: any */
 };
 
 /* messages without bodies, in order of seq; valid during the call. more: there are others behind them. */
-typedef void spool_listed_fn(void *arg, enum spool_result result, struct spool_message *const *messages, size_t n,
-    bool more);
-struct handle spool_list(struct spool *s, const struct spool_filter *filter, spool_listed_fn *listed, void *arg);
+typedef void spool_listed_fn(void *arg, enum spool_result result, struct spool_message *const *messages,
+    size_t n, bool more);
+struct handle spool_list(struct spool *s, const struct spool_filter *filter, spool_listed_fn *listed,
+    void *arg);
 
 enum spool_order {
     SPOOL_HOLD,    /* held until released */
@@ -123,8 +136,9 @@ enum spool_order {
     SPOOL_RETRY,   /* due at once; a parked recipient waits again */
     SPOOL_DELETE,  /* gone, without a report */
 };
-/* Carries the order out on each message that matches and is not in flight. briefs: these messages as they are now, in
- * order of seq (of deleted ones only seq is filled in); busy: how many were in flight and left alone. */
+/* Carries the order out on each message that matches and is not in flight. briefs: these messages as they
+ * are now, in order of seq (of deleted ones only seq is filled in); busy: how many were in flight and left
+ * alone. */
 typedef void spool_ordered_fn(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n,
     size_t busy);
 struct handle spool_order(struct spool *s, enum spool_order order, const struct spool_filter *filter,

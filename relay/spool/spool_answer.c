@@ -1,5 +1,5 @@
-/* Questions and their answers. Each has one slot until it is answered; a take that nobody wants any more, or whose body
- * does not fit, is undone. */
+/* Questions and their answers. Each has one slot until it is answered; a take that nobody wants any more, or
+ * whose body does not fit, is undone. */
 #include <stdlib.h>
 
 #include "relay/base/err.h"
@@ -123,8 +123,8 @@ spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spoo
 }
 
 struct handle
-spool_take(struct spool *s, uint64_t seq, int64_t due_by_utc_ms, struct blob_pool *pool, spool_taken_fn *taken,
-    void *arg)
+spool_take(struct spool *s, uint64_t seq, int64_t due_by_utc_ms, struct blob_pool *pool,
+    spool_taken_fn *taken, void *arg)
 {
     struct spool_ask *a = new_ask(s, ASK_TAKE, arg);
 
@@ -135,7 +135,8 @@ spool_take(struct spool *s, uint64_t seq, int64_t due_by_utc_ms, struct blob_poo
     return ask(s, a);
 }
 
-/* Nobody waits and nobody keeps it unchanged: the thread gets copies, bodies included (of notifications: small). */
+/* Nobody waits and nobody keeps it unchanged: the thread gets copies, bodies included (of notifications:
+ * small). */
 static enum spool_result
 copy_lent(struct spool_ask *a)
 {
@@ -161,8 +162,8 @@ copy_lent(struct spool_ask *a)
 }
 
 struct handle
-spool_settle(struct spool *s, const struct spool_message *message, struct spool_message *const *more, size_t n_more,
-    spool_done_fn *done, void *arg)
+spool_settle(struct spool *s, const struct spool_message *message, struct spool_message *const *more,
+    size_t n_more, spool_done_fn *done, void *arg)
 {
     struct spool_ask *a = new_ask(s, ASK_SETTLE, arg);
     enum spool_result result = lend(s, a, more, n_more);
@@ -281,8 +282,8 @@ static void
 answer_done(struct spool *s, struct spool_ask *a)
 {
     if (a->kind == ASK_ADD && a->result != SPOOL_DONE)
-        metric_add(s->setup.metrics, M_SPOOL_REFUSED, (double)a->n_added, spool_result_to_str(a->result), NULL,
-            NULL);
+        metric_add(s->setup.metrics, M_SPOOL_REFUSED, (double)a->n_added, spool_result_to_str(a->result),
+            NULL, NULL);
     if (a->fn.done != NULL) {
         a->fn.done(a->arg, a->result);
         spool_end(s, a);

@@ -19,11 +19,13 @@ put_chunk(struct spool_thread *t, struct spool_added *add)
 {
     struct span bytes;
     size_t want = SPOOL_CHUNK_BYTES, have = 0;
+    uint32_t n;
 
     if (add->body.bytes - add->at_bytes < want)
         want = (size_t)(add->body.bytes - add->at_bytes);
     while (have < want) {
-        if (blob_view_read(&add->body, add->at_bytes + have, t->scratch + have, want - have, &bytes) != BLOB_OK)
+        if (blob_view_read(&add->body, add->at_bytes + have, t->scratch + have, want - have, &bytes)
+            != BLOB_OK)
             return SPOOL_DB_DAMAGED; /* the caller's temporary file: only this one suffers */
         if (bytes.n == want)
             break;
@@ -32,7 +34,8 @@ put_chunk(struct spool_thread *t, struct spool_added *add)
         bytes = span_of(t->scratch, have);
     }
     add->at_bytes += want;
-    return spool_chunk_put(&t->db, add->message->seq, (uint32_t)((add->at_bytes - 1) / SPOOL_CHUNK_BYTES), bytes);
+    n = (uint32_t)((add->at_bytes - 1) / SPOOL_CHUNK_BYTES);
+    return spool_chunk_put(&t->db, add->message->seq, n, bytes);
 }
 
 /* Writes what the transaction has room for. */
@@ -60,7 +63,8 @@ put_bodies(struct spool_thread *t, struct spool_ask *a)
     return SPOOL_DB_OK;
 }
 
-/* A seq that was given away is remembered before its message can be gone again; in blocks, to spare a row a batch. */
+/* A seq that was given away is remembered before its message can be gone again; in blocks, to spare a row a
+ * batch. */
 static enum spool_db_status
 reserve(struct spool_thread *t, uint64_t seq)
 {
@@ -130,7 +134,9 @@ read_body(struct spool_thread *t, struct spool_ask *a)
     uint64_t end = a->body_at_bytes + ANSWER_BYTES, size = a->body_bytes > 0 ? (uint64_t)a->body_bytes : 0;
     enum spool_db_status status = SPOOL_DB_OK;
 
-    for (uint64_t at = a->body_at_bytes; at < end && at < size && status == SPOOL_DB_OK; at += SPOOL_CHUNK_BYTES) {
+    if (end > size)
+        end = size;
+    for (uint64_t at = a->body_at_bytes; at < end && status == SPOOL_DB_OK; at += SPOOL_CHUNK_BYTES) {
         size_t expected = size - at < SPOOL_CHUNK_BYTES ? (size_t)(size - at) : SPOOL_CHUNK_BYTES;
         size_t before = buf_len(&a->body);
 

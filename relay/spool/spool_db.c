@@ -1,5 +1,5 @@
-/* Statements are prepared at first use and kept as long as the handle. Each connection is the only one (exclusive
- * locking), so the index of the WAL is in memory and no transaction pays for a file lock. */
+/* Statements are prepared at first use and kept as long as the handle. Each connection is the only one
+ * (exclusive locking), so the index of the WAL is in memory and no transaction pays for a file lock. */
 #include "relay/spool/spool_db.h"
 
 #include <assert.h>
@@ -32,8 +32,9 @@ static const char *const statements[] = {
     [STMT_RECIPIENT_GET] = "SELECT n, " SPOOL_RECIPIENT_FIELDS " FROM recipient WHERE seq = ?1 ORDER BY n",
     [STMT_RECIPIENT_DELETE] = "DELETE FROM recipient WHERE seq = ?1",
     [STMT_RECIPIENT_NEXT] = "SELECT seq FROM recipient WHERE seq > ?1 ORDER BY seq LIMIT 1",
-    [STMT_RECIPIENT_LOST] = "SELECT seq FROM recipient WHERE seq > ?1 AND seq NOT IN (SELECT seq FROM message) "
-        "AND seq NOT IN (SELECT seq FROM damaged) ORDER BY seq LIMIT 1",
+    [STMT_RECIPIENT_LOST] = "SELECT seq FROM recipient WHERE seq > ?1 "
+        "AND seq NOT IN (SELECT seq FROM message) AND seq NOT IN (SELECT seq FROM damaged) "
+        "ORDER BY seq LIMIT 1",
     [STMT_DAMAGED_PUT] = "INSERT OR REPLACE INTO damaged(seq, at_utc_ms, why, id) VALUES(?1, ?2, ?3, ?4)",
     [STMT_DAMAGED_GET] = "SELECT seq FROM damaged WHERE seq = ?1",
     [STMT_CHUNK_PUT] = "INSERT OR REPLACE INTO chunk(id, bytes, sum) VALUES(?,?,?)",
@@ -54,14 +55,14 @@ static const char *const statements[] = {
 };
 static_assert(sizeof(statements) / sizeof(statements[0]) == SPOOL_STMT_COUNT, "a statement for each");
 
-/* For a new file the page size and the way it gives space back must be set before it has content; a WAL of 16 MiB is
- * written back at once by the commit that fills it. */
+/* For a new file the page size and the way it gives space back must be set before it has content; a WAL of
+ * 16 MiB is written back at once by the commit that fills it. */
 static const char settings[] =
     "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4096;"
     "PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = OFF; PRAGMA foreign_keys = OFF;"
-    "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -16384; PRAGMA trusted_schema = OFF;"
-    "PRAGMA cell_size_check = ON";
+    "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -16384;"
+    "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON";
 
 enum spool_db_status
 spool_db_failed(struct spool_db *db, int rc)

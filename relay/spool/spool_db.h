@@ -88,7 +88,8 @@ enum spool_db_status spool_db_step(struct spool_db *db, sqlite3_stmt *stmt);
 /* Runs a bound statement whose rows are of no interest. */
 enum spool_db_status spool_db_run(struct spool_db *db, sqlite3_stmt *stmt);
 /* The one number a query of one integer parameter gives; NONE without a row. */
-enum spool_db_status spool_db_number(struct spool_db *db, enum spool_stmt id, int64_t param, int64_t *value_out);
+enum spool_db_status spool_db_number(struct spool_db *db, enum spool_stmt id, int64_t param,
+    int64_t *value_out);
 /* Runs a statement whose one parameter is a number. */
 enum spool_db_status spool_db_run_number(struct spool_db *db, enum spool_stmt id, int64_t param);
 
@@ -104,8 +105,8 @@ struct spool_row {
     uint64_t sum;
 };
 
-/* at: the first parameter (from 1) or column (from 0) of the fields. seq, n: whose row it is; a row that got to another
- * place does not match. */
+/* at: the first parameter (from 1) or column (from 0) of the fields. seq, n: whose row it is; a row that got
+ * to another place does not match. */
 void spool_row_begin(struct spool_row *r, sqlite3_stmt *stmt, int at, uint64_t seq, uint64_t n);
 void spool_row_put_number(struct spool_row *r, int64_t value);
 /* Not copied: unchanged until the statement ran. NULL is kept apart from "". */

@@ -1,7 +1,7 @@
-/* What an earlier run left is made good when the file is opened. What was in flight when the node died may have
- * been delivered: it is uncertain, waits, and is tried once more, until it is the operator's. What was in flight when
- * only the database failed is still in the hands of who took it; what was marked for a take that was answered no
- * was never offered, and waits again. */
+/* What an earlier run left is made good when the file is opened. What was in flight when the node died may
+ * have been delivered: it is uncertain, waits, and is tried once more, until it is the operator's. What was
+ * in flight when only the database failed is still in the hands of who took it; what was marked for a take
+ * that was answered no was never offered, and waits again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -107,7 +107,8 @@ spool_bury_dead(struct spool_thread *t)
     return status;
 }
 
-/* A message row and its recipients come and go together: recipients alone are what is left of a lost message. */
+/* A message row and its recipients come and go together: recipients alone are what is left of a lost
+ * message. */
 static enum spool_db_status
 note_lost(struct spool_thread *t)
 {
@@ -175,7 +176,9 @@ check_wal(struct spool_thread *t, bool has_file)
             wal.good + 1, wal.commits_lost);
         return broken(t, SQLITE_CORRUPT, why);
     }
-    return has_file || wal.good == 0 ? SPOOL_DB_OK : broken(t, SQLITE_CORRUPT, "there is a log without a database");
+    if (has_file || wal.good == 0)
+        return SPOOL_DB_OK;
+    return broken(t, SQLITE_CORRUPT, "there is a log without a database");
 }
 
 /* What SQLite would believe or take for a file it may not write: fields that never change. */

@@ -1,7 +1,7 @@
 /* spool_rows: messages, recipients and chunks as rows. On the spool's thread, inside a transaction.
  *
- * Every row carries a checksum of its fields and its place. A message is whole when its own row is, when it has as many
- * whole recipients as that row says, and, of its body, as many whole chunks. */
+ * Every row carries a checksum of its fields and its place. A message is whole when its own row is, when it
+ * has as many whole recipients as that row says, and, of its body, as many whole chunks. */
 #ifndef SENDGOV_SPOOL_SPOOL_ROWS_H
 #define SENDGOV_SPOOL_SPOOL_ROWS_H
 
@@ -19,7 +19,8 @@ struct spool_head {
 };
 
 enum spool_db_status spool_rows_head(struct spool_db *db, uint64_t seq, struct spool_head *head_out);
-/* Writes message and recipients; head: as it is stored now, NULL when it is new. body_bytes: of its chunks. */
+/* Writes message and recipients; head: as it is stored now, NULL when it is new. body_bytes: of its
+ * chunks. */
 enum spool_db_status spool_rows_put(struct spool_db *db, const struct spool_message *m,
     const struct spool_head *head, int64_t body_bytes);
 /* Writes the recipients alone: their states changed, nobody came or went. */
@@ -32,8 +33,10 @@ void spool_rows_id(struct spool_db *db, uint64_t seq, char out[SPOOL_ID_MAX]);
 enum spool_db_status spool_rows_delete(struct spool_db *db, uint64_t seq, const struct spool_head *head);
 /* All rows that carry this seq, counted or not: what was answered no must not come back. */
 enum spool_db_status spool_rows_erase(struct spool_db *db, uint64_t seq);
-/* Out of the way of the others: the message row moves to the table `damaged`, the rest stays for the operator. */
-enum spool_db_status spool_rows_put_aside(struct spool_db *db, uint64_t seq, int64_t now_utc_ms, const char *why);
+/* Out of the way of the others: the message row moves to the table `damaged`, the rest stays for the
+ * operator. */
+enum spool_db_status spool_rows_put_aside(struct spool_db *db, uint64_t seq, int64_t now_utc_ms,
+    const char *why);
 
 enum spool_db_status spool_chunk_put(struct spool_db *db, uint64_t seq, uint32_t n, struct span bytes);
 /* Appends the chunk to out; DAMAGED when it is not whole, or not there. */

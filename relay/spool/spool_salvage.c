@@ -1,7 +1,8 @@
-/* Messages are walked over in order of seq. A page that cannot be read stops the walk; then it is tried to go on
- * behind it, first a seq further and then ever longer strides, and what a stride leapt over is reached from behind.
- * Recipients without a message row are what is left of a lost one. What is whole is copied. It may be an
- * older state of the message, when the log was cut, and have been tried since: its recipients are uncertain. */
+/* Messages are walked over in order of seq. A page that cannot be read stops the walk; then it is tried to
+ * go on behind it, first a seq further and then ever longer strides, and what a stride leapt over is reached
+ * from behind. Recipients without a message row are what is left of a lost one. What is whole is copied. It
+ * may be an older state of the message, when the log was cut, and have been tried since: its recipients are
+ * uncertain. */
 #include "relay/spool/spool_salvage.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 #define STRIDE_TRIES 1024 /* seqs tried before the stride doubles */
 #define COMMIT_MESSAGES 1000
-#define SEQ_MARGIN (UINT64_C(1) << 20) /* beyond what was seen, when the file does not say what was given away */
+#define SEQ_MARGIN (UINT64_C(1) << 20) /* beyond what was seen, where nothing says what was given away */
 #define SUFFIX_MAX 48
 
 struct salvage {
@@ -50,8 +51,10 @@ make_uncertain(struct salvage *v, struct spool_message *m)
     for (size_t i = 0; i < m->envelope.n_recipients; i++) {
         struct spool_recipient *r = &m->states[i];
 
-        if (r->state == SPOOL_PARKED || (r->state == SPOOL_IN_FLIGHT && spool_seqs_has(&v->t->in_flight, m->seq)))
+        if (r->state == SPOOL_PARKED)
             continue;
+        if (r->state == SPOOL_IN_FLIGHT && spool_seqs_has(&v->t->in_flight, m->seq))
+            continue; /* in this process's hands */
         r->uncertain += r->state == SPOOL_IN_FLIGHT;
         r->state = r->uncertain >= v->t->terms.uncertain_max ? SPOOL_PARKED : SPOOL_UNCERTAIN;
         if (r->due_utc_ms < due)
@@ -186,8 +189,8 @@ walk_down(struct salvage *v, uint64_t least, uint64_t last)
 {
     uint64_t seq;
 
-    while (v->status == SPOOL_DB_OK && next_seq(v, STMT_MESSAGE_BEFORE, last, &seq) == SPOOL_DB_OK && seq > least
-        && seq < last) {
+    while (v->status == SPOOL_DB_OK && next_seq(v, STMT_MESSAGE_BEFORE, last, &seq) == SPOOL_DB_OK
+        && seq > least && seq < last) {
         copy_one(v, seq);
         last = seq;
     }
@@ -238,7 +241,8 @@ count_lost(struct salvage *v)
 {
     uint64_t last = 0, seq;
 
-    while (v->status == SPOOL_DB_OK && next_seq(v, STMT_RECIPIENT_NEXT, last, &seq) == SPOOL_DB_OK && seq > last) {
+    while (v->status == SPOOL_DB_OK && next_seq(v, STMT_RECIPIENT_NEXT, last, &seq) == SPOOL_DB_OK
+        && seq > last) {
         last = seq;
         if (!is_known(v, seq))
             lose(v, seq, "", "its envelope cannot be read");
@@ -389,7 +393,8 @@ report(struct salvage *v, const char *why)
 {
     char text[256];
 
-    snprintf(text, sizeof(text), "spool.db is damaged and was put aside: %.120s; %llu messages salvaged, %llu lost", why,
+    snprintf(text, sizeof(text),
+        "spool.db is damaged and was put aside: %.120s; %llu messages salvaged, %llu lost", why,
         (unsigned long long)v->copied, (unsigned long long)v->lost);
     list_move_all(&v->t->notes, &v->notes);
     spool_note(&v->t->notes, NOTE_ERROR, "", text);

@@ -1,7 +1,7 @@
 /* spool_salvage: out of a damaged database into a new one. On the spool's thread, with no handle open.
  *
- * The new file is built beside the old, and only when it is complete and synced the old files are put aside; a crash
- * at any point is made good at the next start. */
+ * The new file is built beside the old, and only when it is complete and synced the old files are put aside;
+ * a crash at any point is made good at the next start. */
 #ifndef SENDGOV_SPOOL_SPOOL_SALVAGE_H
 #define SENDGOV_SPOOL_SPOOL_SALVAGE_H
 

@@ -1,8 +1,8 @@
 /* spool_schema: the tables, their version, and the way from an older version to this one.
  *
- * message and recipient are small rows that a retry rewrites; the bytes of a body are in chunks of their own, which
- * are written once: chunk n of message seq has id seq * 65536 + n. No index but the primary keys: everything that is
- * frequent goes by seq. */
+ * message and recipient are small rows that a retry rewrites; the bytes of a body are in chunks of their
+ * own, which are written once: chunk n of message seq has id seq * 65536 + n. No index but the primary keys:
+ * everything that is frequent goes by seq. */
 #ifndef SENDGOV_SPOOL_SPOOL_SCHEMA_H
 #define SENDGOV_SPOOL_SPOOL_SCHEMA_H
 
@@ -14,8 +14,9 @@
 
 /* In the order of put and get in spool_rows.c. */
 #define SPOOL_MESSAGE_FIELDS \
-    "id, client, route, mailbox, class, sender, declared_bytes, body_kind, ret, envid, trace, peer, session, tls, " \
-    "content_bytes, body_bytes, received_utc_ms, held, held_by, held_why, is_dsn, recipients, parked, sum"
+    "id, client, route, mailbox, class, sender, declared_bytes, body_kind, ret, envid, trace, peer, " \
+    "session, tls, content_bytes, body_bytes, received_utc_ms, held, held_by, held_why, is_dsn, " \
+    "recipients, parked, sum"
 #define SPOOL_RECIPIENT_FIELDS \
     "address, class, notify, orcpt, state, due_utc_ms, spent_ms, attempts, uncertain, warned, reply_code, " \
     "reply_enhanced, reply_text, sum"
@@ -33,8 +34,8 @@
     "AND (?10 IS NULL OR EXISTS (SELECT 1 FROM recipient r WHERE r.seq = m.seq AND r.state = ?10)) " \
     "AND (?11 = 0 OR m.held = 1) AND (?12 = 0 OR m.received_utc_ms < ?12) ORDER BY m.seq LIMIT ?13"
 
-/* May this file be ours? A newer one, and a database of somebody else, are BROKEN, with words in db->why. Changes
- * nothing. */
+/* May this file be ours? A newer one, and a database of somebody else, are BROKEN, with words in db->why.
+ * Changes nothing. */
 enum spool_db_status spool_schema_check(struct spool_db *db);
 /* Makes the tables of a new file, or brings an older one to this version, in one transaction. */
 enum spool_db_status spool_schema_prepare(struct spool_db *db);

@@ -1,11 +1,11 @@
-/* Group commit. All that waits is carried out in one transaction, so that one sync pays for all of it; when that
- * finds no space, each question gets a transaction of its own, so that only what does not fit is refused. When the
- * database fails, everything in hand is answered no and the handle is closed: a sync that failed is
- * never tried again on the same handle, because the kernel may have dropped what it could not write. What was
- * answered no is remembered, and erased should it be there when the file is opened anew.
+/* Group commit. All that waits is carried out in one transaction, so that one sync pays for all of it; when
+ * that finds no space, each question gets a transaction of its own, so that only what does not fit is
+ * refused. When the database fails, everything in hand is answered no and the handle is closed: a sync that
+ * failed is never tried again on the same handle, because the kernel may have dropped what it could not
+ * write. What was answered no is remembered, and erased should it be there when the file is opened anew.
  *
- * The body of a large message goes in by slices, each in a transaction with what others wait for. Its rows come with
- * the last slice; chunks without a message row are nothing. */
+ * The body of a large message goes in by slices, each in a transaction with what others wait for. Its rows
+ * come with the last slice; chunks without a message row are nothing. */
 #include "relay/spool/spool_thread.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* spool_thread: what the spool's thread does with a batch of questions. Nothing here is called on the loop but new and
- * free. */
+/* spool_thread: what the spool's thread does with a batch of questions. Nothing here is called on the loop
+ * but new and free. */
 #ifndef SENDGOV_SPOOL_SPOOL_THREAD_H
 #define SENDGOV_SPOOL_SPOOL_THREAD_H
 

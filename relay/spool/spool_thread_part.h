@@ -14,7 +14,7 @@ struct spool_thread {
     struct spool_db db;
     char *folder, *path;
     struct spool_terms terms;
-    struct spool_seqs in_flight; /* given out and not settled: theirs who asked, whatever happens to the file */
+    struct spool_seqs in_flight; /* given out, not settled: in the asker's hands whatever happens */
     struct spool_seqs dead;      /* answered no: must not come back, and is erased as soon as that works */
     size_t buried;       /* of dead, from the front: erased in this transaction */
     bool was_open;

@@ -1,10 +1,11 @@
-/* "WAL-mode File Format" of the SQLite documentation. A log is a header of 32 bytes and frames: 24 bytes and a page.
- * Numbers are big endian; the checksum of a frame goes on from that of the frame before, over the first 8
- * bytes of its header and its page, in words whose byte order the magic number tells. A restarted log has new
- * salts; frames with other salts are left over from before.
+/* "WAL-mode File Format" of the SQLite documentation. A log is a header of 32 bytes and frames: 24 bytes and
+ * a page. Numbers are big endian; the checksum of a frame goes on from that of the frame before, over the
+ * first 8 bytes of its header and its page, in words whose byte order the magic number tells. A restarted
+ * log has new salts; frames with other salts are left over from before.
  *
- * What a frame's own checksum goes on from is written in the frame before it. So frames behind a damaged one can
- * still be judged: one that matches, has the salts of this log and ends a transaction was committed and is cut off. */
+ * What a frame's own checksum goes on from is written in the frame before it. So frames behind a damaged one
+ * can still be judged: one that matches, has the salts of this log and ends a transaction was committed and
+ * is cut off. */
 #include "relay/spool/spool_wal.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* spool_wal: is the write-ahead log damaged in its middle? SQLite silently ends at the first frame that does not match,
- * as it must after a crash; commits behind it would be gone without a word. Reads the file, changes nothing. */
+/* spool_wal: is the write-ahead log damaged in its middle? SQLite silently ends at the first frame that does
+ * not match, as it must after a crash; commits behind it would be gone without a word. Reads the file,
+ * changes nothing. */
 #ifndef SENDGOV_SPOOL_SPOOL_WAL_H
 #define SENDGOV_SPOOL_SPOOL_WAL_H
 

@@ -46,8 +46,8 @@ set_up_in(void **state, const char *folder)
     r->loop = loop_new(r->metrics, &err);
     r->pool = blob_pool_new(r->base, 256 * 1024, 64 << 20);
     r->conf = (struct spool_conf){.enabled = true, .folder = r->folder, .retry_first_ms = 60000,
-        .retry_max_ms = 3600000, .lifetime_ms = INT64_C(172800000), .warn_ms = 14400000, .uncertain_ms = 600000,
-        .uncertain_max = 2, .size_limit_bytes = 1000000};
+        .retry_max_ms = 3600000, .lifetime_ms = INT64_C(172800000), .warn_ms = 14400000,
+        .uncertain_ms = 600000, .uncertain_max = 2, .size_limit_bytes = 1000000};
     *state = r;
     return 0;
 }
@@ -131,8 +131,8 @@ rig_wait_state(struct spool_rig *r, enum spool_state state)
 void
 rig_open(struct spool_rig *r)
 {
-    struct spool_setup setup = {.loop = r->loop, .metrics = r->metrics, .found = on_found, .changed = on_changed,
-        .arg = r};
+    struct spool_setup setup = {.loop = r->loop, .metrics = r->metrics, .found = on_found,
+        .changed = on_changed, .arg = r};
     struct err err = {""};
 
     r->n_found = 0;
@@ -236,7 +236,8 @@ is_recipients(const struct spool_message *a, const struct spool_message *b)
 
         if (!is_text(ra->address.text, rb->address.text) || ra->address.domain_at != rb->address.domain_at ||
             ra->class != rb->class || ra->notify != rb->notify || !is_text(ra->orcpt, rb->orcpt) ||
-            a->states[i].spent_ms != b->states[i].spent_ms || a->states[i].reply.code != b->states[i].reply.code ||
+            a->states[i].spent_ms != b->states[i].spent_ms ||
+            a->states[i].reply.code != b->states[i].reply.code ||
             !is_text(a->states[i].reply.text, b->states[i].reply.text) ||
             a->states[i].reply.enhanced.detail != b->states[i].reply.enhanced.detail)
             return false;

@@ -1,5 +1,5 @@
-/* spool_rig: what a test of the spool stands on: a real loop, a folder of its own, messages that can be told apart, and
- * the last answer. set_up and tear_down are cmocka's. */
+/* spool_rig: what a test of the spool stands on: a real loop, a folder of its own, messages that can be told
+ * apart, and the last answer. set_up and tear_down are cmocka's. */
 #ifndef SENDGOV_TESTS_SPOOL_RIG_H
 #define SENDGOV_TESTS_SPOOL_RIG_H
 

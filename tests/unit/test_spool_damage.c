@@ -1,8 +1,9 @@
-/* Unit tests of the spool's file under every kind of damage: truncated, emptied, flipped bits, foreign, not a file, not
- * readable. Whatever was done to it: each message that was accepted is there unchanged, or its loss is
- * counted and said; never another byte, never the end of the process.
+/* Unit tests of the spool's file under every kind of damage: truncated, emptied, flipped bits, foreign, not
+ * a file, not readable. Whatever was done to it: each message that was accepted is there unchanged, or its
+ * loss is counted and said; never another byte, never the end of the process.
  *
- * SPOOL_DAMAGE_VARIANTS says how many random variants are tried (default 200), SPOOL_DAMAGE_SEED with which seed. */
+ * SPOOL_DAMAGE_VARIANTS says how many random variants are tried (default 200), SPOOL_DAMAGE_SEED with which
+ * seed. */
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -189,7 +190,8 @@ count_missing(struct spool_rig *r, int from, int to)
     return missing;
 }
 
-/* silent: how many of the last messages may be gone without a word, because nobody could know that they were there. */
+/* silent: how many of the last messages may be gone without a word, because nobody could know that they were
+ * there. */
 static void
 check_spool(struct spool_rig *r, const struct image *image, int silent, const char *what)
 {
@@ -271,7 +273,7 @@ damage_log(enum damage kind, struct buf *wal)
             flip(wal, 0, wal->len);
     else
         wal->len = below(wal->len);
-    return kind == TRUNCATE_LOG ? LOG_MESSAGES : 1; /* the commit that is last may be one that was being written */
+    return kind == TRUNCATE_LOG ? LOG_MESSAGES : 1; /* the last may be a commit that was being written */
 }
 
 static void
@@ -412,7 +414,8 @@ has_file_with(struct spool_rig *r, const char *pattern)
     return system(command) == 0;
 }
 
-/* A damaged page costs the messages on it. The others are in a new file, uncertain; the old files are kept. */
+/* A damaged page costs the messages on it. The others are in a new file, uncertain; the old files are
+ * kept. */
 static void
 test_salvage(void **state)
 {
@@ -518,7 +521,8 @@ test_foreign_files(void **state)
     write_image(r, &none, &none);
     assert_int_equal(unlink(path_of(r, "")), 0);
     assert_int_equal(sqlite3_open(path_of(r, ""), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "CREATE TABLE cats(name); INSERT INTO cats VALUES('Tom')", 0, 0, 0), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "CREATE TABLE cats(name); INSERT INTO cats VALUES('Tom')", 0, 0, 0),
+        SQLITE_OK);
     sqlite3_close(db);
     expect_new(r);
     buf_fini(&file);

@@ -1,6 +1,6 @@
-/* Unit tests of the spool on a disk that fails. A VFS between SQLite and the system lets the N-th operation fail, once
- * or from then on, for N from 1 until nothing fails any more. Whatever fails: a message that was taken is there
- * afterwards, one that was refused is not, and the spool works again by itself. */
+/* Unit tests of the spool on a disk that fails. A VFS between SQLite and the system lets the N-th operation
+ * fail, once or from then on, for N from 1 until nothing fails any more. Whatever fails: a message that was
+ * taken is there afterwards, one that was refused is not, and the spool works again by itself. */
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -144,9 +144,9 @@ shim_traits(sqlite3_file *f)
     return real_of(f)->pMethods->xDeviceCharacteristics(real_of(f));
 }
 
-static const sqlite3_io_methods shim_methods = {1, shim_close, shim_read, shim_write, shim_truncate, shim_sync,
-    shim_size, shim_lock, shim_unlock, shim_reserved, shim_control, shim_sector, shim_traits, NULL, NULL, NULL, NULL,
-    NULL, NULL};
+static const sqlite3_io_methods shim_methods = {1, shim_close, shim_read, shim_write, shim_truncate,
+    shim_sync, shim_size, shim_lock, shim_unlock, shim_reserved, shim_control, shim_sector, shim_traits, NULL,
+    NULL, NULL, NULL, NULL, NULL};
 
 static int
 shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *flags_out)
@@ -272,8 +272,8 @@ recover(struct spool_rig *r)
     }
 }
 
-/* A message in flight was taken and its settlement refused: whoever holds it settles it again. That finds it gone
- * when the refused one is in the file after all. */
+/* A message in flight was taken and its settlement refused: whoever holds it settles it again. That finds it
+ * gone when the refused one is in the file after all. */
 static void
 check_message(struct history *h, int n, long at)
 {
@@ -398,7 +398,8 @@ test_no_space_stays(void **state)
     try_all(FAULT_SPACE, true);
 }
 
-/* No space is no sickness: what does not fit is refused, what frees space goes on, and nothing has to be opened anew. */
+/* No space is no sickness: what does not fit is refused, what frees space goes on, and nothing has to be
+ * opened anew. */
 static void
 test_no_space_keeps_handle(void **state)
 {
@@ -423,8 +424,8 @@ test_no_space_keeps_handle(void **state)
         rig_message_free(&h.messages[n]);
 }
 
-/* A settlement nobody waits for is carried out when the disk works again, and what is found again is all but what is in
- * somebody's hands. */
+/* A settlement nobody waits for is carried out when the disk works again, and what is found again is all but
+ * what is in somebody's hands. */
 static void
 test_sick_and_back(void **state)
 {
