@@ -16,6 +16,7 @@ spool_ask_new(struct spool *s, enum spool_ask_kind kind, void *arg)
     a->result = SPOOL_FAILED;
     a->body_bytes = SPOOL_NO_BODY;
     buf_init(&a->body);
+    list_init(&a->task.link);
     list_init(&a->notes);
     return a;
 }

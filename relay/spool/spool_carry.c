@@ -400,7 +400,7 @@ carry_look(struct spool_thread *t, struct spool_ask *a)
     a->wrote = t->dead.n > 0;
     a->is_through = true;
     a->result = SPOOL_DONE;
-    if (status != SPOOL_DB_OK)
+    if (status != SPOOL_DB_OK || !t->is_idle)
         return status;
     return spool_db_run(&t->db, spool_db_stmt(&t->db, STMT_VACUUM));
 }

@@ -297,6 +297,7 @@ spool_thread_batch(void *arg, struct list *jobs, struct list *finished)
     LIST_EACH(it, jobs)
         if (ask_of(it)->kind == ASK_OPEN)
             open_first(t, ask_of(it));
+    t->is_idle = jobs->next == jobs->prev;
     since_us = clock_mono_us();
     if (t->db.handle != NULL)
         status = run_all(t, jobs);

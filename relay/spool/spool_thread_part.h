@@ -16,6 +16,7 @@ struct spool_thread {
     struct spool_terms terms;
     struct spool_seqs in_flight; /* given out, not settled: in the asker's hands whatever happens */
     struct spool_seqs dead;      /* answered no: must not come back, and is erased as soon as that works */
+    bool is_idle;        /* this batch is nothing but a look */
     size_t buried;       /* of dead, from the front: erased in this transaction */
     bool was_open;
     uint64_t highest_seq; /* that the file knew when it was opened */

@@ -7,6 +7,7 @@
 
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
+#include "relay/spool/spool_part.h"
 #include "relay/spool/spool_place.h"
 #include "tests/lib/spool_rig.h"
 
@@ -446,6 +447,34 @@ test_files(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+/* What was delivered gives its space back to the file system while nothing else is to be done. */
+static void
+test_space_given_back(void **state)
+{
+    struct spool_rig *r = *state;
+    char path[128];
+    struct stat st;
+
+    rig_open(r);
+    deliver(r, add(r, 1, 1, 3000000));
+    rig_close(r);
+    snprintf(path, sizeof(path), "%s/spool.db", r->folder);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > 3000000);
+    rig_open(r);
+    for (int i = 0; i < 5; i++) {
+        r->spool->looks = false;
+        timer_start(&r->spool->look, 0);
+        while (!r->spool->looks)
+            loop_turn(r->loop, 50);
+        while (r->spool->looks)
+            loop_turn(r->loop, 50);
+    }
+    rig_close(r);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 200000);
+}
+
 /* The guard refuses new messages, lets everything else go on, and ends by itself. */
 static void
 test_full(void **state)
@@ -607,6 +636,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_order_slices, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_many_found, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_files, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_space_given_back, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_full, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_place, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_newer_schema, rig_set_up, rig_tear_down),
