@@ -12,6 +12,9 @@
 #include "relay/base/xmalloc.h"
 #include "relay/spool/spool_schema.h"
 
+#define PAGE_BYTES 4096    /* as in settings */
+#define WAL_PAGES_MAX 4096 /* likewise */
+
 static const char *const statements[] = {
     [STMT_BEGIN] = "BEGIN",
     [STMT_COMMIT] = "COMMIT",
@@ -144,6 +147,15 @@ spool_db_close(struct spool_db *db)
     }
     sqlite3_close(db->handle);
     db->handle = NULL;
+}
+
+void
+spool_db_bound_wal(struct spool_db *db, uint64_t bytes)
+{
+    uint64_t pages = bytes / PAGE_BYTES;
+
+    if (db->handle != NULL)
+        sqlite3_wal_autocheckpoint(db->handle, pages < 1 ? 1 : pages < WAL_PAGES_MAX ? (int)pages : WAL_PAGES_MAX);
 }
 
 sqlite3_stmt *

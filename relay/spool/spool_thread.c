@@ -255,6 +255,8 @@ tell_facts(struct spool_thread *t, struct spool_ask *last, int64_t commit_us)
     list_move_all(&last->notes, &t->notes);
 }
 
+/* What is taken or removed is written to the WAL first, and to write that back may need as much again. Both must fit
+ * into what the guard keeps free, or a full disk would keep what is on it from leaving. */
 static void
 look_at_space(struct spool_thread *t)
 {
@@ -265,6 +267,7 @@ look_at_space(struct spool_thread *t)
     t->free_bytes = space.free_bytes;
     t->needed_bytes = space.needed_bytes;
     snprintf(t->full_why, sizeof(t->full_why), "%s", space.why);
+    spool_db_bound_wal(&t->db, t->needed_bytes / 4);
 }
 
 static bool
