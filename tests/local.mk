@@ -5,13 +5,14 @@ wire_tests = tests/conftest.py tests/wire/conftest.py tests/wire/m365_sim tests/
     tests/wire/npm/sink.js \
     tests/wire/test_clients.py tests/wire/test_end_of_data.py tests/wire/test_governor.py \
     tests/wire/test_operations.py \
-    tests/wire/test_pause.py tests/wire/test_preflight.py tests/wire/test_redis.py tests/wire/test_relay.py tests/wire/test_session.py \
+    tests/wire/test_pause.py tests/wire/test_preflight.py tests/wire/test_redis.py \
+    tests/wire/test_relay.py tests/wire/test_session.py \
     tests/wire/test_silent.py tests/wire/test_sim.py tests/wire/spooled.py tests/wire/test_spool.py \
     tests/wire/test_spool_notify.py tests/wire/test_spool_release.py tests/wire/test_spool_trouble.py \
     tests/wire/test_tls.py \
     tests/wire/test_upstream_faults.py tests/wire/test_upstreams.py
 fault_tests = tests/fault/checker.py tests/fault/spool_scene.py tests/fault/test_checker.py \
-    tests/fault/test_runs.py tests/fault/test_spool_faults.py
+    tests/fault/test_runs.py tests/fault/test_spool_faults.py tests/fault/test_spool_space.py
 test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py tests/lib/m365sim.py \
     tests/lib/node.py \
     tests/lib/packages.sh tests/lib/ports.py tests/lib/process.py tests/lib/redis_proxy.py \

@@ -158,6 +158,12 @@ spool_db_bound_wal(struct spool_db *db, uint64_t bytes)
         sqlite3_wal_autocheckpoint(db->handle, pages < 1 ? 1 : pages < WAL_PAGES_MAX ? (int)pages : WAL_PAGES_MAX);
 }
 
+void
+spool_db_write_back(struct spool_db *db)
+{
+    (void)sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
 sqlite3_stmt *
 spool_db_stmt(struct spool_db *db, enum spool_stmt id)
 {

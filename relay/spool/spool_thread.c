@@ -271,6 +271,15 @@ look_at_space(struct spool_thread *t)
 }
 
 static bool
+has_look(struct list *jobs)
+{
+    LIST_EACH(it, jobs)
+        if (ask_of(it)->kind == ASK_LOOK)
+            return true;
+    return false;
+}
+
+static bool
 has_written(struct list *jobs)
 {
     LIST_EACH(it, jobs)
@@ -309,6 +318,8 @@ spool_thread_batch(void *arg, struct list *jobs, struct list *finished)
     if (status == SPOOL_DB_BROKEN)
         give_up(t, jobs);
     wrote = has_written(jobs);
+    if (status == SPOOL_DB_OK && t->is_full && has_look(jobs))
+        spool_db_write_back(&t->db); /* no commit of new mail will do so */
     look_at_space(t);
     hand_over(jobs, finished);
     if (!list_is_empty(finished))
