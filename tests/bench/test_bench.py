@@ -58,7 +58,8 @@ def certificate(folder):
 class Counts(unittest.TestCase):
     def count(self, sink, size, *options):
         before = sink.stat()
-        run = load(sink.port, "--messages", "300", "--connections", "7", "--size", str(size), *options)
+        run = load(sink.port, "--messages", "300", "--ms", "50000", "--connections", "7", "--size", str(size),
+                   *options)
         self.assertEqual(run.returncode, 0, run.stderr)
         result, after = json.loads(run.stdout.splitlines()[-1]), sink.stat()
         self.assertGreaterEqual(result["total"], 300)
