@@ -7,8 +7,8 @@ disk wanders, and the table has medians over the rounds.
  accept   messages of 1 KB answered 250 a second, while nothing leaves: sendgovd's route is paused, Postfix
           puts them on hold; what was accepted piles up round by round. What leaves all the same makes the
           run worthless, and it says so.
- deliver  a fixed number of messages, from just before the first MAIL until the sink has the last. After all
-          rounds of accept, since each delivered message is a deleted file that slows Postfix down.
+ deliver  a fixed number of messages, from just before the first MAIL until the sink has the last; after all
+          rounds of accept.
 
 Both do all their syncs. Everything runs on 127.0.0.1 in a throw-away folder on a real disk; only processes
 it started are ended.

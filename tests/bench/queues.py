@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.request
 
-from procs import BenchError, Proc, answers, family_cpu_seconds, free_port, need, wait_for, write
+from procs import BenchError, answers, family_cpu_seconds, free_port, need, wait_for, write
 from sendgov import Sendgov
 import spool_table
 
@@ -116,22 +116,28 @@ class PostfixQueue:
         self.config = os.path.join(setup.folder, "postfix")
         self.queue = self.config + "-queue"
         self.ports = {"open": free_port(), "held": free_port()}
-        self.at, self.pid = "open", None
+        self.at, self.pid, self.folders = "open", None, 0
 
     def configure(self):
         data, concurrency = self.config + "-data", self.setup.args.pool
         for path in (self.config, self.queue, data):
             os.mkdir(path, 0o755)
         shutil.chown(data, "postfix")
-        fresh, incoming = self.config + "-incoming", os.path.join(self.queue, "incoming")
-        make_fresh_folder(fresh)  # files are made in incoming, and only renamed from there
-        os.chmod(fresh, 0o700)
-        shutil.chown(fresh, "postfix")
-        os.rename(fresh, incoming)
         write(os.path.join(self.config, "main.cf"),
               MAIN_CF.format(queue=self.queue, data=data, sink=self.sink.port, concurrency=concurrency,
                              folder=self.setup.folder, log=os.path.join(self.setup.folder, "postfix.log")))
         write(os.path.join(self.config, "master.cf"), MASTER_CF.format(concurrency=concurrency, **self.ports))
+
+    def refresh_incoming(self):
+        """Files are made in incoming and only renamed from there; between two runs it is empty."""
+        self.folders += 1
+        fresh, incoming = f"{self.config}-incoming{self.folders}", os.path.join(self.queue, "incoming")
+        make_fresh_folder(fresh)
+        os.chmod(fresh, 0o700)
+        shutil.chown(fresh, "postfix")
+        if os.path.exists(incoming):
+            os.rename(incoming, fresh + ".old")
+        os.rename(fresh, incoming)
 
     def start(self):
         if os.geteuid() != 0:
@@ -154,10 +160,12 @@ class PostfixQueue:
             return None
 
     def hold(self):
+        self.refresh_incoming()
         self.at = "held"
 
     def release(self):
-        """What is on hold stays there, in nobody's way: to delete it would slow the next runs down."""
+        """What is on hold stays there, in nobody's way."""
+        self.refresh_incoming()
         self.at = "open"
 
     def kept(self):
