@@ -25,7 +25,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench import Run, Setup, busy_percent, machine, say  # noqa: E402
-from procs import BenchError, Sink, wait_for  # noqa: E402
+from procs import ENDING, BenchError, Proc, Sink, wait_for  # noqa: E402
 from queues import PostfixQueue, SpoolSendgov, file_system  # noqa: E402
 import spool_table as table  # noqa: E402
 
@@ -192,9 +192,9 @@ def report(args, rounds, notes):
 
 def clean_up(setup, started, keep):
     """What was started ends whatever happened, and whoever is impatient."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
-    for one in reversed(started):
+    for one in started[::-1] + Proc.started[::-1]:
         try:
             one.stop()
         except (BenchError, OSError, subprocess.SubprocessError) as e:

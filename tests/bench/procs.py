@@ -3,6 +3,7 @@ their own pid.
 
 Every target offers an SMTP address that leads, directly or through itself, to the sink.
 """
+import contextlib
 import ctypes
 import os
 import shutil
@@ -14,13 +15,30 @@ import time
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PR_SET_PDEATHSIG = 1
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class BenchError(Exception):
     """What makes the figures worthless: said loudly, and the run ends."""
 
 
+@contextlib.contextmanager
+def signals_wait():
+    """What ends the benchmark waits until what is being started is on record: nobody would end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear_signals():
+    """In a child that was started while signals wait."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
 def die_with_parent():
+    hear_signals()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -57,14 +75,16 @@ def answers(port):
 
 class Proc:
     """One child, with its log in the folder."""
+    started = []  # all of them; a daemon that changes its user does not die with its parent
 
     def __init__(self, folder, name, argv, **kwargs):
         self.name = name
         self.log = os.path.join(folder, name + ".log")
-        with open(self.log, "ab") as log:
+        with open(self.log, "ab") as log, signals_wait():
             kwargs.setdefault("stdout", log)
             kwargs.setdefault("stdin", subprocess.DEVNULL)
             self.child = subprocess.Popen(argv, stderr=log, preexec_fn=die_with_parent, **kwargs)
+            Proc.started.append(self)
         self.pid = self.child.pid
 
     def tail(self):

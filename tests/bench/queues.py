@@ -11,7 +11,8 @@ import subprocess
 import time
 import urllib.request
 
-from procs import BenchError, answers, family_cpu_seconds, free_port, need, wait_for, write
+from procs import (BenchError, answers, family_cpu_seconds, free_port, hear_signals, need, signals_wait,
+                   wait_for, write)
 from sendgov import Sendgov
 import spool_table
 
@@ -144,8 +145,9 @@ class PostfixQueue:
             raise BenchError("Postfix starts as root only; --targets sendgov leaves it out")
         program = need("postfix", "postfix")
         self.configure()
-        subprocess.run([program, "-c", self.config, "start"], check=True, timeout=30,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with signals_wait():
+            subprocess.run([program, "-c", self.config, "start"], check=True, timeout=30,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=hear_signals)
         self.pid = self.master()
         wait_for("postfix", lambda: all(answers(port) for port in self.ports.values()), 30)
 

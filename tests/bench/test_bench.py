@@ -4,6 +4,7 @@ something is wrong."""
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import queues  # noqa: E402
 import spool_table  # noqa: E402
-from procs import BenchError  # noqa: E402
+from procs import BenchError, Proc, signals_wait  # noqa: E402
 
 BENCH = os.path.join(os.getcwd(), "tests", "bench")  # the build folder is where make check runs its programs
 
@@ -237,6 +238,26 @@ class SpoolTable(unittest.TestCase):
 
     def test_nothing_measured_is_no_table_of_aims(self):
         self.assertEqual(list(spool_table.aims({("accept", 50): {"postfix": {}}}, {})), [])
+
+
+class Ends(unittest.TestCase):
+    def test_a_signal_waits_for_what_is_being_started(self):
+        heard = []
+        before = signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
+        try:
+            with signals_wait():
+                os.kill(os.getpid(), signal.SIGTERM)
+                self.assertEqual(heard, [])
+            self.assertEqual(heard, [True])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def test_a_child_hears_signals_and_is_on_record(self):
+        with tempfile.TemporaryDirectory() as folder:
+            proc = Proc(folder, "sleep", ["sleep", "60"])
+            self.assertIs(Proc.started[-1], proc)
+            proc.stop()
+            self.assertEqual(proc.child.returncode, -signal.SIGTERM)
 
 
 class Disk(unittest.TestCase):
