@@ -12,7 +12,8 @@ libsendgov_a_SOURCES += relay/spool/spool.h relay/spool/spool_part.h relay/spool
 SPOOL_RIG = tests/lib/spool_rig.h tests/lib/spool_rig.c
 
 if HAVE_CMOCKA
-SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage tests/unit/test_spool_disk
+SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage tests/unit/test_spool_disk \
+    tests/unit/test_spool_orders
 check_PROGRAMS += $(SPOOL_DB_TESTS)
 TESTS += $(SPOOL_DB_TESTS)
 tests_unit_test_spool_SOURCES = tests/unit/test_spool.c $(SPOOL_RIG)
@@ -21,6 +22,8 @@ tests_unit_test_spool_damage_SOURCES = tests/unit/test_spool_damage.c $(SPOOL_RI
 tests_unit_test_spool_damage_LDADD = $(unit_ldadd)
 tests_unit_test_spool_disk_SOURCES = tests/unit/test_spool_disk.c $(SPOOL_RIG)
 tests_unit_test_spool_disk_LDADD = $(unit_ldadd)
+tests_unit_test_spool_orders_SOURCES = tests/unit/test_spool_orders.c $(SPOOL_RIG)
+tests_unit_test_spool_orders_LDADD = $(unit_ldadd)
 endif
 # the order of release
 libsendgov_a_SOURCES += relay/spool/queue.h relay/spool/queue.c relay/spool/queue_part.h \

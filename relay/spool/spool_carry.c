@@ -224,7 +224,7 @@ bind_filter(struct spool_thread *t, const struct spool_ask *a, size_t max)
     bind_text(stmt, 3, f->client);
     bind_text(stmt, 4, f->route);
     bind_text(stmt, 5, f->mailbox);
-    bind_text(stmt, 6, f->sender);
+    bind_text(stmt, 6, f->sender != NULL && strcmp(f->sender, "<>") == 0 ? "" : f->sender);
     bind_text(stmt, 7, f->sender_domain);
     bind_text(stmt, 8, f->recipient);
     bind_text(stmt, 9, f->recipient_domain);

@@ -384,3 +384,34 @@ rig_order(struct spool_rig *r, enum spool_order order, const struct spool_filter
     spool_order(r->spool, order, filter, "uid=0", "test", on_ordered, r);
     return answer(r);
 }
+
+struct spool_status
+rig_status(struct spool_rig *r)
+{
+    struct spool_status status;
+
+    spool_status(r->spool, &status);
+    return status;
+}
+
+uint64_t
+rig_add_new(struct spool_rig *r, int n, size_t recipients, size_t body_bytes)
+{
+    struct spool_message *m = rig_message(r, n, recipients, body_bytes);
+    uint64_t seq;
+
+    assert_int_equal(rig_add(r, m), SPOOL_DONE);
+    seq = m->seq;
+    rig_message_free(&m);
+    return seq;
+}
+
+void
+rig_deliver(struct spool_rig *r, uint64_t seq)
+{
+    struct spool_message *m = spool_message_new();
+
+    m->seq = seq;
+    assert_int_equal(rig_settle(r, m), SPOOL_DONE);
+    spool_message_free(&m, false);
+}

@@ -57,8 +57,13 @@ void rig_check_message(struct spool_message *m, int n, size_t recipients, size_t
 /* Is it message n, every byte of it? */
 bool rig_is_message(struct spool_message *m, int n, size_t recipients, size_t body_bytes);
 
+struct spool_status rig_status(struct spool_rig *r);
 /* Each asks and waits for the answer. */
 enum spool_result rig_add(struct spool_rig *r, struct spool_message *m);
+/* Adds message n, which must succeed, and returns its seq. */
+uint64_t rig_add_new(struct spool_rig *r, int n, size_t recipients, size_t body_bytes);
+/* Removed by a settlement without recipients, as after a delivery. */
+void rig_deliver(struct spool_rig *r, uint64_t seq);
 /* r->taken is the message until the next take. */
 enum spool_result rig_take(struct spool_rig *r, uint64_t seq, int64_t due_by_utc_ms, bool with_body);
 enum spool_result rig_settle(struct spool_rig *r, const struct spool_message *m);
