@@ -105,6 +105,11 @@ spool_opened(struct spool *s, bool works)
     scan = spool_ask_new(s, ASK_SCAN, NULL);
     scan->handle = slots_add(&s->asks, scan);
     spool_submit(s, scan);
+}
+
+void
+spool_settle_again(struct spool *s)
+{
     for (struct list *it; (it = list_pop(&s->again)) != NULL;)
         spool_submit(s, LIST_ITEM(LIST_ITEM(it, struct job, link), struct spool_ask, job));
 }

@@ -135,6 +135,24 @@ spool_take(struct spool *s, uint64_t seq, int64_t due_by_utc_ms, struct blob_poo
     return ask(s, a);
 }
 
+static enum spool_result
+copy_body(struct spool_added *add)
+{
+    char *bytes = xmalloc(add->body.bytes > 0 ? (size_t)add->body.bytes : 1);
+    enum spool_result result = SPOOL_DONE;
+    struct span s = span_of("", 0);
+
+    for (uint64_t at = 0; at < add->body.bytes && result == SPOOL_DONE; at += s.n) {
+        size_t left = (size_t)(add->body.bytes - at);
+
+        result = result_of_blob(blob_view_read(&add->body, at, bytes + at, left, &s));
+        if (s.p != bytes + at)
+            memcpy(bytes + at, s.p, s.n);
+    }
+    add->body = (struct blob_view){.mem = bytes, .fd = -1, .bytes = add->body.bytes};
+    return result;
+}
+
 /* Nobody waits and nobody keeps it unchanged: the thread gets copies, bodies included (of notifications:
  * small). */
 static enum spool_result
@@ -145,20 +163,26 @@ copy_lent(struct spool_ask *a)
     a->owns = true;
     a->message = spool_message_copy(a->message);
     for (size_t i = 0; i < a->n_added; i++) {
-        struct spool_added *add = &a->added[i];
-        char *bytes = xmalloc(add->body.bytes > 0 ? (size_t)add->body.bytes : 1);
-        struct span s = span_of("", 0);
+        enum spool_result copied = copy_body(&a->added[i]);
 
-        add->message = spool_message_copy(add->message);
-        for (uint64_t at = 0; at < add->body.bytes && result == SPOOL_DONE; at += s.n) {
-            result = result_of_blob(
-                blob_view_read(&add->body, at, bytes + at, (size_t)(add->body.bytes - at), &s));
-            if (s.p != bytes + at)
-                memcpy(bytes + at, s.p, s.n);
-        }
-        add->body = (struct blob_view){.mem = bytes, .fd = -1, .bytes = add->body.bytes};
+        a->added[i].message = spool_message_copy(a->added[i].message);
+        if (copied != SPOOL_DONE)
+            result = copied;
     }
     return result;
+}
+
+/* What became of the message must be written, with or without the notification. */
+static void
+leave_out_added(struct spool_ask *a)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_ERROR, "lost");
+    log_str(&l, "id", span_str(a->message->id));
+    log_cstr(&l, "why", "the body of a notification about it cannot be read");
+    log_end(&l);
+    spool_ask_drop_added(a);
 }
 
 struct handle
@@ -171,8 +195,10 @@ spool_settle(struct spool *s, const struct spool_message *message, struct spool_
     a->fn.done = done;
     a->seq = message->seq;
     a->message = (struct spool_message *)(uintptr_t)message; /* read only, like all that is lent */
-    if (done == NULL)
-        result = copy_lent(a);
+    if (done == NULL && (copy_lent(a) != SPOOL_DONE || result != SPOOL_DONE)) {
+        leave_out_added(a);
+        result = SPOOL_DONE;
+    }
     if (result == SPOOL_DONE && s->facts.is_open)
         spool_submit(s, a);
     else
@@ -304,22 +330,6 @@ answer_list(struct spool *s, struct spool_ask *a)
 }
 
 static void
-log_order(const struct spool_ask *a)
-{
-    static const char *const names[] = {"hold", "release", "retry", "delete"};
-    struct log_line l;
-
-    log_begin(&l, LOG_NOTICE, "spool_order");
-    log_cstr(&l, "order", names[a->order]);
-    log_cstr(&l, "result", spool_result_to_str(a->result));
-    log_int(&l, "messages", (int64_t)a->n_messages);
-    log_int(&l, "busy", (int64_t)a->busy);
-    log_cstr(&l, "actor", a->actor);
-    log_cstr(&l, "why", a->why);
-    log_end(&l);
-}
-
-static void
 answer_order(struct spool *s, struct spool_ask *a)
 {
     struct spool_brief *briefs;
@@ -332,7 +342,6 @@ answer_order(struct spool *s, struct spool_ask *a)
         spool_submit(s, a);
         return;
     }
-    log_order(a);
     briefs = xcalloc(n + 1, sizeof(*briefs));
     for (size_t i = 0; i < n; i++) {
         if (a->order == SPOOL_DELETE)
@@ -373,6 +382,8 @@ answer_own(struct spool *s, struct spool_ask *a)
     s->looks = false;
     if (a->kind == ASK_OPEN)
         spool_opened(s, a->result == SPOOL_DONE);
+    if (s->facts.is_open)
+        spool_settle_again(s);
     spool_end(s, a);
     spool_set_state(s);
 }

@@ -39,14 +39,16 @@ free_filter(struct spool_filter *f)
         free((char *)(uintptr_t)texts[i]);
 }
 
-static void
-free_added(struct spool_ask *a)
+void
+spool_ask_drop_added(struct spool_ask *a)
 {
     for (size_t i = 0; i < a->n_added && a->owns; i++) {
         free((char *)(uintptr_t)a->added[i].body.mem);
         spool_message_free(&a->added[i].message, false);
     }
     free(a->added);
+    a->added = NULL;
+    a->n_added = 0;
 }
 
 void
@@ -60,7 +62,7 @@ spool_ask_free(struct spool_ask **ask)
     free_messages(a, 0);
     free(a->messages);
     free_filter(&a->filter);
-    free_added(a);
+    spool_ask_drop_added(a);
     if (a->kind != ASK_SETTLE || a->owns)
         spool_message_free(&a->message, false);
     blob_free(&a->blob);

@@ -113,6 +113,7 @@ struct spool_ask *spool_ask_new(struct spool *s, enum spool_ask_kind kind, void 
 void spool_ask_free(struct spool_ask **a);
 /* Forgets what an attempt that did not count has gathered. */
 void spool_ask_reset(struct spool_ask *a);
+void spool_ask_drop_added(struct spool_ask *a);
 void spool_ask_add_message(struct spool_ask *a, struct spool_message *m);
 void spool_ask_set_filter(struct spool_ask *a, const struct spool_filter *filter);
 void spool_note(struct list *notes, enum spool_note_kind kind, const char *id, const char *why);

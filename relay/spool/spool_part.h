@@ -36,5 +36,7 @@ void spool_set_state(struct spool *s);
 /* The file is open: the messages in it are told from the first on. */
 void spool_opened(struct spool *s, bool works);
 void spool_scanned(struct spool *s);
+/* What nobody waits for and could not be written is tried again. */
+void spool_settle_again(struct spool *s);
 
 #endif

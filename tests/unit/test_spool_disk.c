@@ -424,6 +424,27 @@ test_no_space_keeps_handle(void **state)
         rig_message_free(&h.messages[n]);
 }
 
+/* A settlement nobody waits for is tried again until there is space. */
+static void
+test_no_space_to_settle(void **state)
+{
+    struct spool_rig *r = *state;
+    struct spool_message *gone = spool_message_new();
+
+    rig_open(r);
+    gone->seq = rig_add_new(r, 1, 1, 100);
+    break_disk(1, FAULT_SPACE, true);
+    spool_settle(r->spool, gone, NULL, 0, NULL, NULL);
+    assert_int_equal(rig_take(r, gone->seq, 1, false), SPOOL_NO_SPACE);
+    heal_disk();
+    r->spool->looks = false;
+    timer_start(&r->spool->look, 0);
+    while (!list_is_empty(&r->spool->again) || r->spool->asks.live > 0)
+        loop_turn(r->loop, 50);
+    assert_int_equal(rig_take(r, gone->seq, 1, false), SPOOL_GONE);
+    spool_message_free(&gone, false);
+}
+
 /* A settlement nobody waits for is carried out when the disk works again, and what is found again is all but
  * what is in somebody's hands. */
 static void
@@ -468,6 +489,7 @@ main(void)
         cmocka_unit_test(test_no_space_stays),
         cmocka_unit_test(test_large_body),
         cmocka_unit_test_setup_teardown(test_no_space_keeps_handle, rig_set_up_fast, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_no_space_to_settle, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_sick_and_back, rig_set_up_fast, rig_tear_down),
     };
 
