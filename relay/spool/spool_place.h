@@ -7,9 +7,9 @@
 
 #include "relay/base/err.h"
 
-/* Makes the folder when it is missing (mode 0700), refuses one that others may write or read, that belongs to
- * somebody else (root does not ask: it gives the folder away), or that is on a file system of the network, and
- * locks it. Returns the descriptor that holds the lock; -1: refused. */
+/* Makes the folder when it is missing (mode 0700), refuses one that others may write or read, that belongs
+ * to somebody else (root does not ask: it gives the folder away), or that is on a file system of the
+ * network, and locks it. Returns the descriptor that holds the lock; -1: refused. */
 int spool_place_open(const char *folder, struct err *err);
 
 struct spool_space {
