@@ -135,7 +135,7 @@ scan_frames(struct scan *s, struct spool_wal *out)
 bool
 spool_wal_look(const char *path, struct spool_wal *out)
 {
-    struct scan s = {.fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+    struct scan s = {.fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
     unsigned char header[HEADER_BYTES];
     ssize_t n;
     bool ok;
