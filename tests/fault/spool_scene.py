@@ -98,7 +98,7 @@ class Scene:
     def stop_or_die(self):
         """SIGTERM to a node that may be killed on the way."""
         process = self.node.process
-        self.node.stop()
+        self.node.stop(15)
         self.node.ends[-1]["asked"] = [0, -9]
         return process.child.returncode
 
