@@ -13,7 +13,7 @@ wire_tests = tests/conftest.py tests/wire/conftest.py tests/wire/m365_sim tests/
     tests/wire/test_upstream_faults.py tests/wire/test_upstreams.py
 fault_tests = tests/fault/checker.py tests/fault/spool_scene.py tests/fault/test_checker.py \
     tests/fault/test_runs.py tests/fault/test_spool_damage.py \
-    tests/fault/test_spool_faults.py tests/fault/test_spool_space.py
+    tests/fault/test_spool_faults.py tests/fault/test_spool_many.py tests/fault/test_spool_space.py
 test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py tests/lib/m365sim.py \
     tests/lib/node.py \
     tests/lib/packages.sh tests/lib/ports.py tests/lib/process.py tests/lib/redis_proxy.py \
@@ -25,3 +25,8 @@ test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py t
 # The script ./check has the name of a target: as a file to be distributed it would run all tests each time.
 dist-hook:
 	cp -p $(srcdir)/check $(distdir)/check
+
+# for tests/fault: a spool of 100 000 messages in seconds
+noinst_PROGRAMS += tests/fault/spool_fill
+tests_fault_spool_fill_SOURCES = tests/fault/spool_fill.c
+tests_fault_spool_fill_LDADD = libsendgov.a
