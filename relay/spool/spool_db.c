@@ -155,7 +155,8 @@ spool_db_bound_wal(struct spool_db *db, uint64_t bytes)
     uint64_t pages = bytes / PAGE_BYTES;
 
     if (db->handle != NULL)
-        sqlite3_wal_autocheckpoint(db->handle, pages < 1 ? 1 : pages < WAL_PAGES_MAX ? (int)pages : WAL_PAGES_MAX);
+        sqlite3_wal_autocheckpoint(db->handle,
+            pages < 1 ? 1 : pages < WAL_PAGES_MAX ? (int)pages : WAL_PAGES_MAX);
 }
 
 void

@@ -75,10 +75,11 @@ struct spool_db {
 /* Opens the file, sets what must hold for each connection, and makes or migrates the tables. */
 enum spool_db_status spool_db_open(struct spool_db *db, const char *path);
 void spool_db_close(struct spool_db *db);
-/* The WAL is written back by the commit that brings it to so many bytes, at most to 16 MiB (which is also what holds
- * until this is said). */
+/* The WAL is written back by the commit that brings it to so many bytes, at most to 16 MiB (which is also
+ * what holds until this is said). */
 void spool_db_bound_wal(struct spool_db *db, uint64_t bytes);
-/* Writes the WAL back now: only then the file gets smaller. Outside of transactions; when it fails, the WAL stays. */
+/* Writes the WAL back now: only then the file gets smaller. Outside of transactions; when it fails, the WAL
+ * stays. */
 void spool_db_write_back(struct spool_db *db);
 /* What an SQLite result code means, with db->why set when it is a failure. */
 enum spool_db_status spool_db_failed(struct spool_db *db, int rc);

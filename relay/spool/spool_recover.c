@@ -196,7 +196,7 @@ static enum spool_db_status
 check_header(struct spool_thread *t)
 {
     unsigned char header[100];
-    int fd = open(t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); /* of a pipe nobody writes to as well */
+    int fd = open(t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); /* it may be a pipe */
     ssize_t n;
 
     if (fd < 0)

@@ -255,8 +255,8 @@ tell_facts(struct spool_thread *t, struct spool_ask *last, int64_t commit_us)
     list_move_all(&last->notes, &t->notes);
 }
 
-/* What is taken or removed is written to the WAL first, and to write that back may need as much again. Both must fit
- * into what the guard keeps free, or a full disk would keep what is on it from leaving. */
+/* What is taken or removed is written to the WAL first, and to write that back may need as much again. Both
+ * must fit into what the guard keeps free, or a full disk would keep what is on it from leaving. */
 static void
 look_at_space(struct spool_thread *t)
 {

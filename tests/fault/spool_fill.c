@@ -1,5 +1,5 @@
-/* spool_fill FOLDER COUNT SENDERS: a spool of many small messages that wait, as a run of the daemon would have left
- * it. Client "local", route "contoso", mailbox relay@contoso.com; message n of 1..COUNT is from
+/* spool_fill FOLDER COUNT SENDERS: a spool of many small messages that wait, as a run of the daemon would
+ * have left it. Client "local", route "contoso", mailbox relay@contoso.com; message n of 1..COUNT is from
  * sN@contoso.com, N = n modulo SENDERS, and has Message-ID <fill.n@contoso.com>. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,8 +57,8 @@ make_body(struct blob_pool *bodies, const char *sender, unsigned n)
 {
     struct blob *b = blob_new(bodies);
     char text[256];
-    int size = snprintf(text, sizeof(text), "From: <%s>\r\nMessage-ID: <fill.%u@contoso.com>\r\n\r\nn = %u\r\n", sender,
-        n, n);
+    int size = snprintf(text, sizeof(text),
+        "From: <%s>\r\nMessage-ID: <fill.%u@contoso.com>\r\n\r\nn = %u\r\n", sender, n, n);
 
     sg_assert(blob_append(b, span_of(text, (size_t)size)) == BLOB_OK);
     blob_seal(b);
