@@ -109,11 +109,15 @@ int
 process_give_spool(const char *folder, const char *user, struct err *err)
 {
     const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
-    int fd = pw != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1, rc = 0;
+    int fd, rc = 0;
     DIR *d;
 
-    if (fd < 0)
+    if (pw == NULL)
         return 0;
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT || errno == ELOOP || errno == ENOTDIR ? 0 :
+            err_set_errno(err, "cannot open %s", folder);
     d = fdopendir(fd);
     if (d == NULL || give_folder(d, pw) != 0)
         rc = err_set_errno(err, "cannot give %s to %s", folder, user);
