@@ -158,7 +158,8 @@ on_why(void *arg, enum spool_result result, struct spool_message *const *message
         struct spool_wait wait;
 
         wait_of(call, messages[i], &wait);
-        halves[i] = spool_view_why(messages[i], &wait);
+        halves[i] = spool_view_why(messages[i], &wait,
+            held_place(call->admin->setup.flow, messages[i]->seq));
     }
     answer_halves(call, halves, n);
 }

@@ -120,8 +120,7 @@ say_nothing(const struct queue_why *w, char why_out[QUEUE_WHY_MAX])
     if (!w->known)
         snprintf(why_out, QUEUE_WHY_MAX, "not in the order of release yet; the spool is being read");
     else
-        snprintf(why_out, QUEUE_WHY_MAX, "nothing stops it; it is %" PRIu64 " of %" PRIu64 " in its lane",
-            w->position, w->lane);
+        snprintf(why_out, QUEUE_WHY_MAX, "nothing stops it; its turn comes");
 }
 
 void
@@ -129,7 +128,7 @@ spool_view_wait(
     const struct spool_message *m, const struct queue_why *w, int64_t now_mono_ms, struct spool_wait *out)
 {
     *out = (struct spool_wait){.what = waits_of(m, w, now_mono_ms), .release_mono_ms = INT64_MAX,
-        .position = w->position, .lane = w->lane};
+        .lane = w->lane};
     switch (out->what) {
     case WAITS_LIMIT:
     case WAITS_PAUSE:
@@ -275,7 +274,7 @@ spool_view_recipients(const struct spool_message *m, size_t from, size_t bytes_m
 }
 
 json_t *
-spool_view_why(const struct spool_message *m, const struct spool_wait *w)
+spool_view_why(const struct spool_message *m, const struct spool_wait *w, uint64_t place)
 {
     json_t *o = json_object();
 
@@ -284,7 +283,7 @@ spool_view_why(const struct spool_message *m, const struct spool_wait *w)
     json_object_set_new(o, "waits_for", json_string(waits_for_to_str(w->what)));
     json_object_set_new(o, "why", json_text(w->why));
     add_release(o, w);
-    json_object_set_new(o, "position", json_u64(w->position));
+    json_object_set_new(o, "position", json_u64(place));
     json_object_set_new(o, "lane", json_u64(w->lane));
     return o;
 }

@@ -30,7 +30,7 @@ struct spool_wait {
     char why[QUEUE_WHY_MAX];
     int64_t release_mono_ms; /* INT64_MAX: nobody knows */
     bool is_estimate;
-    uint64_t position, lane;
+    uint64_t lane; /* how many are due in its lane */
 };
 /* w: what held_why said of m. */
 void spool_view_wait(
@@ -44,7 +44,8 @@ json_t *spool_view_row(const struct spool_message *m, const struct spool_wait *w
  * the number of the next, 0: there are no more. */
 json_t *spool_view_recipients(
     const struct spool_message *m, size_t from, size_t bytes_max, size_t *next_out);
-json_t *spool_view_why(const struct spool_message *m, const struct spool_wait *w);
+/* place: in its lane, from 1; 0: none. */
+json_t *spool_view_why(const struct spool_message *m, const struct spool_wait *w, uint64_t place);
 json_t *spool_view_status(const struct spool_status *s, const struct queue_counts *q);
 /* How many messages wait for that. */
 uint64_t spool_view_count(const struct queue_counts *q, enum waits_for w);

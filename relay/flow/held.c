@@ -39,6 +39,12 @@ held_why(const struct flow *f, uint64_t seq, struct queue_why *out)
     release_why(f, seq, out);
 }
 
+uint64_t
+held_place(const struct flow *f, uint64_t seq)
+{
+    return release_place(f, seq);
+}
+
 /* An order on its way; in flow->orders. */
 struct ordering {
     struct list link;

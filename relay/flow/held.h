@@ -24,5 +24,7 @@ void held_abandon(struct flow *f);
 void held_forget(struct flow *f, struct handle h);
 /* Why it waits; times are of this host's monotonic clock. */
 void held_why(const struct flow *f, uint64_t seq, struct queue_why *out);
+/* Its place in its lane, from 1; 0: it has none now. Not for each of many. */
+uint64_t held_place(const struct flow *f, uint64_t seq);
 
 #endif

@@ -493,6 +493,12 @@ release_why(const struct flow *f, uint64_t seq, struct queue_why *out)
     queue_why(f->release->queue, seq, loop_now_ms(f->loop), out);
 }
 
+uint64_t
+release_place(const struct flow *f, uint64_t seq)
+{
+    return queue_place(f->release->queue, seq, loop_now_ms(f->loop));
+}
+
 void
 release_counts(const struct flow *f, struct queue_counts *out)
 {

@@ -39,6 +39,7 @@ bool release_is_behind(struct flow *f, const struct message *m, enum recipient_c
 
 /* For held.h. */
 void release_why(const struct flow *f, uint64_t seq, struct queue_why *out);
+uint64_t release_place(const struct flow *f, uint64_t seq);
 void release_counts(const struct flow *f, struct queue_counts *out);
 
 /* Owned by the caller (free). */

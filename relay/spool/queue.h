@@ -120,11 +120,12 @@ struct queue_why {
     bool known, in_flight, waits_for_operator;
     int64_t due_mono_ms;           /* its own time; in the past: it is due */
     const struct queue_gate *gate; /* where its lane stands; NULL: at none. Valid until the next change */
-    uint64_t position;             /* in its lane, from 1; 0: in flight, held, or not due */
     uint64_t lane;                 /* how many are ready in its lane */
 };
-/* Takes a walk over its lane. */
 void queue_why(const struct queue *q, uint64_t seq, int64_t now_mono_ms, struct queue_why *out);
+/* Its place among the ready ones of its lane, from 1; 0: in flight, held, or not due. Walks over the lane, so
+ * it is not for each of many. */
+uint64_t queue_place(const struct queue *q, uint64_t seq, int64_t now_mono_ms);
 
 struct queue_counts {
     /* Each message is one of the four. */

@@ -11,6 +11,12 @@ ready_before(const struct queue_lane *lane, uint64_t seq)
     return n;
 }
 
+static bool
+is_due(const struct queue_entry *e, int64_t now_mono_ms)
+{
+    return e->state == ENTRY_READY || (e->state == ENTRY_OWN_TIME && e->due_mono_ms <= now_mono_ms);
+}
+
 void
 queue_why(const struct queue *q, uint64_t seq, int64_t now_mono_ms, struct queue_why *out)
 {
@@ -24,11 +30,16 @@ queue_why(const struct queue *q, uint64_t seq, int64_t now_mono_ms, struct queue
     out->due_mono_ms = e->due_mono_ms;
     out->gate = e->lane->group->stop ? &e->lane->group->stop->gate : NULL;
     out->lane = e->lane->ready.n;
-    if (out->in_flight || out->waits_for_operator || e->due_mono_ms > now_mono_ms)
-        return;
-    out->position = ready_before(e->lane, seq) + 1;
-    if (e->state == ENTRY_OWN_TIME) /* due since the last queue_next */
+    if (e->state == ENTRY_OWN_TIME && is_due(e, now_mono_ms)) /* since the last queue_next */
         out->lane++;
+}
+
+uint64_t
+queue_place(const struct queue *q, uint64_t seq, int64_t now_mono_ms)
+{
+    const struct queue_entry *e = queue_table_get(&q->by_seq, seq);
+
+    return e && is_due(e, now_mono_ms) ? ready_before(e->lane, seq) + 1 : 0;
 }
 
 void

@@ -29,7 +29,8 @@ struct fake {
     bool spool_on, more;
     struct spool_status spool;
     struct queue_counts queue;
-    struct queue_why why;          /* of every message */
+    struct queue_why why;
+    uint64_t place;          /* of every message */
     struct spool_message **held;   /* in the answer to every list */
     size_t n_held, changed, busy;
     enum spool_result result;      /* of lists and orders */

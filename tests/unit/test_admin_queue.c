@@ -31,7 +31,8 @@ open_with_spool(struct fixture *f)
     fixture_open(f, NULL);
     fake.spool_on = true;
     fake.spool.state = SPOOL_READY;
-    fake.why = (struct queue_why){.known = true, .position = 1, .lane = 1};
+    fake.why = (struct queue_why){.known = true, .lane = 1};
+    fake.place = 1;
 }
 
 static void
@@ -443,7 +444,8 @@ test_why_a_gate(void **state)
     (void)state;
     open_with_spool(&f);
     fake_hold("a1", "a@contoso.com", 1);
-    fake.why = (struct queue_why){.known = true, .gate = &gate, .position = 3, .lane = 9};
+    fake.why = (struct queue_why){.known = true, .gate = &gate, .lane = 9};
+    fake.place = 3;
     for (int k = 0; k < QUEUE_GATE_KIND_COUNT; k++) {
         gate.kind = (enum queue_gate_kind)k;
         clock_format_rfc3339(clock_utc_ms() + 89900, least);
@@ -483,7 +485,7 @@ test_why_other(void **state)
     (void)state;
     open_with_spool(&f);
     m = fake_hold("a1", "a@contoso.com", 2);
-    json_decref(why(&f, "nothing", "1 of 1 in its lane"));
+    json_decref(why(&f, "nothing", "its turn comes"));
     fake.why.known = false;
     json_decref(why(&f, "nothing", "being read"));
     fake.why = (struct queue_why){.known = true, .in_flight = true};

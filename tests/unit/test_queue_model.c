@@ -572,10 +572,10 @@ check_why(const struct model *m, const struct queue *q, const struct sums *s, in
     assert_int_equal(why.waits_for_operator, x->state == HELD);
     assert_true(why.due_mono_ms == x->due);
     if (x->state == READY) {
-        assert_int_equal(why.position, position);
+        assert_int_equal(queue_place(q, (uint64_t)seq, m->now), position);
         assert_int_equal(why.lane, s->ready[x->lane]);
     } else if (x->state != OWN_TIME || x->due > m->now)
-        assert_int_equal(why.position, 0);
+        assert_int_equal(queue_place(q, (uint64_t)seq, m->now), 0);
     assert_int_equal(why.gate != NULL, g >= 0);
     if (g >= 0) {
         assert_string_equal(why.gate->name, gate_names[g]);

@@ -103,7 +103,7 @@ test_pool_never_named_has_default_room(void **state)
     assert_int_equal(counts.gates, 0);
     queue_why(q, 100, NOW, &why);
     assert_true(why.known && !why.in_flight && !why.waits_for_operator && !why.gate);
-    assert_int_equal(why.position, 1);
+    assert_int_equal(queue_place(q, 100, NOW), 1);
     assert_true(queue_wake_mono_ms(q) == INT64_MAX); /* no time makes room */
     queue_free(&q);
 }
