@@ -213,6 +213,7 @@ spool_new(const struct spool_setup *setup, const struct spool_conf *conf, struct
     s->next_seq = 1;
     slots_init(&s->asks);
     list_init(&s->again);
+    list_init(&s->last);
     timer_init(&s->look, setup->loop, on_look, s);
     s->place_fd = spool_place_open(s->folder, err);
     if (s->place_fd >= 0) {
@@ -246,6 +247,17 @@ drop_ask(void *object)
     spool_end(a->spool, a);
 }
 
+/* Takes whose answer nobody heard were undone; the thread has ended, so that is written here. */
+static void
+write_last(struct spool *s)
+{
+    struct list finished;
+
+    list_init(&finished);
+    if (!list_is_empty(&s->last))
+        spool_thread_batch(s->thread, &s->last, &finished);
+}
+
 void
 spool_free(struct spool **spool)
 {
@@ -255,6 +267,7 @@ spool_free(struct spool **spool)
         return;
     *spool = NULL;
     worker_free(&s->worker);
+    write_last(s);
     slots_each(&s->asks, drop_ask); /* what the thread never had */
     slots_fini(&s->asks);
     spool_thread_free(&s->thread);

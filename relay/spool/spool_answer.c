@@ -8,6 +8,8 @@
 #include "relay/base/xmalloc.h"
 #include "relay/spool/spool_part.h"
 
+static void undo_take(struct spool *s, struct spool_ask *a);
+
 /* ---- asking ---- */
 
 static void
@@ -17,22 +19,29 @@ on_done(struct job *job, bool cancelled)
     struct spool *s = a->spool;
 
     spool_learn(s, a);
-    if (cancelled)
-        spool_end(s, a);
-    else
+    if (!cancelled) {
         spool_answer(s, a);
+        return;
+    }
+    if (a->kind == ASK_TAKE || a->kind == ASK_BODY)
+        undo_take(s, a);
+    spool_end(s, a);
 }
 
 void
 spool_submit(struct spool *s, struct spool_ask *a)
 {
-    bool taken;
-
     a->is_through = a->wrote = false;
     a->result = SPOOL_FAILED;
     a->job.done = on_done;
-    taken = worker_submit(s->worker, &a->job);
-    sg_assert(taken);
+    if (s->worker == NULL) {
+        list_init(&a->job.link);
+        list_add_tail(&s->last, &a->job.link);
+    } else {
+        bool taken = worker_submit(s->worker, &a->job);
+
+        sg_assert(taken);
+    }
 }
 
 static void

@@ -15,6 +15,7 @@ struct spool {
     struct worker *worker;
     struct timer look; /* each second */
     struct slots asks; /* all that are not answered */
+    struct list last;  /* what is still to be written when the thread has ended */
     struct list again; /* settlements nobody waits for that the thread could not carry out */
     enum spool_state state;
     bool is_started, is_scanning, looks;

@@ -264,6 +264,28 @@ test_forget_take(void **state)
     rig_check_message(r->taken, 1, 1, 100);
 }
 
+/* Who ends before he heard the answer offered nothing: no message is uncertain for that. */
+static void
+test_take_nobody_heard_of(void **state)
+{
+    struct spool_rig *r = *state;
+    struct spool_filter waiting = {.state = "waiting"};
+    uint64_t small, large;
+
+    rig_open(r);
+    small = rig_add_new(r, 1, 2, 100);
+    large = rig_add_new(r, 2, 1, 700000); /* comes in slices */
+    (void)spool_take(r->spool, small, 1, r->pool, rig_taken, r);
+    (void)spool_take(r->spool, large, 1, r->pool, rig_taken, r);
+    rig_close(r);
+    rig_open(r);
+    assert_int_equal(rig_list(r, &waiting), SPOOL_DONE);
+    assert_int_equal(r->n_seqs, 2);
+    assert_int_equal(rig_take(r, large, 1, true), SPOOL_DONE);
+    assert_int_equal(r->taken->states[0].uncertain, 0);
+    rig_check_message(r->taken, 2, 1, 700000);
+}
+
 /* Found in order of seq, and the loop turns meanwhile. */
 static void
 test_many_found(void **state)
@@ -485,6 +507,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_in_flight_at_start, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_due_far_away, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_forget_take, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_take_nobody_heard_of, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_many_found, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_files, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_space_given_back, rig_set_up, rig_tear_down),
