@@ -243,14 +243,19 @@ waits(enum fate_kind k)
     return fate_waits(k);
 }
 
+/* What a take-over worked out and could not write stands. */
 static void
 settle_fates(struct job *job)
 {
     int64_t now_utc_ms = clock_utc_ms();
 
     for (size_t i = 0; i < job->message->envelope.n_recipients; i++) {
+        struct fate *fate = &job->fates[i];
+
         job->flow->random = job->flow->random * 1103515245u + 12345u;
-        fate_settle(&job->fates[i], &job->config->spool, now_utc_ms, job->flow->random >> 8);
+        if (!fate->settled)
+            fate_settle(fate, &job->config->spool, now_utc_ms, job->flow->random >> 8);
+        fate->settled = fate->kind != FATE_OPEN;
     }
 }
 
@@ -319,12 +324,21 @@ part_with_the_rest(struct job *job)
     settle_fates(job);
 }
 
+/* What was settled when the take-over began has a row of its own now. */
 static void
-turn(struct job *job, enum fate_kind from, enum fate_kind to)
+part_for_good(struct job *job)
 {
     for (size_t i = 0; i < job->message->envelope.n_recipients; i++)
-        if (job->fates[i].kind == from)
-            job->fates[i].kind = to;
+        if (job->fates[i].settled && fate_waits(job->fates[i].kind))
+            job->fates[i].kind = FATE_ELSEWHERE;
+}
+
+/* The client waits on. */
+static void
+part_in_vain(struct job *job)
+{
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++)
+        job->fates[i].told = false;
 }
 
 /* The row is ours now, the outcome will settle it; the client goes. */
@@ -335,6 +349,7 @@ become_release(struct job *job)
     struct reply answer;
 
     job->seq = k->fresh[0]->seq;
+    part_for_good(job);
     for (size_t i = 1; i < k->n_fresh; i++)
         release_put(job->flow, k->fresh[i]);
     reply_set(&answer, 250, "2.0.0", "queued as %s; the upstream has it and has not answered yet",
@@ -351,7 +366,7 @@ on_taken_over(void *arg, enum spool_result result)
     if (result == SPOOL_DONE)
         become_release(job);
     else
-        turn(job, FATE_ELSEWHERE, FATE_HELD); /* the client waits on */
+        part_in_vain(job);
     keep_free(&job->keep);
     if (job->state == JOB_KEEPING)
         job_finish(job);
@@ -367,9 +382,7 @@ job_take_over(struct job *job)
     keep_add(k, keep_part(job->message, job->fates, job->round.class, is_open));
     for (int c = 0; c < RECIPIENT_CLASS_COUNT; c++)
         keep_add(k, keep_part(job->message, job->fates, (enum recipient_class)c, waits));
-    turn(job, FATE_HELD, FATE_ELSEWHERE);
-    turn(job, FATE_DEFERRED, FATE_ELSEWHERE);
-    turn(job, FATE_UNCERTAIN, FATE_ELSEWHERE);
+    keep_add(k, make_notification(job)); /* the daemon may end before the rest of it does */
     (void)spool_add(job->flow->spool, k->fresh, k->n_fresh, on_taken_over, job);
 }
 

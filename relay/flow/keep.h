@@ -5,8 +5,8 @@
 #include "relay/flow/fate.h"
 #include "relay/flow/message.h"
 
-/* A row for each class of recipients that waits, and one for a notification. */
-#define KEEP_NEW_MAX (RECIPIENT_CLASS_COUNT + 1)
+/* A row for what is in flight, one for each class of recipients that waits, and one for a notification. */
+#define KEEP_NEW_MAX (RECIPIENT_CLASS_COUNT + 2)
 
 /* One write. Owned by the job; rows borrow the message's body, a notification owns its own. */
 struct keep {

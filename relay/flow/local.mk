@@ -10,6 +10,11 @@ libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/flow_part.h relay/flow/flow
     relay/flow/ledger.h relay/flow/ledger.c relay/flow/connections.h relay/flow/connections.c
 
 if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_flow_spool
+TESTS += tests/unit/test_flow_spool
+tests_unit_test_flow_spool_SOURCES = tests/unit/test_flow_spool.c tests/lib/flow_scene.h \
+    tests/lib/flow_scene.c $(UPSTREAM_WORLD)
+tests_unit_test_flow_spool_LDADD = $(unit_ldadd)
 check_PROGRAMS += tests/unit/test_release_room
 TESTS += tests/unit/test_release_room
 tests_unit_test_release_room_SOURCES = tests/unit/test_release_room.c

@@ -22,6 +22,8 @@ choose(const struct notify_setup *setup, size_t i, struct dsn_recipient *out)
 
     *out = (struct dsn_recipient){.recipient = &m->envelope.recipients[i],
         .reply = fate->kept.reply.code != 0 ? &fate->kept.reply : NULL};
+    if (fate->told)
+        return false;
     if (fate->kind == FATE_FAILED) {
         out->action = DSN_FAILED;
         out->status = fate->expired ? (struct enhanced){4, 4, 7} : (struct enhanced){0};
@@ -49,6 +51,7 @@ gather(const struct notify_setup *setup, struct dsn_recipient *out)
         if (!choose(setup, i, &out[n]))
             continue;
         metric_add(setup->metrics, M_DSN, 1, action_names[out[n].action], NULL, NULL);
+        setup->fates[i].told = true;
         if (out[n].action == DSN_DELAYED)
             setup->fates[i].kept.warned = true;
         n++;

@@ -8,7 +8,7 @@
 
 struct notify_setup {
     const struct message *message;
-    struct fate *fates;        /* a delay that is told is noted in them */
+    struct fate *fates;        /* what is told is noted in them */
     const struct config *config;
     struct blob_pool *bodies;
     bool upstream_has_dsn;     /* it was handed NOTIFY and tells of successes itself */

@@ -138,12 +138,38 @@ address(const char *text)
     return a;
 }
 
+struct message *
+scene_message(struct scene *s)
+{
+    struct message *m = message_new(s->config);
+
+    m->client = &scene_client;
+    m->route = &s->w.route;
+    m->envelope.sender = address("erp@contoso.com");
+    m->body = blob_new(s->w.blobs);
+    assert_int_equal(blob_append(m->body, SPAN_LIT("Subject: x\r\n\r\ny\r\n")), BLOB_OK);
+    blob_seal(m->body);
+    m->content_bytes = blob_size(m->body);
+    m->trace = xstrdup("Received: from test by relay.test\r\n");
+    m->received_mono_ms = clock_mono_ms();
+    m->received_utc_ms = clock_utc_ms();
+    return m;
+}
+
 void
-scene_fill_envelope(struct envelope *e, unsigned recipients)
+scene_submit_message(struct scene *s, struct message *m)
+{
+    s->answered = false;
+    s->job = flow_submit(s->flow, &m, scene_on_answer, s);
+    assert_null(m);
+    assert_false(s->answered); /* never during the call */
+}
+
+static void
+add_recipients(struct envelope *e, unsigned recipients)
 {
     static const char *const names[] = {"a@x.org", "b@x.org", "c@x.org", "d@x.org"};
 
-    e->sender = address("erp@contoso.com");
     for (unsigned i = 0; i < recipients; i++) {
         struct address to = address(names[i]);
 
@@ -152,22 +178,19 @@ scene_fill_envelope(struct envelope *e, unsigned recipients)
 }
 
 void
+scene_fill_envelope(struct envelope *e, unsigned recipients)
+{
+    e->sender = address("erp@contoso.com");
+    add_recipients(e, recipients);
+}
+
+void
 scene_submit(struct scene *s, unsigned recipients)
 {
-    struct message *m = message_new(s->config);
+    struct message *m = scene_message(s);
 
-    m->client = &scene_client;
-    m->route = &s->w.route;
-    scene_fill_envelope(&m->envelope, recipients);
-    m->body = blob_new(s->w.blobs);
-    assert_int_equal(blob_append(m->body, SPAN_LIT("Subject: x\r\n\r\ny\r\n")), BLOB_OK);
-    m->content_bytes = blob_size(m->body);
-    m->trace = xstrdup("Received: from test by relay.test\r\n");
-    m->received_mono_ms = clock_mono_ms();
-    s->answered = false;
-    s->job = flow_submit(s->flow, &m, scene_on_answer, s);
-    assert_null(m);
-    assert_false(s->answered); /* never during the call */
+    add_recipients(&m->envelope, recipients);
+    scene_submit_message(s, m);
 }
 
 bool

@@ -49,6 +49,9 @@ bool scene_is_over(struct scene *s);
 
 /* Sender and 1-4 external recipients. */
 void scene_fill_envelope(struct envelope *e, unsigned recipients);
+/* Whole but for its recipients. */
+struct message *scene_message(struct scene *s);
+void scene_submit_message(struct scene *s, struct message *m);
 void scene_submit(struct scene *s, unsigned recipients);
 /* One message, start to end; the code the client heard, which hears exactly once. */
 int scene_relay(struct scene *s, unsigned recipients);

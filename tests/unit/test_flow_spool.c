@@ -1,0 +1,345 @@
+/* flow with the spool: what becomes of a message that cannot go now, with the real upstream pool against a
+ * scripted peer, the in-memory store and a real spool. After each: what the client heard, what the upstream
+ * saw, what is on disk and in the order of release. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "relay/base/clock.h"
+#include "relay/base/xmalloc.h"
+#include "relay/flow/held.h"
+#include "relay/flow/job.h"
+#include "tests/lib/flow_scene.h"
+
+#define HOUR_MS 3600000
+#define PATIENCE_MS 10000
+
+/* ---- a disk that fails on demand, under the spool's thread ---- */
+
+static atomic_int write_error; /* SQLITE_OK: none */
+static sqlite3_io_methods failing[4];
+static const sqlite3_io_methods *sound[4];
+static int (*sound_open)(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out);
+static int (*sound_write)(sqlite3_file *file, const void *bytes, int n, sqlite3_int64 at);
+
+static int
+write_or_fail(sqlite3_file *file, const void *bytes, int n, sqlite3_int64 at)
+{
+    int error = atomic_load(&write_error);
+
+    return error != SQLITE_OK ? error : sound_write(file, bytes, n, at);
+}
+
+static int
+open_failing(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out)
+{
+    int error = sound_open(vfs, name, file, flags, out);
+    size_t i = 0;
+
+    if (file->pMethods == NULL)
+        return error;
+    while (sound[i] != NULL && sound[i] != file->pMethods)
+        assert_true(++i < 4);
+    sound[i] = file->pMethods;
+    failing[i] = *file->pMethods;
+    sound_write = file->pMethods->xWrite;
+    failing[i].xWrite = write_or_fail;
+    file->pMethods = &failing[i];
+    return error;
+}
+
+static int
+install_disk(void **state)
+{
+    static sqlite3_vfs disk;
+
+    (void)state;
+    disk = *sqlite3_vfs_find(NULL);
+    sound_open = disk.xOpen;
+    disk.xOpen = open_failing;
+    disk.zName = "failing";
+    return sqlite3_vfs_register(&disk, 1);
+}
+
+/* A scene whose client may wait. */
+struct kept {
+    struct scene s;
+    char base[64], folder[96];
+    /* the last list and order */
+    bool answered;
+    size_t messages, recipients;
+    enum spool_recipient_state state; /* of the first recipient */
+    int64_t due_in_ms;                /* of that */
+    uint64_t seq;                     /* of the last message */
+    uint32_t attempts, uncertain;     /* the most of all */
+    size_t n_states[SPOOL_RECIPIENT_STATE_COUNT], n_dsn;
+};
+
+static void
+kept_until(struct kept *k, bool (*is_so)(struct kept *k))
+{
+    int64_t end = clock_mono_ms() + PATIENCE_MS;
+
+    while (!is_so(k) && clock_mono_ms() < end)
+        scene_turn(&k->s);
+    assert_true(is_so(k));
+}
+
+static enum spool_state
+spool_state_of(struct kept *k)
+{
+    struct spool_status status;
+
+    spool_status(k->s.flow->spool, &status);
+    return status.state;
+}
+
+static bool
+is_ready(struct kept *k)
+{
+    return spool_state_of(k) == SPOOL_READY;
+}
+
+static void
+open_spool(struct kept *k)
+{
+    struct err err = {""};
+
+    assert_int_equal(flow_open_spool(k->s.flow, &k->s.config->spool, &err), 0);
+    flow_configure(k->s.flow, k->s.config);
+    assert_int_equal(flow_start_spool(k->s.flow, &err), 0);
+    kept_until(k, is_ready);
+}
+
+static void
+kept_start(struct kept *k, uint64_t cap, const struct peer_rule *rules, size_t n_rules)
+{
+    *k = (struct kept){.base = "/tmp/sendgov-flow.XXXXXX"};
+    assert_non_null(mkdtemp(k->base));
+    snprintf(k->folder, sizeof(k->folder), "%s/spool", k->base);
+    scene_start(&k->s, cap, HOUR_MS, rules, n_rules);
+    k->s.config->front.hostname = "relay.test";
+    k->s.config->clients = &scene_client;
+    k->s.config->n_clients = 1;
+    k->s.config->routes = &k->s.w.route;
+    k->s.config->n_routes = 1;
+    k->s.config->spool = (struct spool_conf){.enabled = true, .folder = k->folder, .retry_first_ms = 60000,
+        .retry_max_ms = 3600000, .lifetime_ms = INT64_C(172800000), .warn_ms = 14400000,
+        .uncertain_ms = 600000, .uncertain_max = 2, .size_limit_bytes = 1000000};
+    open_spool(k);
+}
+
+static void
+kept_stop(struct kept *k)
+{
+    char command[128];
+
+    scene_stop(&k->s);
+    snprintf(command, sizeof(command), "rm -rf '%s'", k->base);
+    assert_int_equal(system(command), 0);
+}
+
+/* ---- what is on disk, and where it stands ---- */
+
+static void
+look_at(struct kept *k, const struct spool_message *m)
+{
+    k->seq = m->seq;
+    k->n_dsn += m->is_dsn;
+    for (size_t i = 0; i < m->envelope.n_recipients; i++) {
+        const struct spool_recipient *r = &m->states[i];
+
+        if (k->recipients++ == 0) {
+            k->state = r->state;
+            k->due_in_ms = r->due_utc_ms - clock_utc_ms();
+        }
+        k->n_states[r->state]++;
+        k->attempts = r->attempts > k->attempts ? r->attempts : k->attempts;
+        k->uncertain = r->uncertain > k->uncertain ? r->uncertain : k->uncertain;
+    }
+}
+
+static void
+on_listed(void *arg, enum spool_result result, struct spool_message *const *messages, size_t n, bool more)
+{
+    struct kept *k = arg;
+
+    assert_int_equal(result, SPOOL_DONE);
+    assert_false(more);
+    for (size_t i = 0; i < n; i++)
+        look_at(k, messages[i]);
+    k->messages = n;
+    k->answered = true;
+}
+
+static bool
+is_answered(struct kept *k)
+{
+    return k->answered;
+}
+
+/* Fills in what is on disk; how many messages. */
+static size_t
+kept_look(struct kept *k)
+{
+    struct spool_filter filter = {0};
+
+    k->answered = false;
+    k->messages = k->recipients = k->n_dsn = 0;
+    k->attempts = k->uncertain = 0;
+    memset(k->n_states, 0, sizeof(k->n_states));
+    held_list(k->s.flow, &filter, on_listed, k);
+    kept_until(k, is_answered);
+    return k->messages;
+}
+
+/* ---- who does something at the worst moment ---- */
+
+static struct job *
+job_of(struct kept *k)
+{
+    struct job *job = slots_get(&k->s.flow->jobs, k->s.job);
+
+    assert_non_null(job);
+    return job;
+}
+
+static void
+add(struct message *m, const char *text, enum recipient_class class)
+{
+    struct address a;
+
+    assert_int_equal(address_parse_plain(span_str(text), &a), ADDRESS_OK);
+    envelope_add(&m->envelope, &a, class);
+}
+
+/* One recipient of each class: the internal one goes first. */
+static void
+submit_mixed(struct kept *k)
+{
+    struct message *m = scene_message(&k->s);
+
+    add(m, "in@contoso.com", RECIPIENT_INTERNAL);
+    add(m, "out@x.org", RECIPIENT_EXTERNAL);
+    scene_submit_message(&k->s, m);
+}
+
+static bool
+has_no_write(struct kept *k)
+{
+    return job_of(k)->keep == NULL;
+}
+
+static bool
+has_write(struct kept *k)
+{
+    return !has_no_write(k);
+}
+
+static void
+run_out_of_patience(struct kept *k)
+{
+    timer_start(&job_of(k)->patience, 1);
+    world_until(&k->s.w, &k->s.answered);
+    assert_int_equal(k->s.answer.code, 250);
+}
+
+/* ---- the upstream is slow ---- */
+
+static void
+test_slow_upstream_is_taken_over(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    scene_submit(&k.s, 2);
+    scene_until_seen(&k.s, "dot", 1);
+    run_out_of_patience(&k);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.n_states[SPOOL_IN_FLIGHT], 2);
+    peer_say_all(&k.s.w.peer, "250 2.0.0 queued\r\n");
+    scene_finish(&k.s);
+    assert_int_equal(kept_look(&k), 0);
+    assert_int_equal(k.s.answers, 1);
+    assert_true(scene_count(&k.s, M_MESSAGES, "spooled") == 1);
+    assert_true(scene_count(&k.s, M_RELEASED, "delivered") == 1);
+    kept_stop(&k);
+}
+
+/* A recipient that was refused before is told of with the 250: the daemon may end before the rest does. */
+static void
+test_take_over_tells_of_the_refused(void **state)
+{
+    static const struct peer_rule rules[] = {{"RCPT", 1, PEER_SAY, "550 5.1.1 no such user\r\n"},
+        {"DATA", 1, PEER_SAY, "503 5.5.1 nobody to send it to\r\n"}, {"dot", 1, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 3);
+    submit_mixed(&k);
+    scene_until_seen(&k.s, "dot", 1);
+    flow_stop_release(k.s.flow);
+    run_out_of_patience(&k);
+    assert_int_equal(kept_look(&k), 2);
+    assert_int_equal(k.n_dsn, 1);
+    assert_int_equal(k.n_states[SPOOL_IN_FLIGHT], 1);
+    peer_say_all(&k.s.w.peer, "250 2.0.0 queued\r\n");
+    scene_finish(&k.s);
+    assert_int_equal(kept_look(&k), 1); /* once is enough */
+    assert_int_equal(k.n_dsn, 1);
+    assert_true(scene_count(&k.s, M_DSN, "failed") == 1);
+    kept_stop(&k);
+}
+
+/* What was in doubt when the take-over could not be written stays so, and is no more in doubt than before. */
+static void
+test_take_over_that_fails_changes_nothing(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_RST, NULL}, {"dot", 2, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 2);
+    submit_mixed(&k);
+    scene_until_seen(&k.s, "dot", 2);
+    atomic_store(&write_error, SQLITE_FULL);
+    timer_start(&job_of(&k)->patience, 1);
+    kept_until(&k, has_write);
+    kept_until(&k, has_no_write);
+    atomic_store(&write_error, SQLITE_OK);
+    assert_int_equal(k.s.answers, 0);
+    peer_say_all(&k.s.w.peer, "250 2.0.0 queued\r\n");
+    scene_finish(&k.s);
+    assert_int_equal(k.s.answer.code, 250);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.recipients, 1);
+    assert_int_equal(k.n_states[SPOOL_UNCERTAIN], 1);
+    assert_int_equal(k.uncertain, 1);
+    assert_int_equal(k.attempts, 1);
+    assert_in_range(k.due_in_ms, 590000, 600000);
+    kept_stop(&k);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_slow_upstream_is_taken_over),
+        cmocka_unit_test(test_take_over_tells_of_the_refused),
+        cmocka_unit_test(test_take_over_that_fails_changes_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, install_disk, NULL);
+}
