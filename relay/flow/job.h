@@ -63,6 +63,7 @@ struct job {
     struct reply heard;     /* the upstream's last word; code 0: none */
     bool may_hold;          /* what cannot go now goes to the spool */
     uint64_t seq;           /* its row in the spool; 0: it has none */
+    bool taken_over;        /* that row never stood in the order of release */
     struct queue_gate *gate; /* of a row: at which it was refused before anything was offered */
     struct keep *keep;      /* KEEPING, or SENDING for too long: what is being written */
     struct timer patience;  /* of a client with the upstream; later: until a write that failed is repeated */

@@ -208,6 +208,18 @@ on_settled(void *arg, enum spool_result result)
     job_end(job);
 }
 
+static bool
+is_untouched(const struct job *job)
+{
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++) {
+        const struct fate *fate = &job->fates[i];
+
+        if (fate->kind != FATE_RESTS && (fate->kind != FATE_HELD || fate->offered))
+            return false;
+    }
+    return job->gate != NULL && !job->taken_over;
+}
+
 /* Refused before anything of it was offered: it is back in its place at once, and nobody needs to wait for
  * the disk. */
 static void
@@ -230,8 +242,7 @@ job_write(struct job *job)
     timer_stop(&job->patience);
     if (k->row == NULL)
         (void)spool_add(job->flow->spool, k->fresh, k->n_fresh, on_added, job);
-    else if (job->gate != NULL && count(job, FATE_HELD) + count(job, FATE_RESTS) ==
-        job->message->envelope.n_recipients)
+    else if (is_untouched(job))
         put_back(job);
     else
         (void)spool_settle(job->flow->spool, k->row, k->fresh, k->n_fresh, on_settled, job);
@@ -349,6 +360,7 @@ become_release(struct job *job)
     struct reply answer;
 
     job->seq = k->fresh[0]->seq;
+    job->taken_over = true;
     part_for_good(job);
     for (size_t i = 1; i < k->n_fresh; i++)
         release_put(job->flow, k->fresh[i]);

@@ -203,6 +203,22 @@ kept_look(struct kept *k)
     return k->messages;
 }
 
+static uint64_t
+kept_in_queue(struct kept *k)
+{
+    struct spool_status spool;
+    struct queue_counts queue;
+
+    held_status(k->s.flow, &spool, &queue);
+    return queue.messages;
+}
+
+static bool
+is_empty(struct kept *k)
+{
+    return kept_look(k) == 0 && scene_is_over(&k->s);
+}
+
 /* ---- who does something at the worst moment ---- */
 
 static struct job *
@@ -244,6 +260,14 @@ static bool
 has_write(struct kept *k)
 {
     return !has_no_write(k);
+}
+
+static void
+on_resumed(void *arg, bool ok, enum store_error error)
+{
+    (void)arg;
+    (void)error;
+    assert_true(ok);
 }
 
 static void
@@ -303,6 +327,34 @@ test_take_over_tells_of_the_refused(void **state)
     kept_stop(&k);
 }
 
+/* Its connection was dead all the time, and by then its mail is paused: it waits like what was never tried. */
+static void
+test_taken_over_and_refused_later_waits(void **state)
+{
+    static const struct peer_rule rules[] = {{"MAIL", 2, PEER_SILENT, NULL}, {"RCPT", 2, PEER_SILENT, NULL},
+        {"DATA", 2, PEER_SILENT, NULL}};
+    struct pause pause = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .reason = "by hand"};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 3);
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    scene_submit(&k.s, 1);
+    scene_until_seen(&k.s, "DATA", 2);
+    run_out_of_patience(&k);
+    store_pause(k.s.store, &pause, 0, NULL);
+    peer_drop_all(&k.s.w.peer, true);
+    scene_finish(&k.s);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.n_states[SPOOL_WAITING], 1);
+    assert_int_equal(kept_in_queue(&k), 1);
+    store_resume(k.s.store, SCOPE_ROUTE, "contoso", "me", "", on_resumed, NULL);
+    kept_until(&k, is_empty);
+    assert_int_equal(k.s.w.peer.messages, 2);
+    kept_stop(&k);
+}
+
 /* What was in doubt when the take-over could not be written stays so, and is no more in doubt than before. */
 static void
 test_take_over_that_fails_changes_nothing(void **state)
@@ -338,6 +390,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slow_upstream_is_taken_over),
         cmocka_unit_test(test_take_over_tells_of_the_refused),
+        cmocka_unit_test(test_taken_over_and_refused_later_waits),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
     };
 
