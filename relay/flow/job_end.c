@@ -254,16 +254,17 @@ waits(enum fate_kind k)
     return fate_waits(k);
 }
 
-/* What a take-over worked out and could not write stands. */
+/* What a take-over worked out and could not write stands. All recipients get the same jitter: what was refused
+ * together stays one transaction, and is told of in one notification. */
 static void
 settle_fates(struct job *job)
 {
     int64_t now_utc_ms = clock_utc_ms();
 
+    job->flow->random = job->flow->random * 1103515245u + 12345u;
     for (size_t i = 0; i < job->message->envelope.n_recipients; i++) {
         struct fate *fate = &job->fates[i];
 
-        job->flow->random = job->flow->random * 1103515245u + 12345u;
         if (!fate->settled)
             fate_settle(fate, &job->config->spool, now_utc_ms, job->flow->random >> 8);
         fate->settled = fate->kind != FATE_OPEN;

@@ -78,8 +78,8 @@ struct kept {
     /* the last list and order */
     bool answered;
     size_t messages, recipients;
-    enum spool_recipient_state state; /* of the first recipient */
-    int64_t due_in_ms;                /* of that */
+    int64_t due_in_ms;                /* of the first recipient */
+    int64_t due_first_utc_ms, due_last_utc_ms;
     uint64_t seq;                     /* of the last message */
     uint32_t attempts, uncertain;     /* the most of all */
     size_t n_states[SPOOL_RECIPIENT_STATE_COUNT], n_dsn;
@@ -125,6 +125,7 @@ static void
 kept_start(struct kept *k, uint64_t cap, const struct peer_rule *rules, size_t n_rules)
 {
     *k = (struct kept){.base = "/tmp/sendgov-flow.XXXXXX"};
+    atomic_store(&write_error, SQLITE_OK);
     assert_non_null(mkdtemp(k->base));
     snprintf(k->folder, sizeof(k->folder), "%s/spool", k->base);
     scene_start(&k->s, cap, HOUR_MS, rules, n_rules);
@@ -160,9 +161,11 @@ look_at(struct kept *k, const struct spool_message *m)
         const struct spool_recipient *r = &m->states[i];
 
         if (k->recipients++ == 0) {
-            k->state = r->state;
             k->due_in_ms = r->due_utc_ms - clock_utc_ms();
+            k->due_first_utc_ms = k->due_last_utc_ms = r->due_utc_ms;
         }
+        k->due_first_utc_ms = r->due_utc_ms < k->due_first_utc_ms ? r->due_utc_ms : k->due_first_utc_ms;
+        k->due_last_utc_ms = r->due_utc_ms > k->due_last_utc_ms ? r->due_utc_ms : k->due_last_utc_ms;
         k->n_states[r->state]++;
         k->attempts = r->attempts > k->attempts ? r->attempts : k->attempts;
         k->uncertain = r->uncertain > k->uncertain ? r->uncertain : k->uncertain;
@@ -384,6 +387,26 @@ test_take_over_that_fails_changes_nothing(void **state)
     kept_stop(&k);
 }
 
+/* ---- together ---- */
+
+/* What the upstream refused at once comes back at once: one transaction, and one notification later. */
+static void
+test_recipients_stay_together(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "450 4.2.0 later\r\n"}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    assert_int_equal(scene_relay(&k.s, 4), 250);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.n_states[SPOOL_WAITING], 4);
+    assert_int_equal(k.attempts, 1);
+    assert_int_equal(k.due_first_utc_ms, k.due_last_utc_ms);
+    assert_in_range(k.due_in_ms, 40000, 72000);
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
@@ -392,6 +415,7 @@ main(void)
         cmocka_unit_test(test_take_over_tells_of_the_refused),
         cmocka_unit_test(test_taken_over_and_refused_later_waits),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
+        cmocka_unit_test(test_recipients_stay_together),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
