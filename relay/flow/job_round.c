@@ -16,6 +16,7 @@
 static const char closed_again[] =
     "the connection to the upstream closed again and again before mail could be offered";
 
+static int plan_round(struct job *job);
 static void job_lease(struct job *job);
 
 /* Does anybody wait for what becomes of it? A client that left will send again, and ours would be a second
@@ -146,10 +147,12 @@ job_start_over(struct job *job, const char *end, const char *enhanced, const cha
         fate_at(job, i)->offered = false; /* nobody noticed */
     if (!is_wanted(job))
         job_refuse_with(job, "Cm", 451, "4.4.2", "the client left before its message could be tried again");
-    else if (++job->tries < TRIES_MAX)
-        job_lease(job);
-    else
+    else if (++job->tries >= TRIES_MAX)
         job_refuse_with(job, end, 451, enhanced, why);
+    else if (plan_round(job) != 0) /* of those it was granted for */
+        job_refuse_plan(job);
+    else
+        job_lease(job);
 }
 
 /* ---- the upstream transaction ---- */

@@ -407,6 +407,33 @@ test_recipients_stay_together(void **state)
     kept_stop(&k);
 }
 
+/* ---- budget ---- */
+
+/* A new try asks for those that the grant was for, not again for all. */
+static void
+test_another_try_charges_what_it_offers(void **state)
+{
+    static const struct peer_rule rules[] = {{"MAIL", 2, PEER_SILENT, NULL}, {"RCPT", 2, PEER_SILENT, NULL},
+        {"RCPT", 3, PEER_SILENT, NULL}, {"DATA", 2, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 3, rules, 4);
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    scene_submit(&k.s, 4);
+    scene_until_seen(&k.s, "DATA", 2);
+    assert_int_equal(scene_used(&k.s), 3);
+    store_memory_advance(k.s.store, 3 * HOUR_MS);
+    peer_drop_all(&k.s.w.peer, true);
+    scene_finish(&k.s);
+    assert_int_equal(k.s.answer.code, 250);
+    assert_int_equal(scene_used(&k.s), 3);
+    assert_int_equal(peer_count(&k.s.w.peer, "RCPT"), 1 + 2 + 2 + 1);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.recipients, 1);
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
@@ -416,6 +443,7 @@ main(void)
         cmocka_unit_test(test_taken_over_and_refused_later_waits),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
+        cmocka_unit_test(test_another_try_charges_what_it_offers),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
