@@ -454,6 +454,10 @@ job_next_round(struct job *job)
         job_finish(job);
         return;
     }
+    if (!is_wanted(job)) { /* what is sent again has these too */
+        job_refuse_with(job, "Cb", 451, "4.4.2", "the client left before all of its message was offered");
+        return;
+    }
     job->tries = 0;
     if (plan_round(job) != 0)
         job_refuse_plan(job);

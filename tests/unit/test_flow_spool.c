@@ -434,6 +434,32 @@ test_another_try_charges_what_it_offers(void **state)
     kept_stop(&k);
 }
 
+/* ---- clients that leave ---- */
+
+/* It will send again: what was not offered by then comes with that. */
+static void
+test_who_left_has_no_second_round(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    submit_mixed(&k);
+    scene_until_seen(&k.s, "dot", 1);
+    flow_forget(k.s.flow, k.s.job);
+    peer_say_all(&k.s.w.peer, "250 2.0.0 queued\r\n");
+    scene_finish(&k.s);
+    assert_int_equal(k.s.answers, 0);
+    assert_int_equal(peer_count(&k.s.w.peer, "MAIL"), 1);
+    assert_int_equal(scene_used(&k.s), 0);
+    assert_int_equal(kept_look(&k), 0);
+    assert_true(scene_count(&k.s, M_MESSAGES, "deferred") == 1);
+    assert_true(metric_get(k.s.w.metrics, M_RECIPIENTS, "internal", "relayed", NULL) == 1);
+    assert_true(metric_get(k.s.w.metrics, M_RECIPIENTS, "external", "deferred", NULL) == 1);
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
@@ -444,6 +470,7 @@ main(void)
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
         cmocka_unit_test(test_another_try_charges_what_it_offers),
+        cmocka_unit_test(test_who_left_has_no_second_round),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
