@@ -22,6 +22,7 @@
 struct release {
     struct flow *flow;
     struct queue *queue;
+    struct list takings;
     struct task run;
     struct timer wake;
     struct timer watch; /* pauses that ended early */
@@ -30,8 +31,9 @@ struct release {
     bool stopped;
 };
 
-/* A row on its way from the disk. */
+/* A row on its way from the disk; in release->takings. */
 struct taking {
+    struct list link;
     struct release *release;
     uint64_t seq;
 };
@@ -215,6 +217,7 @@ on_taken(void *arg, enum spool_result result, struct spool_message *row)
     struct release *r = t->release;
     uint64_t seq = t->seq;
 
+    list_del(&t->link);
     free(t);
     switch (result) {
     case SPOOL_DONE:
@@ -245,6 +248,7 @@ take(struct release *r, uint64_t seq)
 
     t->release = r;
     t->seq = seq;
+    list_add_tail(&r->takings, &t->link);
     (void)spool_take(r->flow->spool, seq, clock_utc_ms(), r->flow->bodies, on_taken, t);
 }
 
@@ -298,7 +302,7 @@ set_alarm(struct release *r)
 {
     int64_t wake = queue_wake_mono_ms(r->queue), now = loop_now_ms(r->flow->loop);
 
-    if (wake != INT64_MAX && !r->stopped)
+    if (wake != INT64_MAX)
         timer_start(&r->wake, wake > now ? wake - now : 1);
 }
 
@@ -311,13 +315,14 @@ release_run(void *arg)
     struct queue_key key;
     uint64_t out;
 
+    if (!is_able(r))
+        return; /* until the spool's state is another */
     queue_counts(r->queue, &counts);
     out = counts.in_flight;
-    if (is_able(r))
-        while (out < OUT_MAX && queue_next(r->queue, loop_now_ms(r->flow->loop), &item, &key)) {
-            try_one(r, &item, &key);
-            out++; /* also when it was refused: a turn has an end */
-        }
+    while (out < OUT_MAX && queue_next(r->queue, loop_now_ms(r->flow->loop), &item, &key)) {
+        try_one(r, &item, &key);
+        out++; /* also when it was refused: a turn has an end */
+    }
     if (out < OUT_MAX)
         set_alarm(r);
     else if (counts.in_flight < OUT_MAX)
@@ -339,6 +344,7 @@ release_new(struct flow *f)
 
     r->flow = f;
     r->queue = queue_new();
+    list_init(&r->takings);
     task_init(&r->run, release_run, r);
     timer_init(&r->wake, f->loop, on_wake, r);
     timer_init(&r->watch, f->loop, on_watch, r);
@@ -357,6 +363,8 @@ release_free(struct release **rp)
     task_cancel(&r->run);
     timer_fini(&r->wake);
     timer_fini(&r->watch);
+    for (struct list *it; (it = list_pop(&r->takings)) != NULL;)
+        free(LIST_ITEM(it, struct taking, link));
     queue_free(&r->queue);
     free(r);
 }

@@ -460,6 +460,39 @@ test_who_left_has_no_second_round(void **state)
     kept_stop(&k);
 }
 
+/* ---- a spool that cannot be used ---- */
+
+static bool
+is_sick(struct kept *k)
+{
+    return spool_state_of(k) == SPOOL_SICK;
+}
+
+/* What is due then waits for the spool, and does not keep the loop busy. */
+static void
+test_sick_spool_is_no_busy_loop(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 0, PEER_SAY, "450 4.2.0 later\r\n"}};
+    int64_t since_mono_ms;
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    k.s.config->spool.retry_first_ms = 300;
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    atomic_store(&write_error, SQLITE_IOERR_WRITE);
+    assert_int_equal(scene_relay(&k.s, 1), 451);
+    kept_until(&k, is_sick);
+    world_pass(&k.s.w, 400);
+    since_mono_ms = clock_mono_ms();
+    for (int i = 0; i < 10; i++)
+        loop_turn(k.s.w.loop, 50);
+    assert_true(clock_mono_ms() - since_mono_ms > 200);
+    atomic_store(&write_error, SQLITE_OK);
+    kept_until(&k, is_ready);
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
@@ -471,6 +504,7 @@ main(void)
         cmocka_unit_test(test_recipients_stay_together),
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
+        cmocka_unit_test(test_sick_spool_is_no_busy_loop),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
