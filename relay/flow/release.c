@@ -199,7 +199,8 @@ start_job(struct release *r, struct spool_message *row)
 
     if (!resolve(f->config, &key, &subject)) { /* a reload since it was looked at */
         for (size_t i = 0; i < row->envelope.n_recipients; i++)
-            row->states[i].state = row->states[i].uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+            if (row->states[i].state == SPOOL_IN_FLIGHT)
+                row->states[i].state = row->states[i].uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
         (void)spool_settle(f->spool, row, NULL, 0, NULL, NULL);
         release_put(f, row);
         return;

@@ -19,6 +19,7 @@
 #include "relay/base/xmalloc.h"
 #include "relay/flow/held.h"
 #include "relay/flow/job.h"
+#include "relay/flow/release.h"
 #include "tests/lib/flow_scene.h"
 
 #define HOUR_MS 3600000
@@ -493,6 +494,90 @@ test_sick_spool_is_no_busy_loop(void **state)
     kept_stop(&k);
 }
 
+/* ---- reloads ---- */
+
+static struct spool_message *
+make_row(struct kept *k, const struct spool_recipient *states, size_t n)
+{
+    struct spool_message *row = spool_message_new();
+    struct message *m = scene_message(&k->s);
+
+    memcpy(row->id, m->id, sizeof(row->id));
+    row->client = xstrdup("erp");
+    row->route = xstrdup("contoso");
+    row->class = xstrdup("default");
+    row->trace = m->trace;
+    m->trace = NULL;
+    row->body = m->body;
+    m->body = NULL;
+    row->content_bytes = m->content_bytes;
+    row->received_utc_ms = m->received_utc_ms;
+    scene_fill_envelope(&row->envelope, (unsigned)n);
+    row->states = xcalloc(n, sizeof(*row->states));
+    memcpy(row->states, states, n * sizeof(*row->states));
+    message_free(&m);
+    return row;
+}
+
+static void
+on_put(void *arg, enum spool_result result)
+{
+    struct kept *k = arg;
+
+    assert_int_equal(result, SPOOL_DONE);
+    k->answered = true;
+}
+
+/* Stored, and in the order of release. */
+static void
+put_row(struct kept *k, const struct spool_recipient *states, size_t n)
+{
+    struct spool_message *row = make_row(k, states, n);
+
+    k->answered = false;
+    spool_add(k->s.flow->spool, &row, 1, on_put, k);
+    kept_until(k, is_answered);
+    release_put(k->s.flow, row);
+    k->seq = row->seq;
+    spool_message_free(&row, true);
+}
+
+static bool
+is_out(struct kept *k)
+{
+    struct queue_why why;
+
+    held_why(k->s.flow, k->seq, &why);
+    return why.in_flight;
+}
+
+static bool
+is_back(struct kept *k)
+{
+    return !is_out(k);
+}
+
+/* The route goes while the message is on its way from the disk: what was on the operator's list stays there. */
+static void
+test_reload_lets_no_parked_go(void **state)
+{
+    static const struct spool_recipient states[] = {{.state = SPOOL_PARKED, .uncertain = 2},
+        {.state = SPOOL_UNCERTAIN, .uncertain = 1}, {.state = SPOOL_WAITING}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, NULL, 0);
+    put_row(&k, states, 3);
+    kept_until(&k, is_out);
+    k.s.config->n_routes = 0;
+    kept_until(&k, is_back);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.n_states[SPOOL_PARKED], 1);
+    assert_int_equal(k.n_states[SPOOL_UNCERTAIN], 1);
+    assert_int_equal(k.n_states[SPOOL_WAITING], 1);
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
@@ -505,6 +590,7 @@ main(void)
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
+        cmocka_unit_test(test_reload_lets_no_parked_go),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
