@@ -71,7 +71,7 @@ on_ordered(void *arg, enum spool_result result, const struct spool_brief *briefs
     for (size_t i = 0; i < n && result == SPOOL_DONE; i++) {
         if (o->order == SPOOL_DELETE)
             release_drop(o->flow, briefs[i].seq);
-        else
+        else if (!release_is_out(o->flow, briefs[i].seq)) /* taken since: what was taken is newer */
             release_put_brief(o->flow, &briefs[i]);
     }
     if (o->order == SPOOL_DELETE && result == SPOOL_DONE)

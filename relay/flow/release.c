@@ -399,25 +399,27 @@ release_configure(struct flow *f, const struct config *before)
 
 /* ---- rows ---- */
 
-/* The spool tells of all it has when it opened anew; what is on its way here is not to be tried a second
- * time. */
-static bool
-is_on_its_way(const struct flow *f, uint64_t seq)
+bool
+release_is_out(const struct flow *f, uint64_t seq)
 {
-    LIST_EACH(it, &f->all)
+    struct queue_why why;
+
+    queue_why(f->release->queue, seq, -1, &why); /* nothing is due by then: no walk over its lane */
+    if (why.known)
+        return why.in_flight;
+    LIST_EACH(it, &f->all) /* taken over: the order does not know it */
         if (LIST_ITEM(it, struct job, link)->seq == seq)
             return true;
     return false;
 }
 
+/* The spool tells of all it has when it opened anew. */
 void
 release_on_found(void *arg, const struct spool_brief *brief)
 {
     struct release *r = arg;
-    struct queue_why why;
 
-    queue_why(r->queue, brief->seq, loop_now_ms(r->flow->loop), &why);
-    if (!why.in_flight && !is_on_its_way(r->flow, brief->seq))
+    if (!release_is_out(r->flow, brief->seq))
         release_put_brief(r->flow, brief);
 }
 

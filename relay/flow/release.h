@@ -31,6 +31,9 @@ void release_on_changed(void *arg);
 void release_put(struct flow *f, const struct spool_message *m);
 void release_put_brief(struct flow *f, const struct spool_brief *b);
 
+/* Is it on its way, from the disk or upstream? It is not to be put then: a second try would begin. Where it
+ * stands next is known when it comes back. */
+bool release_is_out(const struct flow *f, uint64_t seq);
 void release_drop(struct flow *f, uint64_t seq);
 void release_refuse(struct flow *f, uint64_t seq, const struct queue_gate *gate);
 void release_passed(struct flow *f, uint64_t seq);

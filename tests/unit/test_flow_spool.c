@@ -578,6 +578,47 @@ test_reload_lets_no_parked_go(void **state)
     kept_stop(&k);
 }
 
+/* ---- orders of an operator ---- */
+
+static void
+on_ordered(void *arg, enum spool_result result, size_t changed, size_t busy)
+{
+    struct kept *k = arg;
+
+    assert_int_equal(result, SPOOL_DONE);
+    assert_int_equal(changed + busy, 1);
+    k->answered = true;
+}
+
+/* The order reaches the disk just before the message is taken from it: its answer is older than what was
+ * taken, and does not call the message back. */
+static void
+test_order_and_take_in_one_breath(void **state)
+{
+    static const struct spool_recipient states[] = {{.state = SPOOL_WAITING}};
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SILENT, NULL}};
+    struct spool_filter filter = {0};
+    struct queue_why why;
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    put_row(&k, states, 1); /* its turn comes with the next round of tasks */
+    k.answered = false;
+    held_order(k.s.flow, SPOOL_RETRY, &filter, "me", "now", on_ordered, &k);
+    kept_until(&k, is_answered);
+    scene_until_seen(&k.s, "dot", 1);
+    assert_int_equal(kept_look(&k), 1); /* whatever else was asked of the spool is answered then */
+    held_why(k.s.flow, k.seq, &why);
+    assert_true(why.in_flight);
+    assert_null(why.gate);
+    peer_say_all(&k.s.w.peer, "250 2.0.0 queued\r\n");
+    kept_until(&k, is_empty);
+    assert_int_equal(peer_count(&k.s.w.peer, "dot"), 1);
+    assert_int_equal(kept_in_queue(&k), 0);
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
@@ -591,6 +632,7 @@ main(void)
         cmocka_unit_test(test_who_left_has_no_second_round),
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
         cmocka_unit_test(test_reload_lets_no_parked_go),
+        cmocka_unit_test(test_order_and_take_in_one_breath),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
