@@ -75,6 +75,14 @@ class Sim:
         return wait_until(lambda: (lambda a: a if len(a) >= n else None)(self.accepted(since)), timeout_s,
                           f"{n} messages upstream")
 
+    def hide(self, *keywords):
+        """Left out of the EHLO answer from now on."""
+        self.ask("POST", "/hide", list(keywords))
+
+    def forget(self):
+        """As it was at start, with an empty ledger."""
+        self.ask("POST", "/forget", {})
+
     def drop_all(self, how="fin"):
         self.ask("POST", "/drop", {"how": how})
 

@@ -171,3 +171,23 @@ def test_a_wrong_rule_is_refused(sim):
         sim.rule(step="dott")
     with pytest.raises(AssertionError, match="unknown key"):
         sim.rule(step="dot", replly="x")
+
+
+def test_it_forgets_as_if_it_were_new(sim, client):
+    sim.rule(step="dot", sender="slow@*", delay_ms=300)
+    sim.limits(external=0)
+    sim.hide("DSN")
+    with client() as slow:
+        assert "DSN" not in slow.ehlo()
+        slow.cmd("MAIL FROM:<slow@contoso.com>")
+        slow.cmd("RCPT TO:<b@contoso.com>")
+        slow.cmd("DATA")
+        slow.send(message() + b".\r\n")
+        wait_until(lambda: sim.status()["mails"] >= 1, 5, "MAIL")
+        sim.forget()
+        assert slow.closed()
+    with client() as c:
+        assert "DSN" in c.ehlo()
+        assert c.mail("slow@contoso.com", "b@fabrikam.com", message(message_id="<new@x>")).code == 250
+    rows = sim.messages()
+    assert [m["message_id"] for m in rows] == ["<new@x>"] and sim.status()["accepted"] == sim.status()["mails"] == 1, rows

@@ -7,6 +7,8 @@
     GET    /rules      the rules with their hits
     DELETE /rules      forget all rules
     POST   /limits     changes to the limits (rules.py)
+    POST   /hide       ["DSN", ...]: what the EHLO answer leaves out from now on
+    POST   /forget     {}: as it was at start, with an empty ledger; open connections end, and what they still do is not told
     POST   /drop       {"how": "fin"|"rst"}: every open connection, now
     POST   /say        {"raw": "421 ...\\r\\n", "drop": "fin"}: unasked, on every open connection
 """
@@ -88,6 +90,14 @@ class Control:
     async def _post_limits(self, _query, body):
         self.server.limits.set(body)
         return body
+
+    async def _post_hide(self, _query, body):
+        self.server.hidden = {h.upper() for h in body}
+        return body
+
+    async def _post_forget(self, _query, _body):
+        self.server.forget_all()
+        return {}
 
     async def _post_drop(self, _query, body):
         for session in list(self.server.sessions):

@@ -12,6 +12,7 @@ written to the peer. A message that ended before the dot has no dot_ns.
 """
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,7 @@ class Ledger:
         self.bodies = bodies
         self.changed = asyncio.Event()
         self.accepted = 0
+        self.numbers = itertools.count(1)
 
     def add(self, **row):
         row["n"] = len(self.rows) + 1
@@ -37,6 +39,11 @@ class Ledger:
         self.changed = asyncio.Event()
         return row
 
+    def clear(self):
+        """The file keeps what it has."""
+        self.rows.clear()
+        self.accepted = 0
+
     def keep_body(self, content):
         """What the ledger says about a content; the content itself when bodies are kept."""
         header_end = content.find(b"\r\n\r\n")
@@ -49,7 +56,7 @@ class Ledger:
             "message_id": found.group(1).decode("latin-1") if found else None,
         }
         if self.bodies:
-            facts["body"] = os.path.join(self.bodies, f"{len(self.rows) + 1}-{facts['sha256'][:12]}.eml")
+            facts["body"] = os.path.join(self.bodies, f"{next(self.numbers)}-{facts['sha256'][:12]}.eml")
             with open(facts["body"], "wb") as f:
                 f.write(content)
         return facts

@@ -16,6 +16,7 @@ class Server:
         self.accepted_domains = {d.lower() for d in options.accepted_domain}
         self.implicit_tls = options.implicit_tls
         self.tls_context = tls_context
+        self.options = options
         self.hidden = {h.upper() for h in options.hide}
         self.rules = Rules()
         self.limits = Limits()
@@ -48,6 +49,17 @@ class Server:
         self.sessions.discard(session)
         if session.auth:
             self.by_mailbox[session.auth] -= 1
+
+    def forget_all(self):
+        """For the next test. Sessions under way go on in a ledger that nobody reads, until they notice."""
+        nobody_reads = Ledger()
+        for session in list(self.sessions):
+            session.ledger, session.auth = nobody_reads, None
+            session.wire.drop("fin")
+        self.by_mailbox.clear()
+        self.hidden = {h.upper() for h in self.options.hide}
+        self.rules, self.limits, self.mails = Rules(), Limits(), 0
+        self.ledger.clear()
 
     def connections_of(self, mailbox):
         return self.by_mailbox[mailbox]
