@@ -2,13 +2,13 @@
  *
  * Only the upstream costs a recipient anything: its 4xx, or a connection that broke before the dot, is one
  * attempt, and the wait that follows (first, doubling to the longest, +-20 % jitter so that a storm of
- * refused messages does not come back as one) is taken off its lifetime. What we hold ourselves, for a budget, a
- * pause, a store or a connection that is not to be had, costs neither, however long it lasts. Example with
- * the defaults: refused at 0, tried again after 1, 3, 7, 15, 31, 63 min, then each hour, until 48 h of such
- * waiting are spent.
+ * refused messages does not come back as one) is taken off its lifetime. What we hold ourselves, for a
+ * budget, a pause, a store or a connection that is not to be had, costs neither, however long it lasts.
+ * Example with the defaults: refused at 0, tried again after 1, 3, 7, 15, 31, 63 min, then each hour, until
+ * 48 h of such waiting are spent.
  *
- * Where the dot left and no answer came only the upstream knows. It is tried once more after ten minutes,
- * in which an administrator may look, and then never again by itself. */
+ * Where the dot left and no answer came only the upstream knows. It is tried once more after ten minutes, in
+ * which an administrator may look, and then never again by itself. */
 #ifndef SENDGOV_FLOW_FATE_H
 #define SENDGOV_FLOW_FATE_H
 

@@ -98,6 +98,7 @@ book(struct job *job, bool client_left)
         .client_left = client_left,
         .fates = job->may_hold ? job->fates : NULL,
         .is_release = job->seq != 0,
+        .gate = job->gate,
     };
 
     ledger_count(job->flow->metrics, &entry);
@@ -254,8 +255,8 @@ waits(enum fate_kind k)
     return fate_waits(k);
 }
 
-/* What a take-over worked out and could not write stands. All recipients get the same jitter: what was refused
- * together stays one transaction, and is told of in one notification. */
+/* What a take-over worked out and could not write stands. All recipients get the same jitter: what was
+ * refused together stays one transaction, and is told of in one notification. */
 static void
 settle_fates(struct job *job)
 {

@@ -84,6 +84,8 @@ count_release(struct metrics *metrics, const struct ledger_entry *entry)
 
     if (outcome[0] == 'r' || outcome[0] == 'f')
         metric_add(metrics, M_RELEASED, 1, outcome[0] == 'r' ? "delivered" : "failed", NULL, NULL);
+    else if (outcome[0] != 'u' && entry->gate != NULL)
+        ledger_held(metrics, entry->gate);
     else
         metric_add(metrics, M_HELD, 1, outcome[0] == 'u' ? "uncertain" : "upstream", NULL, NULL);
 }

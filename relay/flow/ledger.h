@@ -21,6 +21,7 @@ struct ledger_entry {
     bool client_left;
     const struct fate *fates; /* NULL: all recipients alike, as the settlement's outcome says */
     bool is_release;          /* it came from the spool: it was counted when it went there */
+    const struct queue_gate *gate; /* of a release: where what is left of it was refused; NULL: at none */
 };
 
 /* Recipients of a class, the unnamed ones included. */

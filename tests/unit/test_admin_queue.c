@@ -531,7 +531,8 @@ test_status(void **state)
     fake.spool_on = true;
     fake.spool = (struct spool_status){.state = SPOOL_SICK, .why = "\xff disk", .messages = 9, .bytes = 70,
         .held = 1, .parked = 2, .damaged = 3, .free_bytes = 4, .needed_bytes = 5};
-    fake.queue = (struct queue_counts){.in_flight = 6, .ready = 18, .waiting_own_time = 8, .for_operator = 10};
+    fake.queue = (struct queue_counts){.in_flight = 6, .ready = 18, .waiting_own_time = 8,
+        .for_operator = 10};
     fake.queue.at_gate[QUEUE_GATE_STORE] = 11;
     a = expect_ok(&f, &reader, line_of("status", ""));
     spool = json_object_get(a, "spool");

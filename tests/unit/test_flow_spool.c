@@ -331,7 +331,8 @@ test_take_over_tells_of_the_refused(void **state)
     kept_stop(&k);
 }
 
-/* Its connection was dead all the time, and by then its mail is paused: it waits like what was never tried. */
+/* Its connection was dead all the time, and by then its mail is paused: it waits like what was never
+ * tried. */
 static void
 test_taken_over_and_refused_later_waits(void **state)
 {
@@ -557,7 +558,8 @@ is_back(struct kept *k)
     return !is_out(k);
 }
 
-/* The route goes while the message is on its way from the disk: what was on the operator's list stays there. */
+/* The route goes while the message is on its way from the disk: what was on the operator's list stays
+ * there. */
 static void
 test_reload_lets_no_parked_go(void **state)
 {

@@ -31,6 +31,28 @@ def sites(**options):
         yield rig
 
 
+class Site:
+    """The rig of a module as a test sees it: a stand-in that remembers nothing, nodes in governor groups of their own."""
+
+    def __init__(self, rig):
+        self.rig = rig
+        self.before = len(rig.nodes)
+        rig.sim.forget()
+
+    def __getattr__(self, name):
+        return getattr(self.rig, name)
+
+    def node(self, **sections):
+        return self.rig.node(f"n{len(self.rig.nodes)}", alone=True, **sections)
+
+    def end(self):
+        if not self.rig.redis.process.alive():
+            self.rig.redis.start()
+        for node in self.rig.nodes[self.before:]:
+            if node.process is not None:
+                assert node.process.alive() and node.stop() == 0, node.log()[-3000:]
+
+
 def route(rig, port=None, **more):
     return {"contoso": {"upstream": f"localhost:{port or rig.sim.port}", "tls": "off", "domains": ["contoso.com"], **more}}
 
@@ -45,9 +67,9 @@ def one_connection(rig, n=1):
     return {"relay@contoso.com": {"route": "contoso", "password_file": rig.upstream_password, "connections": n}}
 
 
-def late_sim(rig, port, name="late"):
+def late_sim(rig, port):
     """The upstream that was down listens at last."""
-    return rig.adopt(Sim(rig.folder, name, bodies=True, options=("--listen", f"127.0.0.1:{port}")))
+    return rig.adopt(Sim(rig.folder, f"late{port}", bodies=True, options=("--listen", f"127.0.0.1:{port}")))
 
 
 class Sent:

@@ -5,19 +5,10 @@ import re
 import pytest
 
 from process import wait_until
-from spooled import (INSIDE, OUTSIDE, SENDER, assert_held, assert_relayed, clients, copies, database, queue, reports, send, sites, spool, state,
+from spooled import (INSIDE, OUTSIDE, SENDER, assert_held, assert_relayed, clients, copies, database, queue, reports, send, spool, state,
                      status_fields, wait_empty)
 
 TEXT = b"a line that must come back\r\n"
-
-
-@pytest.fixture
-def site(request):
-    with sites(**getattr(request, "param", {})) as rig:
-        yield rig
-
-
-NO_DSN = pytest.mark.parametrize("site", [{"sim_options": ("--hide", "DSN")}], indirect=True)
 
 
 def refuse(site, reply="550 5.1.1 <never@fabrikam.com> no such mailbox", **more):
@@ -98,9 +89,9 @@ def test_parameters_are_handed_on_where_the_upstream_speaks_dsn(site):
     assert len(copies(site.sim, sent)) == 1 and no_reports(site)
 
 
-@NO_DSN
 @pytest.mark.parametrize("accept", ["relay", "spool"])
 def test_success_is_told_where_the_upstream_cannot(site, accept):
+    site.sim.hide("DSN")
     node = site.node(spool=spool(), clients=clients(accept=accept)).start()
     sent = send(node, [OUTSIDE, "v@fabrikam.com"], mail=" ENVID=x1", rcpt=" NOTIFY=SUCCESS")
     assert sent.reply.code == 250, sent.reply
