@@ -76,7 +76,8 @@ class Node:
     # life
     def start(self, ready=True, environment=(), descriptors=None, under=()):
         """descriptors: how many the process may have. under: words before the command line (strace.under)."""
-        env = dict(os.environ, ASAN_OPTIONS="abort_on_error=0:exitcode=99:detect_leaks=1:allocator_may_return_null=1",
+        leaks = 0 if under else 1  # LeakSanitizer does not work for a process that is traced
+        env = dict(os.environ, ASAN_OPTIONS=f"abort_on_error=0:exitcode=99:detect_leaks={leaks}:allocator_may_return_null=1",
                    UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1", **dict(environment))
         limit = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors)] if descriptors else []
         self.process = Process([*under, *limit, program("sendgovd"), "-c", self.file], os.path.join(self.folder, "log"), env=env)
