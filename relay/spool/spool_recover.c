@@ -254,6 +254,29 @@ open_and_check(struct spool_thread *t, uint64_t *highest_out)
     return status == SPOOL_DB_OK ? spool_db_commit(&t->db) : status;
 }
 
+static bool
+is_damaged(const struct spool_thread *t, enum spool_db_status status)
+{
+    return status == SPOOL_DB_BROKEN && spool_db_is_damage(&t->db);
+}
+
+/* Damage is believed when all of the file can be read and it is found a second time. */
+static enum spool_db_status
+open_certainly(struct spool_thread *t, uint64_t *highest_out)
+{
+    uint64_t reserved = t->db.seq_reserved, damaged = t->damaged;
+    enum spool_db_status status = open_and_check(t, highest_out);
+
+    if (!is_damaged(t, status))
+        return status;
+    spool_db_close(&t->db);
+    t->db.seq_reserved = reserved;
+    t->damaged = damaged;
+    if (!spool_salvage_can_read(t))
+        return broken_errno(t, "cannot read spool.db");
+    return open_and_check(t, highest_out);
+}
+
 enum spool_db_status
 spool_recover(struct spool_thread *t)
 {
@@ -264,8 +287,8 @@ spool_recover(struct spool_thread *t)
     if (!spool_salvage_resume(t))
         return broken_errno(t, "cannot end the exchange of spool.db");
     t->db.is_newer = false;
-    status = open_and_check(t, &highest);
-    if (status == SPOOL_DB_BROKEN && spool_db_is_damage(&t->db)) {
+    status = open_certainly(t, &highest);
+    if (is_damaged(t, status)) {
         spool_db_close(&t->db);
         snprintf(why, sizeof(why), "%s", t->db.why);
         t->db.seq_reserved = reserved;

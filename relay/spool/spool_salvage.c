@@ -372,6 +372,39 @@ has_content(const struct spool_thread *t)
     return lstat(t->path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
 }
 
+/* ---- can it be read at all? ---- */
+
+static bool
+read_to_end(const char *path, char *scratch)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t n = 1;
+    int why;
+
+    if (fd < 0)
+        return errno == ENOENT;
+    while (n > 0)
+        n = read(fd, scratch, SPOOL_CHUNK_BYTES);
+    why = errno;
+    close(fd);
+    errno = why;
+    return n == 0;
+}
+
+bool
+spool_salvage_can_read(const struct spool_thread *t)
+{
+    char *wal = path_with(t, "-wal");
+    bool can = read_to_end(t->path, t->scratch) && read_to_end(wal, t->scratch);
+    int why = errno;
+
+    free(wal);
+    errno = why;
+    return can;
+}
+
+/* ---- the exchange as a whole ---- */
+
 static void
 build(struct salvage *v, const char *path)
 {
@@ -411,7 +444,8 @@ spool_salvage(struct spool_thread *t, const char *why)
     list_init(&v.notes);
     remove_half_made(t);
     build(&v, building);
-    if (v.status == SPOOL_DB_OK && (rename(building, made) != 0 || !sync_folder(t) || !exchange(t))) {
+    if (v.status == SPOOL_DB_OK && (!spool_salvage_can_read(t) || rename(building, made) != 0
+            || !sync_folder(t) || !exchange(t))) {
         snprintf(v.to.why, sizeof(v.to.why), "cannot exchange %s: %s", t->path, strerror(errno));
         v.status = SPOOL_DB_BROKEN;
     }

@@ -9,6 +9,9 @@
 
 /* why: what is wrong with it, for the log. */
 enum spool_db_status spool_salvage(struct spool_thread *t, const char *why);
+/* SQLite tells a read that failed as damage. False: it is the disk that fails (errno), which says nothing
+ * about what is on it. */
+bool spool_salvage_can_read(const struct spool_thread *t);
 /* A new file where there is none: it appears complete, so that an empty one is never ours. */
 enum spool_db_status spool_salvage_make(struct spool_thread *t);
 /* Ends an exchange of files that a crash interrupted. False: errno. */

@@ -14,6 +14,7 @@ import threading
 
 import pytest
 
+import strace
 from m365sim import Sim
 from node import USER
 from process import wait_until
@@ -22,6 +23,7 @@ from spool_scene import Scene
 
 SIZES = [200, 3000, 200, 9000, 200, 70000, 200, 200, 3000, 200, 150000, 200]
 PAGE = 4096
+AT_ONCE = 4
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,7 @@ class Template:
         self.scene.node.start()
         self.scene.node.stop()
         self.clean = shutil.copytree(self.scene.folder, os.path.join(rig.folder, "clean"))
+        self.sims = [rig.adopt(Sim(rig.folder, f"sim{n}", bodies=True)) for n in range(AT_ONCE)]
         assert os.listdir(self.clean) == ["spool.db"] and "spool.db-wal" in os.listdir(self.killed)
 
 
@@ -191,6 +194,9 @@ SHUT = {
     "a link": (replace(link_elsewhere), "spool.db"),
     "mode 0": (mode(0, "spool.db"), "spool.db"),
 }
+# Which read of the spool's files fails first, and whether all that follow do.
+READ_ERRORS = {f"read {n}{'+' if for_good else ''} of a {which} spool fails": (which, n, for_good)
+               for which in ("clean", "killed") for n in (1, 2, 3, 5, 8, 13, 21, 34, 55) for for_good in (True, False)}
 # The daemon refuses to start, and says so.
 REFUSED = {
     "a folder for others": (mode(0o777), "chmod"),
@@ -290,6 +296,27 @@ def stay_shut(rig, template, sim, name):
     return [f"{name}: {f}" for f in findings + case.judge()]
 
 
+def start_with_read_errors(rig, template, sim, name):
+    """A disk that cannot be read, once or from some time on, says nothing about the file: it is neither put aside nor emptied."""
+    which, n, for_good = READ_ERRORS[name]
+    case = Case(rig, template, sim, which)
+    fault = strace.inject("pread64,read", f"{n}+" if for_good else n, "EIO")
+    case.node.start(ready=False, under=strace.under(case.log_file, [fault], case.paths, trace="pread64,read"))
+    state = case.opinion()
+    case.node.kill()
+    left = os.listdir(case.folder)
+    took = case.restart()
+    arrived = case.arrived()
+    case.node.stop(15)
+    findings = []
+    if sorted(arrived) != sorted(a["id"] for a in template.scene.attempts):
+        findings.append(f"{state}: {len(arrived)} messages arrived, {len(set(arrived))} different ones")
+    if any("damaged-" in file for file in left + os.listdir(case.folder)) or "damaged" in case.node.log():
+        findings.append(f"{state}: taken for damage: {left}")
+    print(f"  {name}: {state}, ready again after {took:.2f} s")
+    return [f"{name}: {f}" for f in findings]
+
+
 def refuse(rig, template, sim, name):
     damage, words = REFUSED[name]
     case = Case(rig, template, sim, "clean")
@@ -302,15 +329,16 @@ def refuse(rig, template, sim, name):
     return [f"{name}: {state}, {status}: {case.node.log()[-500:]}"]
 
 
-def test_damage(rig, template):
+@pytest.mark.parametrize("run, names", [(deliver, DELIVERS), (stay_shut, SHUT), (refuse, REFUSED), (start_with_read_errors, READ_ERRORS)],
+                         ids=["delivers", "stays shut", "refuses", "read errors"])
+def test_damage(rig, template, run, names):
     """Four at a time, each with a stand-in of its own: the cases bring the same mail."""
     todo, findings = queue.Queue(), []
-    for run, names in ((deliver, DELIVERS), (stay_shut, SHUT), (refuse, REFUSED)):
-        for name in names:
-            todo.put((run, name))
+    for name in names:
+        todo.put((run, name))
 
     def work(n):
-        sim = rig.adopt(Sim(rig.folder, f"sim{n}", bodies=True))
+        sim = template.sims[n]
         while True:
             try:
                 run, name = todo.get_nowait()
@@ -320,7 +348,7 @@ def test_damage(rig, template):
                 findings.extend(run(rig, template, sim, name))
             except AssertionError as e:
                 findings.append(f"{name}: {e}")
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(AT_ONCE)]
     for worker in workers:
         worker.start()
     for worker in workers:
