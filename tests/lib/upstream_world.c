@@ -108,10 +108,26 @@ others_live(void *arg)
 
 /* ---- the world ---- */
 
+static void
+make_upstream(struct world *w)
+{
+    struct upstream_setup setup = {.loop = w->loop, .dialer = w->dialer, .metrics = w->metrics,
+        .hostname = "relay.test", .slots = {w, take_slot, forget_slot, give_slot, others_live}};
+
+    w->up = upstream_new(&setup);
+}
+
+void
+world_renew(struct world *w)
+{
+    upstream_free(&w->up);
+    make_upstream(w);
+    assert_int_equal(world_configure(w, NULL), 0);
+}
+
 void
 world_start(struct world *w)
 {
-    struct upstream_setup setup = {.hostname = "relay.test"};
     struct err err;
 
     *w = (struct world){.slots_free = 100};
@@ -125,11 +141,7 @@ world_start(struct world *w)
     assert_non_null(w->resolver);
     w->dialer = dialer_new(w->loop, w->resolver);
     w->blobs = blob_pool_new(w->folder, 256 * 1024, 64 * 1024 * 1024);
-    setup.loop = w->loop;
-    setup.dialer = w->dialer;
-    setup.metrics = w->metrics;
-    setup.slots = (struct upstream_slots){w, take_slot, forget_slot, give_slot, others_live};
-    w->up = upstream_new(&setup);
+    make_upstream(w);
     peer_start(&w->peer, w->loop);
     w->route = (struct route_conf){.name = "contoso", .upstream = w->peer.target, .tls = UPSTREAM_TLS_OFF,
         .tls_verify = true, .connections = LIMIT_UNLIMITED, .pool_max = 4, .messages_per_connection = 100,

@@ -53,6 +53,8 @@ struct world {
 void world_start(struct world *w);
 /* Takes w->route and w->mailbox as they are now. */
 int world_configure(struct world *w, struct err *err);
+/* Another upstream in place of the one that ends, as configured before. */
+void world_renew(struct world *w);
 void world_stop(struct world *w);
 /* Turns the loop until *flag, for ten seconds at most, which fails the test. */
 void world_until(struct world *w, const bool *flag);

@@ -86,6 +86,8 @@ struct kept {
     size_t n_states[SPOOL_RECIPIENT_STATE_COUNT], n_dsn;
 };
 
+static const struct client_conf clients[] = {{.name = "erp"}, {.name = "app", .accept = ACCEPT_SPOOL}};
+
 static void
 kept_until(struct kept *k, bool (*is_so)(struct kept *k))
 {
@@ -112,12 +114,14 @@ is_ready(struct kept *k)
 }
 
 static void
-open_spool(struct kept *k)
+open_spool(struct kept *k, bool releases)
 {
     struct err err = {""};
 
     assert_int_equal(flow_open_spool(k->s.flow, &k->s.config->spool, &err), 0);
     flow_configure(k->s.flow, k->s.config);
+    if (!releases)
+        flow_stop_release(k->s.flow);
     assert_int_equal(flow_start_spool(k->s.flow, &err), 0);
     kept_until(k, is_ready);
 }
@@ -131,14 +135,14 @@ kept_start(struct kept *k, uint64_t cap, const struct peer_rule *rules, size_t n
     snprintf(k->folder, sizeof(k->folder), "%s/spool", k->base);
     scene_start(&k->s, cap, HOUR_MS, rules, n_rules);
     k->s.config->front.hostname = "relay.test";
-    k->s.config->clients = &scene_client;
-    k->s.config->n_clients = 1;
+    k->s.config->clients = clients;
+    k->s.config->n_clients = 2;
     k->s.config->routes = &k->s.w.route;
     k->s.config->n_routes = 1;
     k->s.config->spool = (struct spool_conf){.enabled = true, .folder = k->folder, .retry_first_ms = 60000,
         .retry_max_ms = 3600000, .lifetime_ms = INT64_C(172800000), .warn_ms = 14400000,
         .uncertain_ms = 600000, .uncertain_max = 2, .size_limit_bytes = 1000000};
-    open_spool(k);
+    open_spool(k, true);
 }
 
 static void
@@ -621,6 +625,137 @@ test_order_and_take_in_one_breath(void **state)
     kept_stop(&k);
 }
 
+/* ---- the daemon ends ---- */
+
+/* As the daemon: its parts end in this order, and the next one finds the same folder. */
+static void
+restart(struct kept *k)
+{
+    struct flow_setup setup;
+
+    flow_free(&k->s.flow);
+    world_renew(&k->s.w);
+    setup = (struct flow_setup){k->s.w.loop, k->s.store, k->s.w.up, k->s.w.metrics};
+    k->s.flow = flow_new(&setup);
+    open_spool(k, false);
+}
+
+/* After so many turns. What was promised is delivered or on disk; what was delivered is not on disk as if it
+ * had not been. */
+static void
+end_after(struct kept *k, int turns)
+{
+    for (int i = 0; i < turns; i++)
+        loop_turn(k->s.w.loop, 1);
+    restart(k);
+    kept_look(k);
+    if (k->s.answered && k->s.answer.code == 250)
+        assert_true(k->s.w.peer.messages + k->messages > 0);
+    if (k->s.w.peer.messages > 0)
+        assert_int_equal(k->n_states[SPOOL_WAITING], 0);
+    assert_int_equal(k->n_states[SPOOL_IN_FLIGHT], 0);
+    kept_stop(k);
+}
+
+static void
+test_end_at_each_turn_of_a_live_message(void **state)
+{
+    (void)state;
+    for (int turns = 0; turns < 25; turns++) {
+        struct kept k;
+
+        kept_start(&k, 10, NULL, 0);
+        scene_submit(&k.s, 2);
+        end_after(&k, turns);
+    }
+}
+
+static void
+test_end_at_each_turn_of_a_kept_message(void **state)
+{
+    (void)state;
+    for (int turns = 0; turns < 40; turns++) {
+        struct kept k;
+        struct message *m;
+
+        kept_start(&k, 10, NULL, 0);
+        m = scene_message(&k.s);
+        m->client = &clients[1];
+        add(m, "out@x.org", RECIPIENT_EXTERNAL);
+        scene_submit_message(&k.s, m);
+        end_after(&k, turns);
+    }
+}
+
+static void
+test_end_at_each_turn_of_a_take_over(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SILENT, NULL}};
+
+    (void)state;
+    for (int turns = 0; turns < 12; turns++) {
+        struct kept k;
+
+        kept_start(&k, 10, rules, 1);
+        submit_mixed(&k);
+        scene_until_seen(&k.s, "dot", 1);
+        timer_start(&job_of(&k)->patience, 1);
+        end_after(&k, turns);
+    }
+}
+
+/* Its connection dies while the take-over is written, so that it asks for another one. */
+static void
+test_end_while_a_take_over_starts_again(void **state)
+{
+    static const struct peer_rule rules[] = {{"MAIL", 2, PEER_SILENT, NULL}, {"RCPT", 2, PEER_SILENT, NULL},
+        {"DATA", 2, PEER_SILENT, NULL}};
+
+    (void)state;
+    for (int turns = 0; turns < 12; turns++) {
+        struct kept k;
+
+        kept_start(&k, 10, rules, 3);
+        assert_int_equal(scene_relay(&k.s, 1), 250);
+        k.s.w.peer.messages = 0;
+        scene_submit(&k.s, 1);
+        scene_until_seen(&k.s, "DATA", 2);
+        job_take_over(job_of(&k));
+        peer_drop_all(&k.s.w.peer, true);
+        end_after(&k, turns);
+    }
+}
+
+/* The same with a client that leaves in any of these turns, and no end. */
+static void
+test_client_leaves_at_each_turn_of_a_take_over(void **state)
+{
+    static const struct peer_rule rules[] = {{"MAIL", 2, PEER_SILENT, NULL}, {"RCPT", 2, PEER_SILENT, NULL},
+        {"DATA", 2, PEER_SILENT, NULL}};
+
+    (void)state;
+    for (int turns = 0; turns < 12; turns++) {
+        struct kept k;
+
+        kept_start(&k, 10, rules, 3);
+        assert_int_equal(scene_relay(&k.s, 1), 250);
+        scene_submit(&k.s, 1);
+        scene_until_seen(&k.s, "DATA", 2);
+        job_take_over(job_of(&k));
+        if (turns % 2 == 0)
+            peer_drop_all(&k.s.w.peer, true);
+        for (int i = 0; i < turns / 2; i++)
+            loop_turn(k.s.w.loop, 1);
+        flow_forget(k.s.flow, k.s.job);
+        if (turns % 2 != 0)
+            peer_drop_all(&k.s.w.peer, true);
+        kept_until(&k, is_empty);
+        assert_in_range(k.s.w.peer.messages, k.s.answers, 2); /* what was promised went */
+        assert_int_equal(kept_in_queue(&k), 0);
+        kept_stop(&k);
+    }
+}
+
 int
 main(void)
 {
@@ -635,6 +770,11 @@ main(void)
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
         cmocka_unit_test(test_reload_lets_no_parked_go),
         cmocka_unit_test(test_order_and_take_in_one_breath),
+        cmocka_unit_test(test_end_at_each_turn_of_a_live_message),
+        cmocka_unit_test(test_end_at_each_turn_of_a_kept_message),
+        cmocka_unit_test(test_end_at_each_turn_of_a_take_over),
+        cmocka_unit_test(test_end_while_a_take_over_starts_again),
+        cmocka_unit_test(test_client_leaves_at_each_turn_of_a_take_over),
     };
 
     return cmocka_run_group_tests(tests, install_disk, NULL);
