@@ -272,13 +272,36 @@ settle_fates(struct job *job)
     }
 }
 
-static struct spool_message *
-make_notification(struct job *job)
+/* A failure that nobody could be told of is no end: the recipient is tried again, to fail again when there is
+ * room to say so. */
+static void
+hold_untold(struct job *job)
+{
+    int64_t due_utc_ms = clock_utc_ms() + job->config->spool.retry_first_ms;
+
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++) {
+        struct fate *fate = &job->fates[i];
+
+        if (fate->kind != FATE_FAILED || fate->told)
+            continue;
+        fate->kind = FATE_HELD;
+        fate->expired = false;
+        fate->kept.state = fate->kept.uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+        fate->kept.due_utc_ms = due_utc_ms;
+    }
+}
+
+/* Before the rows are made: it decides what is in them. */
+static void
+keep_notification(struct job *job)
 {
     struct notify_setup setup = {job->message, job->fates, job->config, job->flow->bodies,
         job->caps.dsn, job->flow->metrics};
+    struct spool_message *notification;
 
-    return notify_make(&setup);
+    if (!notify_make(&setup, &notification))
+        hold_untold(job);
+    keep_add(job->keep, notification);
 }
 
 static void
@@ -288,7 +311,7 @@ prepare_write(struct job *job)
     job->keep = keep_new();
     /* A new message that failed as a whole: the client is there to hear of it. */
     if (job->seq != 0 || count(job, FATE_FAILED) < job->message->envelope.n_recipients)
-        keep_add(job->keep, make_notification(job));
+        keep_notification(job);
     if (job->seq != 0) {
         job->keep->row = keep_row(job->message, job->fates, job->seq);
         return;
@@ -394,9 +417,9 @@ job_take_over(struct job *job)
     k->is_take_over = true;
     part_with_the_rest(job);
     keep_add(k, keep_part(job->message, job->fates, job->round.class, is_open));
+    keep_notification(job); /* the daemon may end before the rest of it does */
     for (int c = 0; c < RECIPIENT_CLASS_COUNT; c++)
         keep_add(k, keep_part(job->message, job->fates, (enum recipient_class)c, waits));
-    keep_add(k, make_notification(job)); /* the daemon may end before the rest of it does */
     (void)spool_add(job->flow->spool, k->fresh, k->n_fresh, on_taken_over, job);
 }
 

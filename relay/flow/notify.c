@@ -47,16 +47,23 @@ gather(const struct notify_setup *setup, struct dsn_recipient *out)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < setup->message->envelope.n_recipients; i++) {
-        if (!choose(setup, i, &out[n]))
-            continue;
-        metric_add(setup->metrics, M_DSN, 1, action_names[out[n].action], NULL, NULL);
-        setup->fates[i].told = true;
-        if (out[n].action == DSN_DELAYED)
-            setup->fates[i].kept.warned = true;
-        n++;
-    }
+    for (size_t i = 0; i < setup->message->envelope.n_recipients; i++)
+        if (choose(setup, i, &out[n]))
+            n++;
     return n;
+}
+
+static void
+note_told(const struct notify_setup *setup, const struct dsn_recipient *told, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct fate *fate = &setup->fates[told[i].recipient - setup->message->envelope.recipients];
+
+        metric_add(setup->metrics, M_DSN, 1, action_names[told[i].action], NULL, NULL);
+        fate->told = true;
+        if (told[i].action == DSN_DELAYED)
+            fate->kept.warned = true;
+    }
 }
 
 static void
@@ -145,30 +152,38 @@ describe(const struct message *m, struct blob_pool *bodies)
     return s;
 }
 
-struct spool_message *
-notify_make(const struct notify_setup *setup)
+static struct spool_message *
+make(const struct notify_setup *setup, const struct dsn_recipient *recipients, size_t n)
+{
+    struct spool_message *s = describe(setup->message, setup->bodies);
+
+    if (write_dsn(setup, s, recipients, n) == BLOB_OK) {
+        blob_seal(s->body);
+        note_told(setup, recipients, n);
+        return s;
+    }
+    log_text(LOG_ERROR, "notification", "the notification about message %s could not be made: no room for it",
+        setup->message->id);
+    spool_message_free(&s, true);
+    return NULL;
+}
+
+bool
+notify_make(const struct notify_setup *setup, struct spool_message **out)
 {
     const struct message *m = setup->message;
     struct dsn_recipient *recipients;
-    struct spool_message *s = NULL;
     size_t n;
 
+    *out = NULL;
     if (m->is_dsn || address_is_null(&m->envelope.sender)) {
         log_untold(m, setup->fates);
-        return NULL;
+        return true;
     }
     recipients = xcalloc(m->envelope.n_recipients, sizeof(*recipients));
     n = gather(setup, recipients);
-    if (n > 0) {
-        s = describe(m, setup->bodies);
-        if (write_dsn(setup, s, recipients, n) == BLOB_OK) {
-            blob_seal(s->body);
-        } else {
-            log_text(LOG_ERROR, "notification", "the notification about message %s could not be made: no room"
-                " for it", m->id);
-            spool_message_free(&s, true);
-        }
-    }
+    if (n > 0)
+        *out = make(setup, recipients, n);
     free(recipients);
-    return s;
+    return n == 0 || *out != NULL;
 }

@@ -15,9 +15,9 @@ struct notify_setup {
     struct metrics *metrics;
 };
 
-/* NULL: nobody is to be told, or (logged) the notification could not be made. From the null sender to the
- * sender of the message, on the same route, internal. A message with the null sender is never told about:
- * the log is. */
-struct spool_message *notify_make(const struct notify_setup *setup);
+/* *out NULL: nobody is to be told. False: somebody is, and the notification could not be made (logged). From
+ * the null sender to the sender of the message, on the same route, internal. A message with the null sender
+ * is never told about: the log is. */
+bool notify_make(const struct notify_setup *setup, struct spool_message **out);
 
 #endif

@@ -413,6 +413,30 @@ test_recipients_stay_together(void **state)
     kept_stop(&k);
 }
 
+/* ---- notifications ---- */
+
+/* There is no room to tell of a refused recipient: it is kept, to be refused again when there is. */
+static void
+test_failure_that_cannot_be_told_is_no_end(void **state)
+{
+    static const struct peer_rule rules[] = {{"RCPT", 1, PEER_SAY, "550 5.1.1 no such user\r\n"}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    blob_pool_free(&k.s.flow->bodies);
+    k.s.flow->bodies = blob_pool_new("/nonexistent", 1, 1);
+    assert_int_equal(scene_relay(&k.s, 2), 250);
+    assert_non_null(strstr(k.s.answer.text, "queued as"));
+    assert_int_equal(k.s.w.peer.messages, 1);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.n_dsn, 0);
+    assert_int_equal(k.n_states[SPOOL_WAITING], 1);
+    assert_in_range(k.due_in_ms, 50000, 60000);
+    assert_true(scene_count(&k.s, M_DSN, "failed") == 0);
+    kept_stop(&k);
+}
+
 /* ---- budget ---- */
 
 /* A new try asks for those that the grant was for, not again for all. */
@@ -765,6 +789,7 @@ main(void)
         cmocka_unit_test(test_taken_over_and_refused_later_waits),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
+        cmocka_unit_test(test_failure_that_cannot_be_told_is_no_end),
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
