@@ -16,6 +16,7 @@
 #define LIKELY_GONE_MS 10000
 #define SILENT_GONE_MS 330000 /* Microsoft 365 cuts an idle connection after 5 minutes */
 #define FINISH_MS 2000
+#define IDLE_LOOK_MS 500
 
 #define TO(s) (1u << CONN_##s)
 static const unsigned transitions[CONN_STATE_COUNT] = {
@@ -160,6 +161,19 @@ conn_quit(struct upstream_conn *c)
     arm(c);
 }
 
+/* How long it may rest changes while it does: another node may come that waits for its slot. */
+static void
+rest_on(struct upstream_conn *c)
+{
+    int64_t rested_ms = loop_now_ms(c->pool->up->setup.loop) - c->rests_mono_ms;
+    int64_t left_ms = pool_idle_ms(c->pool) - rested_ms;
+
+    if (left_ms <= 0)
+        conn_quit(c);
+    else
+        timer_start(&c->deadline, left_ms < IDLE_LOOK_MS ? left_ms : IDLE_LOOK_MS);
+}
+
 /* Nothing runs on it: back to the pool, or good-bye. */
 static void
 rest(struct upstream_conn *c)
@@ -169,7 +183,8 @@ rest(struct upstream_conn *c)
         return;
     }
     set_state(c, CONN_IDLE);
-    timer_start(&c->deadline, pool_idle_ms(c->pool));
+    c->rests_mono_ms = loop_now_ms(c->pool->up->setup.loop);
+    rest_on(c);
     pool_wake(c->pool);
 }
 
@@ -377,7 +392,7 @@ on_deadline(void *arg)
     struct upstream_conn *c = arg;
 
     if (c->state == CONN_IDLE) {
-        conn_quit(c);
+        rest_on(c);
         return;
     }
     if (is_in_time(c))

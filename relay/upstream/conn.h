@@ -53,6 +53,7 @@ struct upstream_conn {
     uint64_t slot;
     int64_t begun_mono_ms;  /* the dial */
     int64_t opened_mono_ms; /* TCP is up */
+    int64_t rests_mono_ms;  /* CONN_IDLE: since when */
     struct handle dial;
     struct stream *stream;
     struct timer deadline;

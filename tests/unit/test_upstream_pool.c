@@ -167,6 +167,26 @@ test_idle_leaves_soon_when_other_nodes_live(void **state)
     world_stop(&w);
 }
 
+/* A node that comes while the connection rests must not wait for the 30 s that were right before. */
+static void
+test_idle_leaves_soon_when_another_node_comes(void **state)
+{
+    struct world w;
+    struct sending s;
+
+    (void)state;
+    world_start(&w);
+    w.uses_mailbox = true;
+    assert_int_equal(world_configure(&w, NULL), 0);
+    send_one(&w, &s);
+    check_accepted(&s);
+    world_pass(&w, 100);
+    w.other_nodes = true;
+    world_until_fn(&w, slots_are_back);
+    assert_int_equal(peer_count(&w.peer, "QUIT"), 1);
+    world_stop(&w);
+}
+
 /* QUIT unanswered: we hang up after 5 s at most, but the slot stays ours, since the peer may still count
  * us. */
 static void
@@ -925,6 +945,7 @@ main(void)
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_idle_quits_and_gives_its_slot_back),
         cmocka_unit_test(test_idle_leaves_soon_when_other_nodes_live),
+        cmocka_unit_test(test_idle_leaves_soon_when_another_node_comes),
         cmocka_unit_test(test_silent_quit_keeps_the_slot),
         cmocka_unit_test(test_closed_while_idle),
         cmocka_unit_test(test_dead_on_reuse),
