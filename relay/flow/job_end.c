@@ -134,6 +134,21 @@ say_partly_refused(struct job *job)
         job->message->id, failed, job->keep->n_fresh > 0 ? ", a notification follows" : "", why.text);
 }
 
+/* The answer it would have been, without its advice to send again. */
+static void
+copy_reason(const struct reply *answer, struct reply *why)
+{
+    static const char *const advice[] = {"; try again", ", try again", "; send again"};
+
+    reply_copy(why, answer);
+    for (size_t i = 0; i < sizeof(advice) / sizeof(advice[0]); i++) {
+        char *at = strstr(why->text, advice[i]);
+
+        if (at != NULL)
+            *at = '\0';
+    }
+}
+
 static void
 say_queued(struct job *job)
 {
@@ -143,7 +158,7 @@ say_queued(struct job *job)
         say_partly_refused(job);
         return;
     }
-    reply_copy(&why, &job->said.answer);
+    copy_reason(&job->said.answer, &why);
     job->said.outcome = "spooled";
     reply_set(&job->said.answer, 250, "2.0.0", "queued as %s%s%s", job->message->id,
         why.code == 0 ? "" : "; held for now: ", why.code == 0 ? "" : why.text);

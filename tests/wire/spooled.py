@@ -128,6 +128,7 @@ def send_many(node, n, recipients=OUTSIDE, sender=SENDER, source=None):
 
 def assert_held(sent, *words):
     assert sent.reply.code == 250 and "queued as " in sent.reply.text, sent.reply
+    assert "try again" not in sent.reply.text and "send again" not in sent.reply.text, sent.reply  # it has been said yes to
     for word in words:
         assert word in sent.reply.text, sent.reply
 
