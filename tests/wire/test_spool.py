@@ -1,5 +1,7 @@
 """What cannot go now is held: the client has its 250, the message leaves when it may, once and unchanged."""
 import itertools
+import socket
+import struct
 
 import pytest
 
@@ -53,6 +55,18 @@ def test_over_budget_waits_its_turn_and_never_goes_over(site):
     assert_once(site.sim, *sent, inside, other, late)
     assert checker.check_cap(site.sim.messages(), external_cap(4, 2)) == []
     assert node.metric("sendgov_overshoot_total") == 0
+
+
+def test_the_backlogs_of_two_nodes_share_one_cap(site):
+    site.sim.limits(connections=None)
+    nodes = [site.rig.node(name, spool=spool(), limits=window(4), mailboxes=one_connection(site, 8)).start() for name in ("east", "west")]
+    sent = [send(nodes[i % 2]) for i in range(12)]
+    assert sum("queued as" in one.reply.text for one in sent) == 8
+    for node in nodes:
+        wait_empty(node)
+    assert_once(site.sim, *sent)
+    assert checker.check_cap(site.sim.messages(), external_cap(4, 2)) == []
+    assert [node.metric("sendgov_overshoot_total") for node in nodes] == [0, 0]
 
 
 def test_live_mail_does_not_overtake_older_mail_of_its_sender(site):
@@ -187,7 +201,8 @@ def test_a_throttle_is_held_and_pauses_nothing(site, reply):
 def test_stored_first_before_any_upstream_is_there(site):
     port = unused_port()
     node = site.node(spool=spool(), routes=route(site, port), clients=clients(accept="spool")).start()
-    sent = [send(node), send(node, text=(b"x" * 70 + b"\r\n") * 5000), send(node, [INSIDE, OUTSIDE]), send(node, text=b".\r\n..\r\n")]
+    sent = [send(node), send(node, text=(b"x" * 70 + b"\r\n") * 5000), send(node, [INSIDE, OUTSIDE]), send(node, text=b".\r\n..\r\n"),
+            send(node, text="Grüße\r\n".encode(), mail=" BODY=8BITMIME")]
     for one in sent:
         assert_held(one)
         assert "held for now" not in one.reply.text, one.reply
@@ -196,10 +211,11 @@ def test_stored_first_before_any_upstream_is_there(site):
     sent.append(send(node))
     node.kill()
     node.start()
-    wait_waiting(node, 6)
+    wait_waiting(node, 7)
     sim = late_sim(site, port)
     wait_empty(node)
     assert_once(sim, *sent)
+    assert [("BODY=8BITMIME" in m["parameters"]) == (m["message_id"] == sent[4].id) for m in sim.accepted()] == [True] * 7
     assert node.metric("sendgov_uncertain_total") == 0
 
 
@@ -317,22 +333,39 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(site):
     assert len(site.sim.messages()) == 1
 
 
-def test_a_client_that_leaves_after_the_dot_is_not_served_twice(site):
-    """It hears no 250 and will send again, so of ours there is what was offered, and nothing is kept."""
-    node = site.node(spool=spool()).start()
-    site.sim.rule(step="dot", delay_ms=700, count=1)
-    sent = Sent()
+def send_and_leave(node, sent, when):
+    """Resets its connection after the dot, when that is true."""
     c = Client(node.port("plain"))
     c.ehlo()
     for command in (f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{OUTSIDE}>", "DATA"):
         c.cmd(command)
     c.send(sent.body + b".\r\n")
-    wait_until(lambda: site.sim.status()["mails"] == 1, 5, "the message to be offered")
+    wait_until(when, 5, "the time to leave")
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     c.close()
-    site.sim.wait_messages(1)
+
+
+def test_a_client_that_leaves_while_its_message_is_offered_is_not_served_twice(site):
+    """It hears no 250 and will send again; what the upstream says then comes too late to be kept."""
+    node = site.node(spool=spool()).start()
+    for i, (reply, outcome) in enumerate(((None, "relayed"), ("451 4.3.0 not now", "deferred"))):
+        site.sim.rule(step="dot", delay_ms=500, count=1, **({"reply": reply} if reply else {}))
+        sent = Sent()
+        send_and_leave(node, sent, lambda: site.sim.status()["mails"] == i + 1)  # pylint: disable=cell-var-from-loop
+        row = wait_until(lambda: node.log_events("message")[i:], 5, "the log line")[0]  # pylint: disable=cell-var-from-loop
+        assert row["client_left"] and row["outcome"] == outcome, row
+        assert len(copies(site.sim, sent)) == (outcome == "relayed") and state(node)["messages"] == 0
+
+
+def test_a_client_that_leaves_before_its_message_is_offered_leaves_nothing(site):
+    node = site.node(spool=spool()).start()
+    rule = site.sim.rule(step="connect", delay_ms=500, count=1)
+    send_and_leave(node, Sent(), lambda: site.sim.hits(rule) == 1)
     row, = wait_until(lambda: node.log_events("message"), 5, "the log line")
-    assert row["outcome"] == "relayed", row
-    assert len(copies(site.sim, sent)) == 1 and state(node)["messages"] == 0
+    assert row["client_left"] and row["end"] == "Cb", row
+    after = send(node)
+    assert_relayed(after)
+    assert [m["message_id"] for m in site.sim.messages()] == [after.id] and state(node)["messages"] == 0
 
 
 # sizes

@@ -9,8 +9,8 @@ import pytest
 from node import give
 from process import wait_until
 from smtp_client import Closed
-from spooled import (INSIDE, OUTSIDE, SENDER, assert_held, assert_once, assert_relayed, clients, copies, one_connection, pause, queue,
-                     reports, resume, send, send_many, sites, spool, state, wait_empty, why)
+from spooled import (INSIDE, OUTSIDE, SENDER, assert_held, assert_once, assert_relayed, clients, copies, one_connection, order, pause,
+                     queue, reports, resume, send, send_many, sites, spool, state, wait_empty, why)
 
 ENDS = {"yes": {}, "later": {"reply": "451 4.3.0 not now"}, "lost": {"drop": "fin"}, "half": {}}
 RECIPIENTS = {"yes": [OUTSIDE, INSIDE], "half": [INSIDE, OUTSIDE]}  # inside is never slow
@@ -239,7 +239,7 @@ def test_a_spool_that_cannot_be_trusted_is_refused(site, case, words):
 
 # drain
 def test_a_backlog_at_the_end_is_delivered_by_the_next_run(site):
-    node = site.node(spool=spool(), clients=clients(accept="spool"), mailboxes=one_connection(site, 2)).start()
+    node = site.node(spool=spool(), clients=clients(accept="spool"), mailboxes=one_connection(site)).start()
     pause(node, "--all")
     sent = send_many(node, 60)
     site.sim.rule(step="dot", delay_ms=60)
@@ -255,7 +255,7 @@ def test_a_backlog_at_the_end_is_delivered_by_the_next_run(site):
     assert state(node)["messages"] <= left
     wait_empty(node)
     assert_once(site.sim, *sent)
-    assert node.log_events("uncertain") == []
+    assert order(site.sim, sent) == list(range(60)) and node.log_events("uncertain") == []
 
 
 def test_killed_at_any_time_loses_nothing(site):
