@@ -34,6 +34,7 @@ struct fate {
     bool offered;                /* to the upstream, in a transaction of this job */
     bool paused;                 /* HELD after it was offered: a pause is in force that stops it now */
     bool expired;                /* FAILED: because its time was over, not for the last reply */
+    bool refused_here;           /* FAILED: the last reply is ours, not the upstream's */
     bool settled;                /* what is kept of it was worked out: not a second time */
     bool told;                   /* in a notification that is written, or about to be */
     struct spool_recipient kept; /* as the spool has it or will have it; reply: the upstream's last word */

@@ -81,8 +81,15 @@ end_round(struct job *job, struct settlement *s)
 
     act(job, s);
     job_say(job, s);
-    for (size_t i = 0; i < job->round.n; i++)
-        fate_at(job, i)->kind = kind;
+    for (size_t i = 0; i < job->round.n; i++) {
+        struct fate *fate = fate_at(job, i);
+
+        fate->kind = kind;
+        if (kind != FATE_FAILED)
+            continue;
+        fate->refused_here = true;
+        reply_copy(&fate->kept.reply, &s->answer);
+    }
     job_next_round(job);
 }
 
@@ -165,7 +172,8 @@ take_fates(struct job *job, const struct tx_outcome *outcome, struct settlement 
         const struct tx_recipient *r = &outcome->recipients[i];
         struct fate *fate = fate_at(job, i);
 
-        reply_copy(&fate->kept.reply, &r->reply);
+        if (r->reply.code != 0)
+            reply_copy(&fate->kept.reply, &r->reply);
         fate->kind = fate_of(r, settle_recipient(job->message, outcome->phase, r, s));
     }
 }
@@ -378,7 +386,7 @@ on_no_lease(struct job *job, const struct lease_failure *failure)
         reply_copy(&job->heard, &failure->reply);
         ledger_reply(job->flow->metrics, s.class, &failure->reply);
     }
-    if (job->seq != 0)
+    if (job->seq != 0 && job->gate == NULL)
         job->gate = release_gate_of_upstream(job->flow, job->message, failure, s.answer.text);
     end_round(job, &s);
 }

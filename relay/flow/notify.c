@@ -24,7 +24,12 @@ choose(const struct notify_setup *setup, size_t i, struct dsn_recipient *out)
         .reply = fate->kept.reply.code != 0 ? &fate->kept.reply : NULL};
     if (fate->told)
         return false;
-    if (fate->kind == FATE_FAILED) {
+    if (fate->kind == FATE_FAILED && fate->refused_here) {
+        out->action = DSN_FAILED;
+        out->status = fate->kept.reply.enhanced;
+        out->words = fate->kept.reply.text;
+        out->reply = NULL;
+    } else if (fate->kind == FATE_FAILED) {
         out->action = DSN_FAILED;
         out->status = fate->expired ? (struct enhanced){4, 4, 7} : (struct enhanced){0};
         out->words = fate->expired ? "It could not be delivered in the time allowed for retries." :

@@ -80,6 +80,7 @@ struct kept {
     bool answered;
     size_t messages, recipients;
     int64_t due_in_ms;                /* of the first recipient */
+    int code;                         /* of the last reply to it */
     int64_t due_first_utc_ms, due_last_utc_ms;
     uint64_t seq;                     /* of the last message */
     uint32_t attempts, uncertain;     /* the most of all */
@@ -166,6 +167,7 @@ look_at(struct kept *k, const struct spool_message *m)
         const struct spool_recipient *r = &m->states[i];
 
         if (k->recipients++ == 0) {
+            k->code = r->reply.code;
             k->due_in_ms = r->due_utc_ms - clock_utc_ms();
             k->due_first_utc_ms = k->due_last_utc_ms = r->due_utc_ms;
         }
@@ -649,6 +651,68 @@ test_order_and_take_in_one_breath(void **state)
     kept_stop(&k);
 }
 
+/* ---- what a notification says ---- */
+
+static void
+on_dsn(void *arg, enum spool_result result, struct spool_message *m)
+{
+    struct kept *k = arg;
+    char scratch[4096];
+    struct span text;
+
+    assert_int_equal(result, SPOOL_DONE);
+    assert_int_equal(blob_read(m->body, 0, scratch, sizeof(scratch), &text), BLOB_OK);
+    assert_true(span_find_nocase(text, SPAN_LIT("Status: 5.3.4")) > 0);
+    assert_true(span_find_nocase(text, SPAN_LIT("larger than the upstream takes")) > 0);
+    assert_true(span_find_nocase(text, SPAN_LIT("said:")) < 0); /* the upstream was not asked */
+    spool_message_free(&m, true);
+    k->answered = true;
+}
+
+/* What we refuse ourselves is told in our words, whatever the upstream said before. */
+static void
+test_own_refusal_is_told_as_such(void **state)
+{
+    static const struct spool_recipient states[] = {{.state = SPOOL_WAITING, .attempts = 1,
+        .reply = {.code = 451, .enhanced = {4, 7, 500}, .text = "busy"}}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, NULL, 0);
+    k.s.w.peer.ehlo = "250-peer\r\n250 SIZE 40\r\n";
+    put_row(&k, states, 1);
+    kept_until(&k, is_out);
+    flow_stop_release(k.s.flow);
+    scene_finish(&k.s);
+    kept_until(&k, is_back);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.n_dsn, 1);
+    k.answered = false;
+    spool_take(k.s.flow->spool, k.seq, INT64_MAX, k.s.w.blobs, on_dsn, &k);
+    kept_until(&k, is_answered);
+    kept_stop(&k);
+}
+
+/* A connection that breaks says nothing: the last word is what was said before. */
+static void
+test_lost_connection_is_no_last_word(void **state)
+{
+    static const struct spool_recipient states[] = {{.state = SPOOL_WAITING, .attempts = 1,
+        .reply = {.code = 451, .enhanced = {4, 7, 500}, .text = "busy"}}};
+    static const struct peer_rule rules[] = {{"RCPT", 1, PEER_RST, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    put_row(&k, states, 1);
+    kept_until(&k, is_out);
+    kept_until(&k, is_back);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.attempts, 2);
+    assert_int_equal(k.code, 451);
+    kept_stop(&k);
+}
+
 /* ---- the daemon ends ---- */
 
 /* As the daemon: its parts end in this order, and the next one finds the same folder. */
@@ -795,6 +859,8 @@ main(void)
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
         cmocka_unit_test(test_reload_lets_no_parked_go),
         cmocka_unit_test(test_order_and_take_in_one_breath),
+        cmocka_unit_test(test_own_refusal_is_told_as_such),
+        cmocka_unit_test(test_lost_connection_is_no_last_word),
         cmocka_unit_test(test_end_at_each_turn_of_a_live_message),
         cmocka_unit_test(test_end_at_each_turn_of_a_kept_message),
         cmocka_unit_test(test_end_at_each_turn_of_a_take_over),
