@@ -3,6 +3,7 @@
 #include "relay/spool/spool_db.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,18 +68,29 @@ static const char settings[] =
     "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -16384;"
     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON";
 
+/* A quota that is used up is a full disk to whom it is for. SQLite knows only the latter, and does not keep the
+ * error of a commit's write; it is still the thread's last one. */
+static bool
+is_quota(int extended)
+{
+    return extended == SQLITE_IOERR_WRITE && errno == EDQUOT;
+}
+
 enum spool_db_status
 spool_db_failed(struct spool_db *db, int rc)
 {
-    int sys = db->handle != NULL ? sqlite3_system_errno(db->handle) : 0;
+    int sys = db->handle != NULL ? sqlite3_system_errno(db->handle) : 0, extended;
+    bool is_full;
 
     if (rc == SQLITE_OK)
         return SPOOL_DB_OK;
     db->rc = rc & 0xff;
+    extended = db->handle != NULL ? sqlite3_extended_errcode(db->handle) : rc;
+    is_full = (rc & 0xff) == SQLITE_FULL || is_quota(extended);
     snprintf(db->why, sizeof(db->why), "%s%s%s (SQLite %d)",
         db->handle != NULL ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc), sys != 0 ? ": " : "",
-        sys != 0 ? strerror(sys) : "", db->handle != NULL ? sqlite3_extended_errcode(db->handle) : rc);
-    return (rc & 0xff) == SQLITE_FULL ? SPOOL_DB_FULL : SPOOL_DB_BROKEN;
+        sys != 0 ? strerror(sys) : "", extended);
+    return is_full ? SPOOL_DB_FULL : SPOOL_DB_BROKEN;
 }
 
 /* ERROR: a table or column is not there, or is there already. */

@@ -31,10 +31,10 @@ def rig():
 
 
 def spread(n, few):
-    """few of 1..n, the ends among them."""
-    few = n if HOW_MANY == "all" else int(HOW_MANY or few)
-    if n <= few:
+    """few of 1..n. Only all of them have the last fifth: how many calls there are differs, for commits go in groups."""
+    if HOW_MANY == "all":
         return list(range(1, n + 1))
+    few, n = int(HOW_MANY or few), max(1, n * 4 // 5)
     return sorted({1 + i * (n - 1) // max(1, few - 1) for i in range(few)})
 
 
@@ -97,7 +97,7 @@ def test_killed_at_a_system_call(rig, calls, paths, few):
     print(f"{len(runs)} kills at {dict(most)}; {sum(r['told'] for r in runs)} messages told 250, {sum(r['uncertain'] for r in runs)} "
           f"uncertain, ready again after {max(r['took'] for r in runs):.2f} s at most; not reached: {missed}")
     assert findings == [], "\n".join(findings[:20])
-    assert len(missed) <= len(runs) // 4, f"the runs differ too much: {missed}"
+    assert len(missed) <= len(runs) // 3, f"the runs differ too much: {missed}"
 
 
 # P03
@@ -190,8 +190,11 @@ def fail_while_running(rig, call, error, n, for_good):
         scene.offer([scene.item(size) for size in SIZES])
         relay = scene.offer_relay(scene.item())
         findings = findings_of_replies(scene)
+        if call == "pwrite64" and error in ("ENOSPC", "EDQUOT"):
+            findings += [f"{a['reply']!r} for want of space" for a in scene.attempts
+                         if a["outcome"] != "2xx" and not a["reply"].startswith("452 4.3.1")]
         hit = any(c[3] == -1 for c in strace.calls(scene.log_file))
-        if for_good and hit and not error == "ENOSPC" and scene.status()["state"] == "sick":
+        if for_good and hit and scene.status()["state"] == "sick":
             findings += findings_of_sickness(scene)
         if relay.code != 250:
             findings.append(f"{scene.name}: a relay client heard {relay}")
@@ -233,7 +236,7 @@ def test_a_call_that_fails_while_mail_comes(rig):
           f"of which {sum(r['came'] for r in runs)} were on disk when the node was killed")
     assert findings == [], "\n".join(findings[:20])
     assert all(r["came"] == 0 for r in runs if not r["at"].startswith("fdatasync")), "only a sync may fail with all of it on disk"
-    assert sum(r["hit"] for r in runs) >= len(runs) * 2 // 3
+    assert sum(r["hit"] for r in runs) >= len(runs) // 2
     assert all(r["refused"] for r in runs if r["at"].endswith(" 1+"))
 
 
