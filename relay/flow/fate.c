@@ -47,7 +47,7 @@ defer(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, uint32_
 
     k->attempts++;
     wait_ms = backoff_ms(conf, k->attempts, random);
-    if (k->spent_ms + wait_ms > conf->lifetime_ms) {
+    if (k->spent_ms > conf->lifetime_ms - wait_ms) {
         f->kind = FATE_FAILED;
         f->expired = true;
         return;

@@ -432,12 +432,11 @@ release_on_changed(void *arg)
 static int64_t
 mono_of(struct flow *f, int64_t utc_ms)
 {
-    int64_t in_ms;
+    int64_t now_utc_ms = clock_utc_ms();
 
     if (utc_ms == INT64_MAX)
         return INT64_MAX;
-    in_ms = utc_ms - clock_utc_ms();
-    return in_ms > 0 ? loop_now_ms(f->loop) + in_ms : 0;
+    return utc_ms > now_utc_ms ? loop_now_ms(f->loop) + (utc_ms - now_utc_ms) : 0;
 }
 
 void

@@ -177,6 +177,18 @@ test_rest_stays_as_it_was(void **state)
     assert_int_equal(f.kept.attempts, 1);
 }
 
+/* The file is anybody's who runs as the same user. */
+static void
+test_no_number_is_too_large(void **state)
+{
+    struct fate f = {.kind = FATE_DEFERRED, .kept = {.spent_ms = INT64_MAX, .attempts = UINT32_MAX}};
+
+    (void)state;
+    fate_settle(&f, &conf, NOW_MS, MIDDLE);
+    assert_int_equal(f.kind, FATE_FAILED);
+    assert_true(f.expired);
+}
+
 int
 main(void)
 {
@@ -190,6 +202,7 @@ main(void)
         cmocka_unit_test(test_held_by_a_pause_goes_when_that_ends),
         cmocka_unit_test(test_uncertain_is_tried_once_more),
         cmocka_unit_test(test_rest_stays_as_it_was),
+        cmocka_unit_test(test_no_number_is_too_large),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
