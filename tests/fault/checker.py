@@ -70,41 +70,57 @@ def check_cap(messages, cap):
     return findings
 
 
-# 2: a 2xx means that the upstream took it, or that it waits in the spool
-def check_no_loss(attempts, messages, spooled=()):
-    """spooled: the ids of messages that are still in the spool."""
-    known = {m["message_id"] for m in messages if m["accepted"]} | set(spooled)
-    return [f"2 loss: {a['id']} was told {a['reply']!r} and never arrived upstream"
-            for a in attempts if a["outcome"] == "2xx" and a["id"] not in known]
+# 2: a 2xx means that the upstream took it, or that it waits in the spool, or that its failure was reported
+def check_no_loss(attempts, messages, spooled=(), reported=()):
+    """spooled, reported: (id, recipient) of what is still in a spool, and of what a notification or the log called undeliverable."""
+    known = set(_taken(messages)) | set(spooled) | set(reported)
+    return [f"2 loss: {a['id']} was told {a['reply']!r} and never arrived upstream for {to}"
+            for a in attempts if a["outcome"] == "2xx" for to in a["recipients"] if (a["id"], to) not in known]
 
 
 # 3: a 4xx or 5xx means that the upstream did not take it, uncertain ends apart
-def check_no_lie(attempts, messages, uncertain=()):
-    """uncertain: Counter of ids: how often the node said that it could not know whether the upstream took it."""
+def check_no_lie(attempts, messages, uncertain=(), reports=()):
+    """uncertain: Counter of ids: how often the node said that it could not know whether the upstream took it.
+    reports: ids of the notifications that the nodes made themselves."""
     told = collections.Counter(a["id"] for a in attempts if a["outcome"] == "2xx")
     open_ends = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
-    known = {a["id"] for a in attempts}
+    known = {a["id"] for a in attempts} | set(reports)
     findings = []
-    for message_id, taken in _taken(messages).items():
+    for (message_id, to), taken in _taken(messages).items():
         unsure = sum(1 for m in taken if not m["told"])
         if message_id not in known:
             findings.append(f"3 lie: {message_id} arrived upstream and no client sent it")
-        elif len(taken) > told[message_id] + open_ends[message_id] + unsure + dict(uncertain).get(message_id, 0):
-            findings.append(f"3 lie: {message_id} was taken upstream {len(taken)} times, its clients were told "
+        elif message_id not in reports and \
+                len(taken) > told[message_id] + open_ends[message_id] + unsure + dict(uncertain).get(message_id, 0):
+            findings.append(f"3 lie: {message_id} was taken upstream {len(taken)} times for {to}, its clients were told "
                             f"2xx {told[message_id]} times")
     return findings
 
 
-# 4: copies <= 1 + connections broken between the last body byte and the complete reply
+# 3: what is reported as failed was refused for good, and nobody took it
+def check_reports(messages, reported):
+    """reported: as for check_no_loss."""
+    refused = {to for m in messages for r in m["rcpts"] for to in [r["to"]] if _is_refused_for_good(m, r)}
+    taken = _taken(messages)
+    findings = [f"3 lie: {i} was reported as failed for {to}, whom the upstream never refused" for i, to in reported if to not in refused]
+    return findings + [f"3 lie: {i} was reported as failed for {to}, and the upstream took it" for i, to in reported if (i, to) in taken]
+
+
+def _is_refused_for_good(message, rcpt):
+    replies = [rcpt["reply"] or "", message.get("mail_reply") or "", message.get("data_reply") or "", message.get("reply") or ""]
+    return any(r.startswith("5") and not BLOCK.match(r) for r in replies)
+
+
+# 4: copies <= 1 + connections broken between the last body byte and the complete reply + kills while it was on its way
 def check_duplicates(attempts, messages, uncertain=()):
     """uncertain: as for check_no_lie; a node that was killed says so of each message it had in flight."""
     broken = collections.Counter(a["id"] for a in attempts if a["outcome"] == "lost" and a["after_dot"])
+    untold = collections.Counter(m.get("message_id") for m in messages if not m["told"])
     findings = []
-    for message_id, taken in _taken(messages).items():
-        allowed = 1 + broken[message_id] + dict(uncertain).get(message_id, 0)
-        allowed += sum(1 for m in messages if m.get("message_id") == message_id and not m["told"])
+    for (message_id, to), taken in _taken(messages).items():
+        allowed = 1 + broken[message_id] + dict(uncertain).get(message_id, 0) + untold[message_id]
         if len(taken) > allowed:
-            findings.append(f"4 duplicates: {message_id} was taken {len(taken)} times, {allowed} can be explained")
+            findings.append(f"4 duplicates: {message_id} was taken {len(taken)} times for {to}, {allowed} can be explained")
     return findings
 
 
@@ -203,11 +219,13 @@ def _reply_problems(command, reply):
 
 
 def _taken(messages):
-    by_id = collections.defaultdict(list)
+    """{(id, recipient): the rows in which the upstream took it}"""
+    found = collections.defaultdict(list)
     for m in messages:
-        if m["accepted"]:
-            by_id[m["message_id"]].append(m)
-    return by_id
+        for r in m["rcpts"] if m["accepted"] else ():
+            if (r["reply"] or "").startswith("2"):
+                found[m["message_id"], r["to"]].append(m)
+    return found
 
 
 def check_all(attempts, messages, caps, internal_domains=(), ends=(), resumed_ns=()):

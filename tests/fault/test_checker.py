@@ -80,8 +80,11 @@ def test_loss_is_found():
     assert checker.check_no_loss([attempt()], [])
     assert checker.check_no_loss([attempt()], [upstream(accepted=False)])
     assert not checker.check_no_loss([attempt(outcome="4xx")], [])
-    assert not checker.check_no_loss([attempt()], [], spooled=["<1@x>"])
-    assert checker.check_no_loss([attempt()], [], spooled=["<2@x>"])
+    assert not checker.check_no_loss([attempt()], [], spooled=[("<1@x>", "a@fabrikam.com")])
+    assert checker.check_no_loss([attempt()], [], spooled=[("<2@x>", "a@fabrikam.com")])
+    assert not checker.check_no_loss([attempt()], [], reported=[("<1@x>", "a@fabrikam.com")])
+    assert checker.check_no_loss([attempt()], [], reported=[("<1@x>", "b@fabrikam.com")])
+    assert checker.check_no_loss([attempt()], [upstream(to=("b@fabrikam.com",))])
 
 
 def test_lie_is_found():

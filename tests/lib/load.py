@@ -17,10 +17,12 @@ class Lost(Exception):
 
 
 class Load:
-    """ports: the nodes to send through, in a list that a test may change while it runs."""
+    """ports: the nodes to send through, in a list that a test may change while it runs.
+    addressed: function (random, number) -> recipients of that message, instead of always the same ones.
+    source: the address the clients come from. lines: how many lines of text a message may have."""
 
     def __init__(self, ports, clients, every_s, sender="app@contoso.com", recipient="someone@fabrikam.com", name="load",
-                 recipients_per_message=1, seed=1):
+                 recipients_per_message=1, seed=1, addressed=None, source=None, lines=(8,)):
         self.ports = ports
         self.clients = clients
         self.every_s = every_s
@@ -28,6 +30,9 @@ class Load:
         self.recipient = recipient
         self.name = name
         self.recipients_per_message = recipients_per_message
+        self.addressed = addressed
+        self.source = source
+        self.lines = lines
         self.random = random.Random(seed)
         self.attempts = []
         self.numbers = itertools.count(1)
@@ -54,7 +59,7 @@ class Load:
             item = again.pop(0) if again else self._new()
             try:
                 if connection is None:
-                    connection = await Connection.open(self.random.choice(self.ports))
+                    connection = await Connection.open(self.random.choice(self.ports), self.source)
                 attempt = await connection.offer(item)
             except (Lost, OSError) as e:
                 if connection is not None:
@@ -75,26 +80,30 @@ class Load:
 
     def _new(self):
         number = next(self.numbers)
-        message_id = f"<{self.name}.{number}@{self.sender.rpartition('@')[2]}>"
+        author = self.sender or "postmaster@contoso.com"
+        message_id = f"<{self.name}.{number}@{author.rpartition('@')[2]}>"
         recipients = [self.recipient] if self.recipients_per_message == 1 else [
             f"r{i}.{self.recipient}" for i in range(self.recipients_per_message)]
-        body = message(self.sender, recipients[0], message_id, text=b"line of text %d\r\n" % number * 8)
+        if self.addressed is not None:
+            recipients = self.addressed(self.random, number)
+        body = message(author, recipients[0], message_id, text=b"line of text %d\r\n" % number * self.random.choice(self.lines))
         return {"id": message_id, "sender": self.sender, "recipients": recipients, "body": body,
                 "sha256": hashlib.sha256(body).hexdigest()}
 
 
 class Connection:
-    def __init__(self, reader, writer):
-        self.reader, self.writer = reader, writer
+    def __init__(self, reader, writer, port):
+        self.reader, self.writer, self.port = reader, writer, port
         self.begun_ns = 0
         self.after_dot = False
         self.dialog = []
         self.ended = False
 
     @classmethod
-    async def open(cls, port):
+    async def open(cls, port, source=None):
         try:
-            self = cls(*await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 5))
+            local = (source, 0) if source else None
+            self = cls(*await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, local_addr=local), 5), port)
         except asyncio.TimeoutError as e:
             raise Lost("connect") from e
         try:
@@ -152,7 +161,7 @@ class Connection:
         dialog, self.dialog = self.dialog, []
         return {"id": item["id"], "sender": item["sender"], "recipients": item["recipients"], "sha256": item["sha256"],
                 "begun_ns": self.begun_ns, "ended_ns": time.monotonic_ns(), "outcome": outcome, "reply": reply,
-                "after_dot": self.after_dot, "dialog": dialog, "extra": extra}
+                "after_dot": self.after_dot, "dialog": dialog, "extra": extra, "port": self.port}
 
     async def quit(self):
         try:

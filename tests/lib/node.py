@@ -46,6 +46,17 @@ def users_file(path, users):
     return write(path, "\n".join(lines) + "\n")
 
 
+def sum_series(metrics, name, **labels):
+    """Over all series of this name with these labels, of what Node.metrics gave."""
+    total = 0
+    for series, value in metrics.items():
+        base, _, rest = series.partition("{")
+        have = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', rest))
+        if base == name and all(have.get(k) == v for k, v in labels.items()):
+            total += value
+    return total
+
+
 class Node:
     """One sendgovd. `config` is the whole configuration as a dict; JSON is YAML, so it is written as such."""
 
@@ -154,13 +165,7 @@ class Node:
 
     def metric(self, name, **labels):
         """Sum over all series of this name with these labels."""
-        total = 0
-        for series, value in self.metrics().items():
-            base, _, rest = series.partition("{")
-            have = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', rest))
-            if base == name and all(have.get(k) == v for k, v in labels.items()):
-                total += value
-        return total
+        return sum_series(self.metrics(), name, **labels)
 
     def ctl(self, *words, check=True):
         """sendgovctl; its output (JSON when --json is among the words)."""

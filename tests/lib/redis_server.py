@@ -1,5 +1,6 @@
 """A private redis-server: own folder, own TCP port, own unix socket, and the faults a test can do to it."""
 import os
+import shutil
 import signal
 
 import redis
@@ -48,6 +49,14 @@ class Redis:
 
     def kill(self):
         self.process.kill()
+
+    def lose(self):
+        """Killed, and all it knew is gone."""
+        self.kill()
+        for name in os.listdir(self.folder):
+            if name.startswith("appendonly") or name.endswith(".rdb"):
+                path = os.path.join(self.folder, name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
     def freeze(self):
         self.process.signal(signal.SIGSTOP)

@@ -4,7 +4,8 @@
     {"event": "auth", "conn": 1, "user": "relay@contoso.com", "ok": true, ...}
     {"event": "message", "conn": 1, "mail_ns": [lo, hi], "sender": ..., "auth": ..., "tls": ..., "mail_reply": ...,
      "rcpts": [{"to": ..., "ns": [lo, hi], "parameters": ..., "reply": ...}], "data_reply": ..., "dot_ns": [lo, hi], "reply": ...,
-     "said_ns": time of the last reply, "accepted": true, "told": true, "sha256": ..., "sha256_below_trace": ..., "size": ..., "message_id": ...}
+     "said_ns": time of the last reply, "accepted": true, "told": true, "sha256": ..., "sha256_below_trace": ..., "size": ..., "message_id": ...,
+     "trace_id": the id in the first Received field}
     {"event": "close", "conn": 1, "why": ...}
 
 A message is written when it ends, whichever way. accepted: the dot was answered with 2xx in the stand-in's mind; told: the whole reply was
@@ -54,12 +55,19 @@ class Ledger:
             "sha256_below_trace": hashlib.sha256(below_trace(content)).hexdigest(),
             "size": len(content),
             "message_id": found.group(1).decode("latin-1") if found else None,
+            "trace_id": trace_id(content),
         }
         if self.bodies:
             facts["body"] = os.path.join(self.bodies, f"{next(self.numbers)}-{facts['sha256'][:12]}.eml")
             with open(facts["body"], "wb") as f:
                 f.write(content)
         return facts
+
+
+def trace_id(content):
+    trace = content[:len(content) - len(below_trace(content))]
+    found = re.search(rb"(?i)\sid ([0-9a-z]+)", trace)
+    return found.group(1).decode("latin-1") if found else None
 
 
 def below_trace(content):
