@@ -18,7 +18,7 @@ from rig import Rig
 from spool_scene import Scene
 
 HOW_MANY = os.environ.get("SENDGOV_FAULTS", "")
-AT_ONCE = 4  # scenes beside one another: most of their time is waiting
+AT_ONCE = 6  # scenes beside one another: most of their time is waiting
 FILE_CALLS = ["openat", "pread64", "pwrite64", "fdatasync", "ftruncate", "unlink", "newfstatat", "fcntl", "statfs", "close"]
 PEER_CALLS = ["writev", "write"]
 SIZES = [200, 200, 6000, 200, 70000, 200]  # of one scene's mail: one page, an overflow page, chunks
@@ -178,7 +178,8 @@ def findings_of_replies(scene, begin=0):
 
 
 def fail_while_running(rig, call, error, n, for_good):
-    """n: the first call that fails; for_good: all that follow as well. The node is killed while it is so, and must keep its word.
+    """n: the first call that fails; for_good: all that follow as well. The node is ended while it is so, by SIGKILL or (even n) by
+    SIGTERM, and must keep its word.
 
     What was refused because its sync failed may be on disk whole all the same; a node that is killed before it could erase it
     sends it, once."""
@@ -198,7 +199,10 @@ def fail_while_running(rig, call, error, n, for_good):
             findings += findings_of_sickness(scene)
         if relay.code != 250:
             findings.append(f"{scene.name}: a relay client heard {relay}")
-        scene.node.kill()
+        if n % 2:
+            scene.node.kill()
+        elif scene.node.stop(20) != 0:
+            findings.append(f"{scene.name}: SIGTERM gave {scene.node.ends[-1]['status']}")
     scene.restart()
     scene.node.stop()
     at = f"{call} {error} {n}{'+' if for_good else ''}"
