@@ -18,6 +18,9 @@
 /* Nobody said when it passes: asked again after so long. Local questions only, until one says yes. */
 #define ASK_AGAIN_MS 1000
 #define SPOOL_AGAIN_MS 5000
+/* Counters that were lost are trusted again when their time is over, a day perhaps, when the other nodes have
+ * reported, or when an operator says so. */
+#define STORE_AGAIN_MS 5000
 
 struct release {
     struct flow *flow;
@@ -101,7 +104,8 @@ release_gate_of_verdict(struct flow *f, const struct verdict *v, const char *why
 {
     enum queue_gate_kind kind = v->kind == VERDICT_PAUSED ? QUEUE_GATE_PAUSE :
         v->kind == VERDICT_OVER || v->kind == VERDICT_IMPOSSIBLE ? QUEUE_GATE_LIMIT : QUEUE_GATE_STORE;
-    struct queue_gate *g = gate_new(f, kind, v->retry_after_ms, why);
+    bool may_end_early = kind == QUEUE_GATE_STORE && v->retry_after_ms > STORE_AGAIN_MS;
+    struct queue_gate *g = gate_new(f, kind, may_end_early ? STORE_AGAIN_MS : v->retry_after_ms, why);
 
     if (kind == QUEUE_GATE_PAUSE) {
         look_at_pauses(f->release); /* one that ends before the watch looks again is a change too */

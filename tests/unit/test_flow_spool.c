@@ -288,6 +288,69 @@ run_out_of_patience(struct kept *k)
     assert_int_equal(k->s.answer.code, 250);
 }
 
+/* ---- a message that is in the spool from before ---- */
+
+static struct spool_message *
+make_row(struct kept *k, const struct spool_recipient *states, size_t n)
+{
+    struct spool_message *row = spool_message_new();
+    struct message *m = scene_message(&k->s);
+
+    memcpy(row->id, m->id, sizeof(row->id));
+    row->client = xstrdup("erp");
+    row->route = xstrdup("contoso");
+    row->class = xstrdup("default");
+    row->trace = m->trace;
+    m->trace = NULL;
+    row->body = m->body;
+    m->body = NULL;
+    row->content_bytes = m->content_bytes;
+    row->received_utc_ms = m->received_utc_ms;
+    scene_fill_envelope(&row->envelope, (unsigned)n);
+    row->states = xcalloc(n, sizeof(*row->states));
+    memcpy(row->states, states, n * sizeof(*row->states));
+    message_free(&m);
+    return row;
+}
+
+static void
+on_put(void *arg, enum spool_result result)
+{
+    struct kept *k = arg;
+
+    assert_int_equal(result, SPOOL_DONE);
+    k->answered = true;
+}
+
+/* Stored, and in the order of release. */
+static void
+put_row(struct kept *k, const struct spool_recipient *states, size_t n)
+{
+    struct spool_message *row = make_row(k, states, n);
+
+    k->answered = false;
+    spool_add(k->s.flow->spool, &row, 1, on_put, k);
+    kept_until(k, is_answered);
+    release_put(k->s.flow, row);
+    k->seq = row->seq;
+    spool_message_free(&row, true);
+}
+
+static bool
+is_out(struct kept *k)
+{
+    struct queue_why why;
+
+    held_why(k->s.flow, k->seq, &why);
+    return why.in_flight;
+}
+
+static bool
+is_back(struct kept *k)
+{
+    return !is_out(k);
+}
+
 /* ---- the upstream is slow ---- */
 
 static void
@@ -415,6 +478,28 @@ test_recipients_stay_together(void **state)
     kept_stop(&k);
 }
 
+/* ---- gates ---- */
+
+/* An operator may open the counters any time: a day is not slept through. */
+static void
+test_closed_counters_are_asked_again(void **state)
+{
+    static const struct verdict closed = {.kind = VERDICT_CLOSED, .retry_after_ms = 24 * HOUR_MS};
+    static const struct verdict soon = {.kind = VERDICT_CLOSED, .retry_after_ms = 100};
+    struct queue_gate *g;
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, NULL, 0);
+    g = release_gate_of_verdict(k.s.flow, &closed, "counters lost");
+    assert_in_range(g->opens_mono_ms - loop_now_ms(k.s.w.loop), 1, 5000);
+    free(g);
+    g = release_gate_of_verdict(k.s.flow, &soon, "counters lost");
+    assert_in_range(g->opens_mono_ms - loop_now_ms(k.s.w.loop), 1, 100);
+    free(g);
+    kept_stop(&k);
+}
+
 /* ---- notifications ---- */
 
 /* There is no room to tell of a refused recipient: it is kept, to be refused again when there is. */
@@ -526,67 +611,6 @@ test_sick_spool_is_no_busy_loop(void **state)
 }
 
 /* ---- reloads ---- */
-
-static struct spool_message *
-make_row(struct kept *k, const struct spool_recipient *states, size_t n)
-{
-    struct spool_message *row = spool_message_new();
-    struct message *m = scene_message(&k->s);
-
-    memcpy(row->id, m->id, sizeof(row->id));
-    row->client = xstrdup("erp");
-    row->route = xstrdup("contoso");
-    row->class = xstrdup("default");
-    row->trace = m->trace;
-    m->trace = NULL;
-    row->body = m->body;
-    m->body = NULL;
-    row->content_bytes = m->content_bytes;
-    row->received_utc_ms = m->received_utc_ms;
-    scene_fill_envelope(&row->envelope, (unsigned)n);
-    row->states = xcalloc(n, sizeof(*row->states));
-    memcpy(row->states, states, n * sizeof(*row->states));
-    message_free(&m);
-    return row;
-}
-
-static void
-on_put(void *arg, enum spool_result result)
-{
-    struct kept *k = arg;
-
-    assert_int_equal(result, SPOOL_DONE);
-    k->answered = true;
-}
-
-/* Stored, and in the order of release. */
-static void
-put_row(struct kept *k, const struct spool_recipient *states, size_t n)
-{
-    struct spool_message *row = make_row(k, states, n);
-
-    k->answered = false;
-    spool_add(k->s.flow->spool, &row, 1, on_put, k);
-    kept_until(k, is_answered);
-    release_put(k->s.flow, row);
-    k->seq = row->seq;
-    spool_message_free(&row, true);
-}
-
-static bool
-is_out(struct kept *k)
-{
-    struct queue_why why;
-
-    held_why(k->s.flow, k->seq, &why);
-    return why.in_flight;
-}
-
-static bool
-is_back(struct kept *k)
-{
-    return !is_out(k);
-}
 
 /* The route goes while the message is on its way from the disk: what was on the operator's list stays
  * there. */
@@ -853,6 +877,7 @@ main(void)
         cmocka_unit_test(test_taken_over_and_refused_later_waits),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
+        cmocka_unit_test(test_closed_counters_are_asked_again),
         cmocka_unit_test(test_failure_that_cannot_be_told_is_no_end),
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
