@@ -500,6 +500,27 @@ test_closed_counters_are_asked_again(void **state)
     kept_stop(&k);
 }
 
+/* Some of it went, the rest was refused by a limit: that held it, not the upstream. */
+static void
+test_rest_is_counted_by_what_held_it(void **state)
+{
+    static const struct spool_recipient states[4] = {{.state = SPOOL_WAITING}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 3, NULL, 0);
+    put_row(&k, states, 4);
+    kept_until(&k, is_out);
+    scene_finish(&k.s);
+    kept_until(&k, is_back);
+    assert_int_equal(kept_look(&k), 1);
+    assert_int_equal(k.recipients, 1);
+    assert_int_equal(scene_used(&k.s), 3);
+    assert_true(scene_count(&k.s, M_HELD, "limit") >= 1);
+    assert_true(scene_count(&k.s, M_HELD, "upstream") == 0);
+    kept_stop(&k);
+}
+
 /* ---- notifications ---- */
 
 /* There is no room to tell of a refused recipient: it is kept, to be refused again when there is. */
@@ -878,6 +899,7 @@ main(void)
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
         cmocka_unit_test(test_closed_counters_are_asked_again),
+        cmocka_unit_test(test_rest_is_counted_by_what_held_it),
         cmocka_unit_test(test_failure_that_cannot_be_told_is_no_end),
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
