@@ -631,6 +631,68 @@ test_sick_spool_is_no_busy_loop(void **state)
     kept_stop(&k);
 }
 
+static bool
+fails_to_write(struct kept *k)
+{
+    return is_sick(k) && is_out(k);
+}
+
+/* What the upstream said is written when the disk is back; until then nothing of it is tried again. */
+static void
+test_outcome_waits_for_the_disk(void **state)
+{
+    static const struct spool_recipient states[2] = {{.state = SPOOL_WAITING}};
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    put_row(&k, states, 2);
+    scene_until_seen(&k.s, "dot", 1);
+    atomic_store(&write_error, SQLITE_IOERR_WRITE);
+    peer_say_all(&k.s.w.peer, "250 2.0.0 queued\r\n");
+    kept_until(&k, fails_to_write);
+    atomic_store(&write_error, SQLITE_OK);
+    kept_until(&k, is_ready);
+    scene_finish(&k.s);
+    assert_int_equal(kept_look(&k), 0);
+    assert_int_equal(kept_in_queue(&k), 0);
+    assert_int_equal(peer_count(&k.s.w.peer, "MAIL"), 1);
+    assert_true(scene_count(&k.s, M_RELEASED, "delivered") == 1);
+    kept_stop(&k);
+}
+
+static void
+break_disk(struct scene *s)
+{
+    (void)s;
+    atomic_store(&write_error, SQLITE_IOERR_WRITE);
+}
+
+/* A refused message is back in its place at once, and on disk when that works again. */
+static void
+test_refusal_waits_for_the_disk(void **state)
+{
+    static const struct spool_recipient states[1] = {{.state = SPOOL_WAITING}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 1, NULL, 0);
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    put_row(&k, states, 1);
+    scene_meddle(&k.s, CONN_LEASED, break_disk);
+    kept_until(&k, is_sick);
+    assert_true(is_back(&k));
+    store_memory_advance(k.s.store, 3 * HOUR_MS);
+    atomic_store(&write_error, SQLITE_OK);
+    kept_until(&k, is_ready);
+    flow_configure(k.s.flow, k.s.config); /* what stands at a gate may ask again */
+    kept_until(&k, is_empty);
+    assert_int_equal(k.s.w.peer.messages, 2);
+    assert_int_equal(k.attempts, 0);
+    kept_stop(&k);
+}
+
 /* ---- reloads ---- */
 
 /* The route goes while the message is on its way from the disk: what was on the operator's list stays
@@ -904,6 +966,8 @@ main(void)
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
+        cmocka_unit_test(test_outcome_waits_for_the_disk),
+        cmocka_unit_test(test_refusal_waits_for_the_disk),
         cmocka_unit_test(test_reload_lets_no_parked_go),
         cmocka_unit_test(test_order_and_take_in_one_breath),
         cmocka_unit_test(test_own_refusal_is_told_as_such),
