@@ -68,8 +68,8 @@ static const char settings[] =
     "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -16384;"
     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON";
 
-/* A quota that is used up is a full disk to whom it is for. SQLite knows only the latter, and does not keep the
- * error of a commit's write; it is still the thread's last one. */
+/* A quota that is used up is a full disk to whom it is for. SQLite knows only the latter, and does not keep
+ * the error of a commit's write; it is still the thread's last one. */
 static bool
 is_quota(int extended)
 {
