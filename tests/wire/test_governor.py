@@ -90,6 +90,14 @@ def test_a_window_is_exact_under_concurrency(site, cap):
     assert len(site.sim.accepted()) == cap
 
 
+def test_a_node_that_just_came_up_gets_its_turn(site):
+    """The only connection rests with the first node, which had not heard of the other one when it began to."""
+    nodes = two_nodes(site, mailboxes={"relay@contoso.com": {"route": "contoso", "password_file": site.upstream_password, "connections": 1}})
+    begun = time.monotonic()
+    assert [send(node).code for node in nodes] == [250, 250]
+    assert time.monotonic() - begun < 6
+
+
 def test_a_window_opens_again_and_never_over(site):
     node = site.node("n", limits={"short": {"scope": "route", "unit": "external", "window": "5/2s"}}).start()
     begun = time.monotonic()
