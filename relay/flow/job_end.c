@@ -213,7 +213,11 @@ on_settled(void *arg, enum spool_result result)
         timer_start(&job->patience, WRITE_AGAIN_MS);
         return;
     }
-    if (job->keep->row->envelope.n_recipients > 0 && result == SPOOL_DONE)
+    if (result == SPOOL_GONE && keep_anew(job->keep)) { /* its row was damaged; what we have of it is whole */
+        job_write(job);
+        return;
+    }
+    if (job->keep->row != NULL && job->keep->row->envelope.n_recipients > 0)
         release_put(job->flow, job->keep->row);
     else
         release_drop(job->flow, job->seq);
@@ -257,7 +261,7 @@ job_write(struct job *job)
     job_set_state(job, JOB_KEEPING);
     timer_stop(&job->patience);
     if (k->row == NULL)
-        (void)spool_add(job->flow->spool, k->fresh, k->n_fresh, on_added, job);
+        (void)spool_add(job->flow->spool, k->fresh, k->n_fresh, job->seq != 0 ? on_settled : on_added, job);
     else if (is_untouched(job))
         put_back(job);
     else

@@ -20,7 +20,7 @@ keep_free(struct keep **k)
         return;
     spool_message_free(&(*k)->row, false);
     for (size_t i = 0; i < (*k)->n_fresh; i++)
-        spool_message_free(&(*k)->fresh[i], (*k)->fresh[i]->is_dsn);
+        spool_message_free(&(*k)->fresh[i], (*k)->fresh[i]->is_dsn && !(*k)->borrows_all);
     free(*k);
     *k = NULL;
 }
@@ -32,6 +32,19 @@ keep_add(struct keep *k, struct spool_message *fresh)
         return;
     sg_assert(k->n_fresh < KEEP_NEW_MAX);
     k->fresh[k->n_fresh++] = fresh;
+}
+
+bool
+keep_anew(struct keep *k)
+{
+    if (k->row == NULL || k->row->envelope.n_recipients == 0) {
+        spool_message_free(&k->row, false);
+        return k->n_fresh > 0;
+    }
+    k->borrows_all = k->row->is_dsn; /* nobody is told of a notification: there is none beside it */
+    keep_add(k, k->row);
+    k->row = NULL;
+    return true;
 }
 
 static char *

@@ -13,6 +13,7 @@ struct keep {
     struct spool_message *row;  /* the message's own row as it is to be; NULL: it has none yet */
     struct spool_message *fresh[KEEP_NEW_MAX];
     size_t n_fresh;
+    bool borrows_all; /* the bodies of notifications too: the message is one */
     bool is_take_over; /* fresh[0] is in flight: the upstream has it and has not answered */
 };
 
@@ -24,6 +25,9 @@ struct spool_message *keep_part(const struct message *m, const struct fate *fate
     bool (*wanted)(enum fate_kind k));
 /* The row of seq with the recipients that wait; perhaps none any more. */
 struct spool_message *keep_row(const struct message *m, const struct fate *fates, uint64_t seq);
+/* The message's own row is not on disk any more: what it was to hold is kept as a new one. False: there is
+ * nothing to be written. */
+bool keep_anew(struct keep *k);
 /* Takes it; NULL is nothing. */
 void keep_add(struct keep *k, struct spool_message *fresh);
 

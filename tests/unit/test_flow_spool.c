@@ -693,6 +693,34 @@ test_refusal_waits_for_the_disk(void **state)
     kept_stop(&k);
 }
 
+/* Its row went while it was on its way, put aside as damaged: what waits of it is written anew. */
+static void
+test_row_that_went_is_written_anew(void **state)
+{
+    static const struct spool_recipient states[2] = {{.state = SPOOL_WAITING}};
+    static const struct peer_rule rules[] = {{"RCPT", 1, PEER_SAY, "550 5.1.1 no such user\r\n"},
+        {"dot", 1, PEER_SILENT, NULL}};
+    struct spool_message *nothing = spool_message_new();
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 2);
+    put_row(&k, states, 2);
+    scene_until_seen(&k.s, "dot", 1);
+    nothing->seq = k.seq;
+    spool_settle(k.s.flow->spool, nothing, NULL, 0, NULL, NULL);
+    spool_message_free(&nothing, false);
+    assert_int_equal(kept_look(&k), 0);
+    flow_stop_release(k.s.flow);
+    peer_say_all(&k.s.w.peer, "450 4.2.0 later\r\n");
+    scene_finish(&k.s);
+    assert_int_equal(kept_look(&k), 2);
+    assert_int_equal(k.n_dsn, 1);
+    assert_int_equal(k.recipients, 2);
+    assert_int_equal(kept_in_queue(&k), 2);
+    kept_stop(&k);
+}
+
 /* ---- reloads ---- */
 
 /* The route goes while the message is on its way from the disk: what was on the operator's list stays
@@ -968,6 +996,7 @@ main(void)
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
         cmocka_unit_test(test_outcome_waits_for_the_disk),
         cmocka_unit_test(test_refusal_waits_for_the_disk),
+        cmocka_unit_test(test_row_that_went_is_written_anew),
         cmocka_unit_test(test_reload_lets_no_parked_go),
         cmocka_unit_test(test_order_and_take_in_one_breath),
         cmocka_unit_test(test_own_refusal_is_told_as_such),
