@@ -172,7 +172,7 @@ def test_junk_and_errors_end_a_session(node):
 
 
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64,
-                                  b"SSH-2.0-OpenSSH\r\n", os.urandom(256) + b"\r\n"])
+                                  b"SSH-2.0-OpenSSH\r\n", os.urandom(256) + b"\r\n"], ids=["http", "tls", "ssh", "noise"])
 def test_other_protocols_get_no_further(rig, node, junk):
     mark = rig.sim.mark()
     with Client(node.port("plain")) as c:
