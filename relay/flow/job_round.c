@@ -345,6 +345,8 @@ plan_round(struct job *job)
 
     job->config = config_ref(job->flow->config);
     result = flow_plan_round(job->flow, &plan, &job->request);
+    if (before != job->config)
+        job->verdict.limit = NULL; /* of an earlier round, for the log: it may go with its configuration */
     config_unref(&before);
     return result;
 }

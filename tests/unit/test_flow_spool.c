@@ -745,6 +745,61 @@ test_reload_lets_no_parked_go(void **state)
     kept_stop(&k);
 }
 
+static void
+reload(struct scene *s)
+{
+    flow_configure(s->flow, s->config);
+}
+
+/* Limits that go with their configuration: this one's are all recipients'. */
+static struct config *
+make_config(struct kept *k)
+{
+    struct config *c = xcalloc(1, sizeof(*c));
+    struct limit_conf *limit;
+
+    *c = *k->s.config;
+    c->references = 1;
+    arena_init(&c->arena);
+    limit = arena_alloc(&c->arena, sizeof(*limit));
+    *limit = k->s.limit;
+    limit->name = arena_strdup(&c->arena, SPAN_LIT("recipients-hour"));
+    limit->unit = UNIT_RECIPIENTS;
+    c->limits = limit;
+    return c;
+}
+
+/* The limit that refused the first round goes with its configuration before the message is logged. */
+static void
+test_reload_between_rounds(void **state)
+{
+    static const struct spool_recipient states[1] = {{.state = SPOOL_WAITING}};
+    struct config *before;
+    struct message *m;
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, NULL, 0);
+    flow_stop_release(k.s.flow);
+    put_row(&k, states, 1); /* what is sent after it waits behind it */
+    before = make_config(&k);
+    ((struct limit_conf *)(uintptr_t)before->limits)->value = 1;
+    flow_configure(k.s.flow, before);
+    config_unref(&before);
+    m = scene_message(&k.s);
+    add(m, "in@contoso.com", RECIPIENT_INTERNAL);
+    scene_submit_message(&k.s, m);
+    scene_finish(&k.s);
+    scene_meddle(&k.s, CONN_LEASED, reload);
+    submit_mixed(&k);
+    scene_finish(&k.s);
+    assert_true(k.s.meddler.done);
+    assert_int_equal(k.s.answer.code, 250);
+    assert_int_equal(k.s.w.peer.messages, 1);
+    assert_int_equal(kept_look(&k), 3);
+    kept_stop(&k);
+}
+
 /* ---- orders of an operator ---- */
 
 static void
@@ -998,6 +1053,7 @@ main(void)
         cmocka_unit_test(test_refusal_waits_for_the_disk),
         cmocka_unit_test(test_row_that_went_is_written_anew),
         cmocka_unit_test(test_reload_lets_no_parked_go),
+        cmocka_unit_test(test_reload_between_rounds),
         cmocka_unit_test(test_order_and_take_in_one_breath),
         cmocka_unit_test(test_own_refusal_is_told_as_such),
         cmocka_unit_test(test_lost_connection_is_no_last_word),
