@@ -156,6 +156,8 @@ job_forget(struct job *job)
 
     job->done = NULL;
     job->looked = NULL;
+    if (job->state == JOB_SENDING)
+        timer_stop(&job->patience); /* there is nobody to take it over for */
     if (job->state == JOB_SENDING || job->state == JOB_KEEPING)
         return;
     if (job->message != NULL) {

@@ -598,6 +598,29 @@ test_who_left_has_no_second_round(void **state)
     kept_stop(&k);
 }
 
+/* Nor is it taken over: from the spool it would be tried again, beside what the client sends again. */
+static void
+test_who_left_is_not_taken_over(void **state)
+{
+    static const struct peer_rule rules[] = {{"dot", 1, PEER_SILENT, NULL}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 10, rules, 1);
+    scene_submit(&k.s, 1);
+    scene_until_seen(&k.s, "dot", 1);
+    timer_start(&job_of(&k)->patience, 10);
+    flow_forget(k.s.flow, k.s.job);
+    world_pass(&k.s.w, 50);
+    assert_int_equal(kept_look(&k), 0);
+    peer_drop_all(&k.s.w.peer, true);
+    scene_finish(&k.s);
+    assert_int_equal(kept_look(&k), 0);
+    assert_true(scene_count(&k.s, M_MESSAGES, "uncertain") == 1);
+    assert_int_equal(k.s.answers, 0);
+    kept_stop(&k);
+}
+
 /* ---- a spool that cannot be used ---- */
 
 static bool
@@ -1048,6 +1071,7 @@ main(void)
         cmocka_unit_test(test_failure_that_cannot_be_told_is_no_end),
         cmocka_unit_test(test_another_try_charges_what_it_offers),
         cmocka_unit_test(test_who_left_has_no_second_round),
+        cmocka_unit_test(test_who_left_is_not_taken_over),
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
         cmocka_unit_test(test_outcome_waits_for_the_disk),
         cmocka_unit_test(test_refusal_waits_for_the_disk),
