@@ -10,7 +10,7 @@ import re
 from foreign import stamp
 from m365sim import Sim
 from ports import free_port
-from process import wait_until
+from process import Timeout, wait_until
 from rig import Rig
 from smtp_client import Client, message, stuff
 
@@ -151,7 +151,10 @@ def why(node, queue_id):
 
 
 def wait_empty(node, timeout_s=15):
-    wait_until(lambda: state(node)["messages"] == 0, timeout_s, f"the spool to be empty (it is {state(node)})", 0.02)
+    try:
+        wait_until(lambda: state(node)["messages"] == 0, timeout_s, "the spool to be empty", 0.02)
+    except Timeout as e:
+        raise AssertionError(f"{e}; it is {state(node)}") from e
 
 
 def wait_waiting(node, n, timeout_s=10):

@@ -260,7 +260,7 @@ def test_a_backlog_at_the_end_is_delivered_by_the_next_run(site):
 
 def test_killed_at_any_time_loses_nothing(site):
     """Clients stream, the daemon is killed three times: what was told 250 is there, once but for what was on its way."""
-    node = site.node(spool=spool(uncertain_delay="100ms"), clients=clients(accept="spool"), mailboxes=one_connection(site, 3)).start()
+    node = site.node(spool=spool(uncertain_delay="100ms", uncertain_tries=9), clients=clients(accept="spool"), mailboxes=one_connection(site, 3)).start()
     site.sim.limits(connections=None)
     site.sim.rule(step="dot", delay_ms=5)
     told, stop = [], threading.Event()
