@@ -125,10 +125,16 @@ take_ret(struct span value, struct mail_command *out)
     return NULL;
 }
 
+bool
+param_is_envid(struct span value)
+{
+    return value.n <= PARAM_ENVID_MAX && xtext_is_printable(value);
+}
+
 static const struct complaint *
 take_envid(struct span value, struct mail_command *out)
 {
-    if (value.n > PARAM_ENVID_MAX || !xtext_is_printable(value))
+    if (!param_is_envid(value))
         return &bad_envid;
     out->envid = xstrndup(value.p, value.n);
     return NULL;
@@ -187,12 +193,18 @@ is_address_type(struct span s)
     return s.n > 0;
 }
 
-static const struct complaint *
-take_orcpt(struct span value, struct rcpt_command *out)
+bool
+param_is_orcpt(struct span value)
 {
     struct span type, text = span_cut(value, ';', &type);
 
-    if (value.n > PARAM_ORCPT_MAX || !is_address_type(type) || !xtext_is_printable(text))
+    return value.n <= PARAM_ORCPT_MAX && is_address_type(type) && xtext_is_printable(text);
+}
+
+static const struct complaint *
+take_orcpt(struct span value, struct rcpt_command *out)
+{
+    if (!param_is_orcpt(value))
         return &bad_orcpt;
     out->orcpt = xstrndup(value.p, value.n);
     return NULL;

@@ -16,5 +16,8 @@
  * is filled in, and a string may be there when something after it was wrong. NULL when all is well. */
 const struct complaint *param_parse_mail(struct span rest, bool dsn, struct mail_command *out);
 const struct complaint *param_parse_rcpt(struct span rest, bool dsn, struct rcpt_command *out);
+/* Is it what the value of ENVID or ORCPT may be? */
+bool param_is_envid(struct span value);
+bool param_is_orcpt(struct span value);
 
 #endif

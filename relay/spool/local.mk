@@ -7,13 +7,13 @@ libsendgov_a_SOURCES += relay/spool/spool.h relay/spool/spool_part.h relay/spool
     relay/spool/spool_recover.c relay/spool/spool_rows.h relay/spool/spool_rows.c relay/spool/spool_schema.h \
     relay/spool/spool_schema.c relay/spool/spool_db.h relay/spool/spool_db.c relay/spool/spool_place.h \
     relay/spool/spool_place.c relay/spool/spool_salvage.h relay/spool/spool_salvage.c \
-    relay/spool/spool_wal.h relay/spool/spool_wal.c
+    relay/spool/spool_sound.h relay/spool/spool_sound.c relay/spool/spool_wal.h relay/spool/spool_wal.c
 
 SPOOL_RIG = tests/lib/spool_rig.h tests/lib/spool_rig.c
 
 if HAVE_CMOCKA
 SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage tests/unit/test_spool_disk \
-    tests/unit/test_spool_orders
+    tests/unit/test_spool_orders tests/unit/test_spool_sound
 check_PROGRAMS += $(SPOOL_DB_TESTS)
 TESTS += $(SPOOL_DB_TESTS)
 tests_unit_test_spool_SOURCES = tests/unit/test_spool.c $(SPOOL_RIG)
@@ -24,6 +24,8 @@ tests_unit_test_spool_disk_SOURCES = tests/unit/test_spool_disk.c $(SPOOL_RIG)
 tests_unit_test_spool_disk_LDADD = $(unit_ldadd)
 tests_unit_test_spool_orders_SOURCES = tests/unit/test_spool_orders.c $(SPOOL_RIG)
 tests_unit_test_spool_orders_LDADD = $(unit_ldadd)
+tests_unit_test_spool_sound_SOURCES = tests/unit/test_spool_sound.c $(SPOOL_RIG)
+tests_unit_test_spool_sound_LDADD = $(unit_ldadd)
 endif
 # the order of release
 libsendgov_a_SOURCES += relay/spool/queue.h relay/spool/queue.c relay/spool/queue_part.h \

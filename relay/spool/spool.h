@@ -13,7 +13,9 @@
  * A damaged database is put aside (spool.db.damaged-TIME, kept for the operator); every message whose rows
  * carry the right checksum moves to a new one, what does not is counted and named in the log. The new one
  * may hold an older state of a message, so nothing of it goes at once: its recipients are uncertain. A
- * single damaged message moves to the table `damaged` and is in nobody's way.
+ * single damaged message moves to the table `damaged` and is in nobody's way. So does one whose checksums
+ * are right and which no accepted message can be like: whoever may write the file is not trusted with what
+ * the upstream hears (spool_sound.h).
  *
  * After SICK: a message somebody has in flight (a take that was DONE, and no settlement that was) is left to
  * him and not found again; all others are found again, in the state they have on disk, so whoever remembers
@@ -89,8 +91,8 @@ bool spool_takes(const struct spool *s, enum spool_result *why_out);
 typedef void spool_done_fn(void *arg, enum spool_result result);
 
 /* Stores all of them or none, and gives each its seq (in order, before the call returns; they are good once
- * done says so). Messages and bodies stay the caller's, unchanged until done. Two messages may have the same
- * body. */
+ * done says so). Each has a body and is sound (spool_sound.h). Messages and bodies stay the caller's,
+ * unchanged until done. Two messages may have the same body. */
 struct handle spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spool_done_fn *done,
     void *arg);
 

@@ -107,13 +107,31 @@ lend(struct spool *s, struct spool_ask *a, struct spool_message *const *messages
 
         add->message = messages[i];
         add->message->seq = s->next_seq++;
-        add->has_body = messages[i]->body != NULL;
-        if (add->has_body && result == SPOOL_DONE)
+        sg_assert(messages[i]->body != NULL);
+        if (result == SPOOL_DONE)
             result = result_of_blob(blob_view(messages[i]->body, &add->body));
         if (add->body.bytes > (uint64_t)SPOOL_CHUNK_BYTES * SPOOL_CHUNKS_MAX)
             result = SPOOL_NO_SPACE;
     }
     return result;
+}
+
+/* What would be put aside as damaged when it is read must not be accepted. */
+static bool
+are_sound(struct spool_message *const *messages, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct log_line l;
+
+        if (spool_message_is_sound(messages[i]))
+            continue;
+        log_begin(&l, LOG_ERROR, "spool");
+        log_str(&l, "id", span_str(messages[i]->id));
+        log_cstr(&l, "why", "not stored: no accepted message can be like this");
+        log_end(&l);
+        return false;
+    }
+    return true;
 }
 
 struct handle
@@ -125,6 +143,8 @@ spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spoo
     a->fn.done = done;
     if (!spool_takes(s, &why))
         result = why;
+    if (result == SPOOL_DONE && !are_sound(messages, n))
+        result = SPOOL_FAILED;
     if (result == SPOOL_DONE)
         return ask(s, a);
     spool_answer_later(s, a, result);
@@ -293,7 +313,7 @@ answer_take(struct spool *s, struct spool_ask *a)
         refuse_take(s, a);
         return;
     }
-    if (a->pool == NULL || a->body_bytes < 0) {
+    if (a->pool == NULL) {
         hand_out(s, a);
         return;
     }
@@ -301,6 +321,7 @@ answer_take(struct spool *s, struct spool_ask *a)
         a->blob = blob_new(a->pool);
     a->result = result_of_blob(blob_append(a->blob, buf_span(&a->body)));
     a->body_at_bytes += buf_len(&a->body);
+    a->judged_before = a->judged;
     buf_clear(&a->body);
     if (a->result != SPOOL_DONE) {
         refuse_take(s, a);

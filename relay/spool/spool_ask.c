@@ -14,8 +14,8 @@ spool_ask_new(struct spool *s, enum spool_ask_kind kind, void *arg)
     a->kind = kind;
     a->arg = arg;
     a->result = SPOOL_FAILED;
-    a->body_bytes = SPOOL_NO_BODY;
     buf_init(&a->body);
+    spool_body_begin(&a->judged_before);
     list_init(&a->task.link);
     list_init(&a->notes);
     return a;

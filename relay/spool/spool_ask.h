@@ -10,6 +10,7 @@
 #include "relay/net/worker.h"
 #include "relay/spool/spool.h"
 #include "relay/spool/spool_rows.h"
+#include "relay/spool/spool_sound.h"
 
 enum spool_ask_kind {
     ASK_OPEN, /* open, check, make good what an earlier run left */
@@ -27,7 +28,6 @@ enum spool_ask_kind {
 struct spool_added {
     struct spool_message *message;
     struct blob_view body;
-    bool has_body;
     uint64_t at_bytes; /* of the body: written in this transaction and those before */
 };
 
@@ -93,6 +93,7 @@ struct spool_ask {
     uint64_t body_at_bytes;
     int64_t body_bytes;
     struct buf body; /* what the thread read of it */
+    struct body judged, judged_before; /* what was read, with body and without */
     struct spool_recipient *before; /* take: states before it */
 
     struct spool_filter filter; /* its texts are owned */

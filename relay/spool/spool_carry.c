@@ -48,7 +48,7 @@ put_bodies(struct spool_thread *t, struct spool_ask *a)
         struct spool_added *add = &a->added[a->adding];
         enum spool_db_status status;
 
-        if (!add->has_body || add->at_bytes == add->body.bytes) {
+        if (add->at_bytes == add->body.bytes) {
             a->adding++;
             continue;
         }
@@ -84,8 +84,7 @@ put_added(struct spool_thread *t, struct spool_ask *a)
 
         status = reserve(t, add->message->seq);
         if (status == SPOOL_DB_OK)
-            status = spool_rows_put(&t->db, add->message, NULL,
-                add->has_body ? (int64_t)add->body.bytes : SPOOL_NO_BODY);
+            status = spool_rows_put(&t->db, add->message, NULL, (int64_t)add->body.bytes);
     }
     return status;
 }
@@ -131,7 +130,7 @@ carry_settle(struct spool_thread *t, struct spool_ask *a)
 static enum spool_db_status
 read_body(struct spool_thread *t, struct spool_ask *a)
 {
-    uint64_t end = a->body_at_bytes + ANSWER_BYTES, size = a->body_bytes > 0 ? (uint64_t)a->body_bytes : 0;
+    uint64_t end = a->body_at_bytes + ANSWER_BYTES, size = (uint64_t)a->body_bytes;
     enum spool_db_status status = SPOOL_DB_OK;
 
     if (end > size)
@@ -144,6 +143,10 @@ read_body(struct spool_thread *t, struct spool_ask *a)
         if (status == SPOOL_DB_OK && buf_len(&a->body) - before != expected)
             status = SPOOL_DB_DAMAGED;
     }
+    a->judged = a->judged_before;
+    spool_body_add(&a->judged, buf_span(&a->body));
+    if (status == SPOOL_DB_OK && !spool_body_is_sound(&a->judged, end == size))
+        status = SPOOL_DB_DAMAGED;
     return status;
 }
 

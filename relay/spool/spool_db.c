@@ -51,8 +51,10 @@ static const char *const statements[] = {
     [STMT_UNSETTLED] = "SELECT r.seq FROM recipient r JOIN message m ON m.seq = r.seq "
         "WHERE r.seq > ?1 AND (r.state = 1 OR r.due_utc_ms > ?2) ORDER BY r.seq LIMIT 1",
     [STMT_COUNTS] = "SELECT count(*), total(content_bytes), total(held), total(parked) FROM message",
-    [STMT_HIGHEST] = "SELECT max((SELECT ifnull(max(seq), 0) FROM message), "
-        "(SELECT ifnull(max(seq), 0) FROM damaged), (SELECT ifnull(max(id), 0) >> 16 FROM chunk))",
+    [STMT_HIGHEST] = "SELECT max((SELECT ifnull(max(seq), 0) FROM message WHERE seq <= ?1), "
+        "(SELECT ifnull(max(seq), 0) FROM damaged WHERE seq <= ?1), "
+        "(SELECT ifnull(max(id), 0) >> 16 FROM chunk WHERE id >> 16 <= ?1))",
+    [STMT_STRAY] = "SELECT seq FROM message WHERE seq < 1 OR seq > ?1 LIMIT 1",
     [STMT_OLDEST] = "SELECT received_utc_ms FROM message ORDER BY seq LIMIT 1",
     [STMT_LIST] = SPOOL_LIST_SQL,
     [STMT_VACUUM] = "PRAGMA incremental_vacuum(256)",
@@ -352,10 +354,32 @@ spool_row_get_bytes(struct spool_row *r)
     return s;
 }
 
+int64_t
+spool_row_get_within(struct spool_row *r, int64_t least, int64_t most)
+{
+    int64_t value = spool_row_get_number(r);
+
+    if (value >= least && value <= most)
+        return value;
+    r->is_odd = true;
+    return least;
+}
+
+/* The next field, as one that ends in NUL can hold it. */
+static struct span
+get_string(struct spool_row *r, size_t max)
+{
+    struct span s = spool_row_get_bytes(r);
+
+    if (s.n > max || (s.n > 0 && memchr(s.p, '\0', s.n) != NULL))
+        r->is_odd = true;
+    return span_head(s, max);
+}
+
 char *
 spool_row_get_text(struct spool_row *r)
 {
-    struct span s = spool_row_get_bytes(r);
+    struct span s = get_string(r, SPOOL_TEXT_MAX);
 
     return s.p != NULL ? xstrndup(s.p, s.n) : NULL;
 }
@@ -363,7 +387,7 @@ spool_row_get_text(struct spool_row *r)
 void
 spool_row_get_name(struct spool_row *r, char *out, size_t size)
 {
-    struct span s = span_head(spool_row_get_bytes(r), size - 1);
+    struct span s = get_string(r, size - 1);
 
     if (s.n > 0)
         memcpy(out, s.p, s.n);
@@ -373,5 +397,5 @@ spool_row_get_name(struct spool_row *r, char *out, size_t size)
 bool
 spool_row_is_whole(struct spool_row *r)
 {
-    return sqlite3_column_int64(r->stmt, r->at) == (int64_t)r->sum;
+    return !r->is_odd && sqlite3_column_int64(r->stmt, r->at) == (int64_t)r->sum;
 }

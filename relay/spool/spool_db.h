@@ -13,6 +13,7 @@
 #define SPOOL_DB_FILE "spool.db"
 #define SPOOL_DB_APPLICATION 0x73677370 /* "sgsp", for file(1) */
 #define SPOOL_DB_VERSION 1
+#define SPOOL_TEXT_MAX 16384 /* bytes of a text in a row; ours are far shorter */
 
 enum spool_db_status {
     SPOOL_DB_OK,
@@ -50,6 +51,7 @@ enum spool_stmt {
     STMT_UNSETTLED,
     STMT_COUNTS,
     STMT_HIGHEST,
+    STMT_STRAY,
     STMT_OLDEST,
     STMT_LIST,
     STMT_VACUUM,
@@ -109,6 +111,7 @@ struct spool_row {
     sqlite3_stmt *stmt;
     int at;
     uint64_t sum;
+    bool is_odd; /* a field that was read cannot be one of ours, whatever the checksum says */
 };
 
 /* at: the first parameter (from 1) or column (from 0) of the fields. seq, n: whose row it is; a row that got
@@ -121,11 +124,13 @@ void spool_row_put_bytes(struct spool_row *r, struct span bytes);
 /* The checksum, as the last field. */
 void spool_row_put_sum(struct spool_row *r);
 int64_t spool_row_get_number(struct spool_row *r);
+/* For what is kept in a narrower type; otherwise it is least, and the row is not whole. */
+int64_t spool_row_get_within(struct spool_row *r, int64_t least, int64_t most);
 /* p NULL: the field is NULL. Valid until the next step of the statement. */
 struct span spool_row_get_bytes(struct spool_row *r);
-/* A copy; NULL when the field is. */
+/* A copy; NULL when the field is. One that is very long or has a NUL in it makes the row not whole. */
 char *spool_row_get_text(struct spool_row *r);
-/* Cut to the size of out; then the sum does not match. */
+/* Cut to the size of out; then the row is not whole, and neither with a NUL in it. */
 void spool_row_get_name(struct spool_row *r, char *out, size_t size);
 bool spool_row_is_whole(struct spool_row *r);
 

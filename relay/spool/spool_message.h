@@ -40,7 +40,7 @@ struct spool_message {
     char *trace;                    /* our Received header, wire form */
     char peer[80], session[SPOOL_ID_MAX], tls[96];
     uint64_t content_bytes;         /* un-stuffed */
-    struct blob *body;              /* owned where a take gave it; borrowed on the way in; may be NULL */
+    struct blob *body;              /* owned where a take gave it, borrowed on the way in */
     int64_t received_utc_ms;
     /* Held by an operator: nothing of it is tried. */
     bool held;

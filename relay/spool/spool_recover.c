@@ -124,11 +124,28 @@ note_lost(struct spool_thread *t)
     return status == SPOOL_DB_NONE ? SPOOL_DB_OK : status;
 }
 
+/* Rows with a key that was never given away: no walk would find them. */
+static enum spool_db_status
+put_strays_aside(struct spool_thread *t)
+{
+    enum spool_db_status status;
+    int64_t seq;
+
+    while ((status = spool_db_number(&t->db, STMT_STRAY, SPOOL_SEQ_MAX, &seq)) == SPOOL_DB_OK) {
+        status = spool_put_aside(t, (uint64_t)seq);
+        if (status != SPOOL_DB_OK)
+            return status;
+    }
+    return status == SPOOL_DB_NONE ? SPOOL_DB_OK : status;
+}
+
 static enum spool_db_status
 put_in_order(struct spool_thread *t, bool first)
 {
     enum spool_db_status status = spool_bury_dead(t);
 
+    if (status == SPOOL_DB_OK)
+        status = put_strays_aside(t);
     if (status == SPOOL_DB_OK)
         status = note_lost(t);
     if (status == SPOOL_DB_OK)

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 
 #include "relay/base/xmalloc.h"
+#include "relay/spool/spool_sound.h"
+
+#define BODY_BYTES_MAX ((int64_t)SPOOL_CHUNK_BYTES * SPOOL_CHUNKS_MAX)
 
 bool
 spool_message_is_in_flight(const struct spool_message *m)
@@ -33,13 +36,20 @@ count_in(struct spool_db *db, const struct spool_head *h)
     db->counts.parked += h->parked;
 }
 
+static uint64_t
+less(uint64_t n, uint64_t by)
+{
+    return n > by ? n - by : 0;
+}
+
+/* A damaged row may say another number than the one it was counted with. */
 static void
 count_out(struct spool_db *db, const struct spool_head *h)
 {
-    db->counts.messages--;
-    db->counts.bytes -= h->content_bytes;
-    db->counts.held -= h->held;
-    db->counts.parked -= h->parked;
+    db->counts.messages = less(db->counts.messages, 1);
+    db->counts.bytes = less(db->counts.bytes, h->content_bytes);
+    db->counts.held = less(db->counts.held, h->held);
+    db->counts.parked = less(db->counts.parked, h->parked);
 }
 
 enum spool_db_status
@@ -113,22 +123,22 @@ get_message(struct spool_row *r, struct spool_message *m, int64_t *body_bytes_ou
     m->class = spool_row_get_text(r);
     set_address(&e->sender, spool_row_get_text(r));
     e->declared_bytes = (uint64_t)spool_row_get_number(r);
-    e->body = spool_row_get_number(r) == SMTP_BODY_8BITMIME ? SMTP_BODY_8BITMIME : SMTP_BODY_7BIT;
-    e->ret = (enum dsn_ret)spool_row_get_number(r);
+    e->body = (enum smtp_body)spool_row_get_within(r, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME);
+    e->ret = (enum dsn_ret)spool_row_get_within(r, RET_NONE, RET_HDRS);
     e->envid = spool_row_get_text(r);
     m->trace = spool_row_get_text(r);
     spool_row_get_name(r, m->peer, sizeof(m->peer));
     spool_row_get_name(r, m->session, sizeof(m->session));
     spool_row_get_name(r, m->tls, sizeof(m->tls));
     m->content_bytes = (uint64_t)spool_row_get_number(r);
-    *body_bytes_out = spool_row_get_number(r);
+    *body_bytes_out = spool_row_get_within(r, 0, BODY_BYTES_MAX);
     m->received_utc_ms = spool_row_get_number(r);
-    m->held = spool_row_get_number(r) != 0;
+    m->held = spool_row_get_within(r, 0, 1) != 0;
     spool_row_get_name(r, m->held_by, sizeof(m->held_by));
     spool_row_get_name(r, m->held_why, sizeof(m->held_why));
-    m->is_dsn = spool_row_get_number(r) != 0;
-    *recipients_out = (size_t)spool_row_get_number(r);
-    spool_row_get_number(r); /* parked: of use to queries only */
+    m->is_dsn = spool_row_get_within(r, 0, 1) != 0;
+    *recipients_out = (size_t)spool_row_get_within(r, 1, SPOOL_RECIPIENTS_MAX);
+    spool_row_get_within(r, 0, 1); /* parked: of use to queries only */
     return spool_row_is_whole(r);
 }
 
@@ -141,8 +151,10 @@ pack_enhanced(struct enhanced e)
 }
 
 static struct enhanced
-unpack_enhanced(int64_t packed)
+get_enhanced(struct spool_row *r)
 {
+    int64_t packed = spool_row_get_within(r, 0, pack_enhanced((struct enhanced){5, UINT16_MAX, UINT16_MAX}));
+
     return (struct enhanced){(uint8_t)(packed >> 32), (uint16_t)(packed >> 16), (uint16_t)packed};
 }
 
@@ -172,20 +184,20 @@ get_recipient(struct spool_row *r, struct envelope *e, struct spool_recipient *s
     struct recipient *to;
 
     set_address(&address, spool_row_get_text(r));
-    to = envelope_add(e, &address, (enum recipient_class)spool_row_get_number(r));
-    to->notify = (unsigned)spool_row_get_number(r);
+    to = envelope_add(e, &address,
+        (enum recipient_class)spool_row_get_within(r, 0, RECIPIENT_CLASS_COUNT - 1));
+    to->notify = (unsigned)spool_row_get_within(r, 0, UINT32_MAX);
     to->orcpt = spool_row_get_text(r);
-    s->state = (enum spool_recipient_state)spool_row_get_number(r);
+    s->state = (enum spool_recipient_state)spool_row_get_within(r, 0, SPOOL_RECIPIENT_STATE_COUNT - 1);
     s->due_utc_ms = spool_row_get_number(r);
     s->spent_ms = spool_row_get_number(r);
-    s->attempts = (uint32_t)spool_row_get_number(r);
-    s->uncertain = (uint32_t)spool_row_get_number(r);
-    s->warned = spool_row_get_number(r) != 0;
-    s->reply.code = (int)spool_row_get_number(r);
-    s->reply.enhanced = unpack_enhanced(spool_row_get_number(r));
+    s->attempts = (uint32_t)spool_row_get_within(r, 0, SPOOL_COUNT_MAX);
+    s->uncertain = (uint32_t)spool_row_get_within(r, 0, SPOOL_COUNT_MAX);
+    s->warned = spool_row_get_within(r, 0, 1) != 0;
+    s->reply.code = (int)spool_row_get_within(r, 0, 599);
+    s->reply.enhanced = get_enhanced(r);
     spool_row_get_name(r, s->reply.text, sizeof(s->reply.text));
-    return spool_row_is_whole(r) && s->state >= 0 && s->state < SPOOL_RECIPIENT_STATE_COUNT
-        && to->class < RECIPIENT_CLASS_COUNT;
+    return spool_row_is_whole(r);
 }
 
 enum spool_db_status
@@ -206,7 +218,8 @@ spool_rows_put_states(struct spool_db *db, const struct spool_message *m)
     return status;
 }
 
-/* Room for a state at a time: how many there are is known for certain only when all were read. */
+/* Room for a state at a time: how many there are is known for certain only when all were read. Those that
+ * are too many are not. */
 static enum spool_db_status
 get_recipients(struct spool_db *db, struct spool_message *m, size_t expected)
 {
@@ -216,19 +229,21 @@ get_recipients(struct spool_db *db, struct spool_message *m, size_t expected)
     bool whole = true;
 
     sqlite3_bind_int64(stmt, 1, (int64_t)m->seq);
-    while ((status = spool_db_step(db, stmt)) == SPOOL_DB_OK) {
+    while (whole && (status = spool_db_step(db, stmt)) == SPOOL_DB_OK) {
         struct spool_row r;
 
         if (n == room) {
             room = room > 0 ? 2 * room : 1;
             m->states = xrealloc(m->states, room * sizeof(*m->states));
         }
+        whole = n < expected && sqlite3_column_int64(stmt, 0) == (int64_t)n;
         spool_row_begin(&r, stmt, 1, m->seq, n);
         whole = get_recipient(&r, &m->envelope, &m->states[n++]) && whole;
     }
-    if (status != SPOOL_DB_NONE)
+    sqlite3_reset(stmt);
+    if (whole && status != SPOOL_DB_NONE)
         return status;
-    return whole && n == expected && n > 0 ? SPOOL_DB_OK : SPOOL_DB_DAMAGED;
+    return whole && n == expected ? SPOOL_DB_OK : SPOOL_DB_DAMAGED;
 }
 
 enum spool_db_status
@@ -252,6 +267,8 @@ spool_rows_get(struct spool_db *db, uint64_t seq, struct spool_message **m_out, 
     whole = get_message(&r, m, body_bytes_out, &recipients);
     sqlite3_reset(stmt);
     status = whole ? get_recipients(db, m, recipients) : SPOOL_DB_DAMAGED;
+    if (status == SPOOL_DB_OK && !spool_message_is_sound(m))
+        status = SPOOL_DB_DAMAGED;
     if (status == SPOOL_DB_OK)
         *m_out = m;
     else
@@ -374,6 +391,7 @@ spool_chunk_get(struct spool_db *db, uint64_t seq, uint32_t n, struct buf *out)
     sqlite3_stmt *stmt = spool_db_stmt(db, STMT_CHUNK_GET);
     enum spool_db_status status;
     struct spool_row r;
+    struct span bytes;
     bool whole;
 
     sqlite3_bind_int64(stmt, 1, (int64_t)(seq << 16 | n));
@@ -381,8 +399,10 @@ spool_chunk_get(struct spool_db *db, uint64_t seq, uint32_t n, struct buf *out)
     if (status != SPOOL_DB_OK)
         return status == SPOOL_DB_NONE ? SPOOL_DB_DAMAGED : status;
     spool_row_begin(&r, stmt, 0, seq, n);
-    buf_add_span(out, spool_row_get_bytes(&r));
-    whole = spool_row_is_whole(&r);
+    bytes = spool_row_get_bytes(&r);
+    whole = spool_row_is_whole(&r) && bytes.n <= SPOOL_CHUNK_BYTES;
+    if (whole)
+        buf_add_span(out, bytes);
     sqlite3_reset(stmt);
     return whole ? SPOOL_DB_OK : SPOOL_DB_DAMAGED;
 }
@@ -393,13 +413,15 @@ enum spool_db_status
 spool_rows_highest(struct spool_db *db, uint64_t *seq_out)
 {
     int64_t stored, reserved;
-    enum spool_db_status status = spool_db_number(db, STMT_HIGHEST, 0, &stored);
+    enum spool_db_status status = spool_db_number(db, STMT_HIGHEST, SPOOL_SEQ_MAX, &stored);
 
     *seq_out = 0;
     if (status != SPOOL_DB_OK)
         return status;
     status = spool_db_number(db, STMT_META_GET, 0, &reserved);
     if (status == SPOOL_DB_OK || status == SPOOL_DB_NONE) {
+        if (reserved > SPOOL_SEQ_MAX)
+            reserved = 0; /* none that was given away */
         *seq_out = (uint64_t)(stored > reserved ? stored : reserved);
         return SPOOL_DB_OK;
     }

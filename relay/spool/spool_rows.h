@@ -1,15 +1,14 @@
 /* spool_rows: messages, recipients and chunks as rows. On the spool's thread, inside a transaction.
  *
  * Every row carries a checksum of its fields and its place. A message is whole when its own row is, when it
- * has as many whole recipients as that row says, and, of its body, as many whole chunks. */
+ * has as many whole recipients as that row says, and, of its body, as many whole chunks. And what it says
+ * must be sound (spool_sound.h). */
 #ifndef SENDGOV_SPOOL_SPOOL_ROWS_H
 #define SENDGOV_SPOOL_SPOOL_ROWS_H
 
 #include "relay/base/buf.h"
 #include "relay/spool/spool_message.h"
 #include "relay/spool/spool_schema.h"
-
-#define SPOOL_NO_BODY (-1) /* as body_bytes: the message was stored without one */
 
 /* What must be known of a stored message before it is changed. */
 struct spool_head {
@@ -25,7 +24,7 @@ enum spool_db_status spool_rows_put(struct spool_db *db, const struct spool_mess
     const struct spool_head *head, int64_t body_bytes);
 /* Writes the recipients alone: their states changed, nobody came or went. */
 enum spool_db_status spool_rows_put_states(struct spool_db *db, const struct spool_message *m);
-/* Without its body. *m_out NULL unless OK. */
+/* Without its body. *m_out NULL unless OK; DAMAGED also when the rows are whole but cannot be ours. */
 enum spool_db_status spool_rows_get(struct spool_db *db, uint64_t seq, struct spool_message **m_out,
     int64_t *body_bytes_out);
 /* The id of a message that cannot be read otherwise; "" when that cannot either. */

@@ -14,6 +14,7 @@
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
 #include "relay/spool/spool_place.h"
+#include "relay/spool/spool_sound.h"
 #include "relay/spool/spool_thread_part.h"
 
 #define BATCH_BODY_BYTES ((size_t)4 << 20) /* of all bodies in one transaction */
@@ -233,7 +234,9 @@ oldest(struct spool_thread *t)
 {
     int64_t utc_ms;
 
-    return spool_db_number(&t->db, STMT_OLDEST, 0, &utc_ms) == SPOOL_DB_OK ? utc_ms : 0;
+    if (spool_db_number(&t->db, STMT_OLDEST, 0, &utc_ms) != SPOOL_DB_OK)
+        return 0;
+    return utc_ms > 0 && utc_ms < SPOOL_NUMBER_MAX ? utc_ms : 0; /* the row was not judged yet */
 }
 
 static void
