@@ -24,7 +24,8 @@
  * that is gone already is DONE. A seq that was remembered and is not found again is GONE at its next take.
  *
  * Memory: bodies are never whole in memory because of the spool. On the way in the thread reads the blob
- * where it is; on the way out it comes in chunks. */
+ * where it is; on the way out it comes in chunks. Of what is scanned or ordered only briefs are kept, a few
+ * thousand recipients are read at a time, and a list ends after as many. */
 #ifndef SENDGOV_SPOOL_SPOOL_H
 #define SENDGOV_SPOOL_SPOOL_H
 
@@ -126,7 +127,8 @@ struct spool_filter { /* all that is given must match; text "" or NULL: any */
     uint32_t max;           /* 0: of a list 1000, of an order all */
 };
 
-/* messages without bodies, in order of seq; valid during the call. more: there are others behind them. */
+/* messages without bodies, in order of seq; valid during the call. more: there are others behind them. Fewer
+ * than asked for may come where they have very many recipients. */
 typedef void spool_listed_fn(void *arg, enum spool_result result, struct spool_message *const *messages,
     size_t n, bool more);
 struct handle spool_list(struct spool *s, const struct spool_filter *filter, spool_listed_fn *listed,

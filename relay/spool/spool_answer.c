@@ -362,38 +362,24 @@ answer_list(struct spool *s, struct spool_ask *a)
 static void
 answer_order(struct spool *s, struct spool_ask *a)
 {
-    struct spool_brief *briefs;
-    size_t n = a->result == SPOOL_DONE ? a->n_messages : 0;
-
     if (a->result == SPOOL_DONE && a->more) {
-        a->kept = a->n_messages;
+        a->kept = a->n_briefs;
         a->busy_kept = a->busy;
         a->seq = a->last_seq;
+        a->recipients = 0;
         spool_submit(s, a);
         return;
     }
-    briefs = xcalloc(n + 1, sizeof(*briefs));
-    for (size_t i = 0; i < n; i++) {
-        if (a->order == SPOOL_DELETE)
-            briefs[i].seq = a->messages[i]->seq;
-        else
-            spool_brief_set(a->messages[i], &briefs[i]);
-    }
     if (!a->is_forgotten)
-        a->fn.ordered(a->arg, a->result, briefs, n, a->busy);
-    free(briefs);
+        a->fn.ordered(a->arg, a->result, a->briefs, a->result == SPOOL_DONE ? a->n_briefs : 0, a->busy);
     spool_end(s, a);
 }
 
 static void
 answer_scan(struct spool *s, struct spool_ask *a)
 {
-    struct spool_brief brief;
-
-    for (size_t i = 0; i < a->n_messages; i++) {
-        spool_brief_set(a->messages[i], &brief);
-        s->setup.found(s->setup.arg, &brief);
-    }
+    for (size_t i = 0; i < a->n_briefs; i++)
+        s->setup.found(s->setup.arg, &a->briefs[i]);
     if (a->result == SPOOL_DONE && a->more) {
         a->seq = a->last_seq;
         spool_ask_reset(a);

@@ -22,11 +22,19 @@ spool_ask_new(struct spool *s, enum spool_ask_kind kind, void *arg)
 }
 
 static void
-free_messages(struct spool_ask *a, size_t from)
+drop_messages(struct spool_ask *a)
 {
-    for (size_t i = from; i < a->n_messages; i++)
+    for (size_t i = 0; i < a->n_messages; i++)
         spool_message_free(&a->messages[i], false);
-    a->n_messages = from;
+    a->n_messages = 0;
+}
+
+static void
+drop_briefs(struct spool_ask *a, size_t from)
+{
+    for (size_t i = from; i < a->n_briefs; i++)
+        free((char *)(uintptr_t)a->briefs[i].client); /* and all that follows it */
+    a->n_briefs = from;
 }
 
 static void
@@ -59,8 +67,10 @@ spool_ask_free(struct spool_ask **ask)
     if (a == NULL)
         return;
     *ask = NULL;
-    free_messages(a, 0);
+    drop_messages(a);
     free(a->messages);
+    drop_briefs(a, 0);
+    free(a->briefs);
     free_filter(&a->filter);
     spool_ask_drop_added(a);
     if (a->kind != ASK_SETTLE || a->owns)
@@ -79,7 +89,9 @@ spool_ask_free(struct spool_ask **ask)
 void
 spool_ask_reset(struct spool_ask *a)
 {
-    free_messages(a, a->kept);
+    drop_messages(a);
+    drop_briefs(a, a->kept);
+    a->recipients = 0;
     a->more = false;
     a->busy = a->busy_kept;
     a->wrote = a->is_through = false;
@@ -103,6 +115,43 @@ spool_ask_add_message(struct spool_ask *a, struct spool_message *m)
         a->messages = xrealloc(a->messages, a->room * sizeof(struct spool_message *));
     }
     a->messages[a->n_messages++] = m;
+}
+
+/* One block of memory for the strings of a brief; client is at its start. */
+static void
+own_strings(struct spool_brief *b)
+{
+    const char **texts[] = {&b->client, &b->route, &b->mailbox, &b->class, &b->sender};
+    size_t bytes = 0;
+    char *at;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        bytes += strlen(*texts[i]) + 1;
+    at = xmalloc(bytes);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        size_t n = strlen(*texts[i]) + 1;
+
+        *texts[i] = memcpy(at, *texts[i], n);
+        at += n;
+    }
+}
+
+void
+spool_ask_add_brief(struct spool_ask *a, const struct spool_message *m)
+{
+    struct spool_brief *b;
+
+    if (a->n_briefs == a->briefs_room) {
+        a->briefs_room = a->briefs_room > 0 ? 2 * a->briefs_room : 16;
+        a->briefs = xrealloc(a->briefs, a->briefs_room * sizeof(*a->briefs));
+    }
+    b = &a->briefs[a->n_briefs++];
+    if (a->kind == ASK_ORDER && a->order == SPOOL_DELETE) {
+        *b = (struct spool_brief){.seq = m->seq};
+        return;
+    }
+    spool_brief_set(m, b);
+    own_strings(b);
 }
 
 static const char *
@@ -195,8 +244,6 @@ spool_brief_set(const struct spool_message *m, struct spool_brief *out)
     *out = (struct spool_brief){.seq = m->seq, .client = m->client, .route = m->route, .class = m->class,
         .mailbox = m->mailbox != NULL ? m->mailbox : "", .content_bytes = m->content_bytes,
         .sender = m->envelope.sender.text != NULL ? m->envelope.sender.text : ""};
-    if (m->envelope.n_recipients == 0)
-        return;
     out->recipients_are = m->envelope.recipients[0].class;
     out->due_utc_ms = spool_message_due(m);
     for (size_t i = 0; i < m->envelope.n_recipients; i++)

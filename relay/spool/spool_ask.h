@@ -99,9 +99,12 @@ struct spool_ask {
     struct spool_filter filter; /* its texts are owned */
     enum spool_order order;
     char *actor, *why;
-    struct spool_message **messages; /* scan, list, order: owned */
+    struct spool_message **messages; /* list: owned */
     size_t n_messages, room;
-    size_t kept, busy_kept; /* order: of the slices before */
+    struct spool_brief *briefs; /* scan, order: owned, and their strings */
+    size_t n_briefs, briefs_room;
+    size_t recipients;      /* scan, list, order: read in this slice */
+    size_t kept, busy_kept; /* order: briefs and busy of the slices before */
     bool more;
     size_t busy;
 
@@ -116,12 +119,14 @@ void spool_ask_free(struct spool_ask **a);
 void spool_ask_reset(struct spool_ask *a);
 void spool_ask_drop_added(struct spool_ask *a);
 void spool_ask_add_message(struct spool_ask *a, struct spool_message *m);
+/* A copy of what is remembered of it: all messages of an order in memory would be without bound. */
+void spool_ask_add_brief(struct spool_ask *a, const struct spool_message *m);
 void spool_ask_set_filter(struct spool_ask *a, const struct spool_filter *filter);
 void spool_note(struct list *notes, enum spool_note_kind kind, const char *id, const char *why);
 
 /* Without the body. */
 struct spool_message *spool_message_copy(const struct spool_message *from);
-/* Points into m; of a message without recipients (a removed one) seq and names only. */
+/* Points into m. */
 void spool_brief_set(const struct spool_message *m, struct spool_brief *out);
 
 #endif

@@ -7,9 +7,10 @@
 
 #define SLICE_BYTES ((size_t)1 << 20)       /* of one body in one transaction */
 #define ANSWER_BYTES ((uint64_t)256 * 1024) /* of a body in one answer */
-#define SCAN_MESSAGES 500
-#define ORDER_MESSAGES 500
+#define SLICE_MESSAGES 500
+#define SLICE_RECIPIENTS 2000 /* and what the last message has over: each is a row to be read, or written */
 #define LIST_DEFAULT 1000
+#define LIST_RECIPIENTS 4000 /* each is 1 KiB in memory, until the list was shown */
 #define RESERVE_SEQS 4096
 
 /* ---- storing ---- */
@@ -250,11 +251,13 @@ find_seqs(struct spool_thread *t, const struct spool_ask *a, size_t max, struct 
 }
 
 static enum spool_db_status
-get_or_put_aside(struct spool_thread *t, uint64_t seq, struct spool_message **m_out)
+get_or_put_aside(struct spool_thread *t, struct spool_ask *a, uint64_t seq, struct spool_message **m_out)
 {
     int64_t body_bytes;
     enum spool_db_status status = spool_rows_get(&t->db, seq, m_out, &body_bytes);
 
+    if (*m_out != NULL)
+        a->recipients += (*m_out)->envelope.n_recipients;
     return status == SPOOL_DB_DAMAGED ? spool_put_aside(t, seq) : status;
 }
 
@@ -264,16 +267,17 @@ carry_list(struct spool_thread *t, struct spool_ask *a)
     size_t max = a->filter.max > 0 ? a->filter.max : LIST_DEFAULT;
     struct spool_seqs found = {NULL, 0, 0};
     enum spool_db_status status = find_seqs(t, a, max + 1, &found);
+    size_t i = 0;
 
-    for (size_t i = 0; i < found.n && i < max && status == SPOOL_DB_OK; i++) {
+    for (; i < found.n && i < max && a->recipients < LIST_RECIPIENTS && status == SPOOL_DB_OK; i++) {
         struct spool_message *m;
 
-        status = get_or_put_aside(t, found.seqs[i], &m);
+        status = get_or_put_aside(t, a, found.seqs[i], &m);
         if (m != NULL)
             spool_ask_add_message(a, m);
     }
     a->is_through = true;
-    a->more = found.n > max;
+    a->more = i < found.n;
     a->result = SPOOL_DONE;
     free(found.seqs);
     return status;
@@ -287,7 +291,7 @@ carry_scan(struct spool_thread *t, struct spool_ask *a)
     int64_t next = 0;
 
     a->last_seq = a->seq;
-    for (int i = 0; i < SCAN_MESSAGES && status == SPOOL_DB_OK; i++) {
+    for (int i = 0; i < SLICE_MESSAGES && a->recipients < SLICE_RECIPIENTS && status == SPOOL_DB_OK; i++) {
         struct spool_message *m;
 
         status = spool_db_number(&t->db, STMT_MESSAGE_NEXT, (int64_t)a->last_seq, &next);
@@ -296,9 +300,10 @@ carry_scan(struct spool_thread *t, struct spool_ask *a)
         a->last_seq = (uint64_t)next;
         if (spool_seqs_has(&t->in_flight, a->last_seq))
             continue;
-        status = get_or_put_aside(t, a->last_seq, &m);
+        status = get_or_put_aside(t, a, a->last_seq, &m);
         if (m != NULL)
-            spool_ask_add_message(a, m);
+            spool_ask_add_brief(a, m);
+        spool_message_free(&m, false);
     }
     a->more = status == SPOOL_DB_OK && (uint64_t)next <= t->highest_seq;
     a->is_through = true;
@@ -358,17 +363,17 @@ static enum spool_db_status
 order_seq(struct spool_thread *t, struct spool_ask *a, uint64_t seq)
 {
     struct spool_message *m;
-    enum spool_db_status status = get_or_put_aside(t, seq, &m);
+    enum spool_db_status status = get_or_put_aside(t, a, seq, &m);
 
     if (m == NULL)
         return status;
     if (spool_message_is_in_flight(m)) {
         a->busy++;
-        spool_message_free(&m, false);
-        return SPOOL_DB_OK;
+    } else {
+        status = order_one(t, a, m);
+        spool_ask_add_brief(a, m);
     }
-    status = order_one(t, a, m);
-    spool_ask_add_message(a, m);
+    spool_message_free(&m, false);
     return status;
 }
 
@@ -377,17 +382,17 @@ static enum spool_db_status
 carry_order(struct spool_thread *t, struct spool_ask *a)
 {
     size_t most = a->filter.max > 0 ? a->filter.max - a->kept - a->busy : SIZE_MAX;
-    size_t slice = most < ORDER_MESSAGES ? most : ORDER_MESSAGES;
+    size_t slice = most < SLICE_MESSAGES ? most : SLICE_MESSAGES, i = 0;
     struct spool_seqs found = {NULL, 0, 0};
     enum spool_db_status status = find_seqs(t, a, slice, &found);
 
-    for (size_t i = 0; i < found.n && status == SPOOL_DB_OK; i++)
+    for (; i < found.n && a->recipients < SLICE_RECIPIENTS && status == SPOOL_DB_OK; i++)
         status = order_seq(t, a, found.seqs[i]);
     a->is_through = a->wrote = true;
-    a->more = found.n == slice && slice < most;
+    a->more = i < found.n || (found.n == slice && slice < most);
     a->result = SPOOL_DONE;
-    if (found.n > 0 && status == SPOOL_DB_OK)
-        a->last_seq = found.seqs[found.n - 1];
+    if (i > 0)
+        a->last_seq = found.seqs[i - 1];
     free(found.seqs);
     return status;
 }

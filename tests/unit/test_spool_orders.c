@@ -1,4 +1,6 @@
 /* Unit tests of the operator's view of the spool: what is listed, and what orders do. */
+#include <malloc.h>
+
 #include "tests/lib/spool_rig.h"
 
 static void
@@ -132,6 +134,158 @@ test_order_slices(void **state)
         rig_message_free(&all[i]);
 }
 
+/* ---- messages of very many recipients ---- */
+
+#define WIDE 500 /* recipients of each */
+#define WIDE_MESSAGES 60
+
+/* Each recipient is a KiB in memory: all of them are 30 MB. The rest is SQLite's pages. */
+#define HEAP_MAX (UINT64_C(12) << 20)
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+static uint64_t
+heap_bytes(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    extern size_t __sanitizer_get_current_allocated_bytes(void);
+
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+#endif
+}
+
+static uint64_t most_bytes;
+
+static void
+note_heap(void)
+{
+    uint64_t bytes = heap_bytes();
+
+    if (bytes > most_bytes)
+        most_bytes = bytes;
+}
+
+static void
+on_wide_found(void *arg, const struct spool_brief *brief)
+{
+    struct spool_rig *r = arg;
+
+    assert_int_equal(brief->recipients, WIDE);
+    assert_string_equal(brief->route, "m365");
+    r->seqs[r->n_found++] = brief->seq;
+    note_heap();
+}
+
+static void
+on_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void
+on_wide_ordered(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n, size_t busy)
+{
+    struct spool_rig *r = arg;
+
+    note_heap();
+    r->n_seqs = n;
+    r->busy = busy;
+    for (size_t i = 0; i < n; i++) {
+        r->seqs[i] = briefs[i].seq;
+        assert_string_equal(briefs[i].class, "alerts");
+        assert_string_equal(briefs[i].mailbox, briefs[i].seq % 2 ? "relay@contoso.com" : "");
+    }
+    rig_done(r, result);
+}
+
+static void
+add_wide(struct spool_rig *r)
+{
+    for (int i = 1; i <= WIDE_MESSAGES; i++)
+        assert_int_equal(rig_add_new(r, i, WIDE, 10), i);
+}
+
+/* What is kept of an order does not grow with the recipients it reaches. */
+static void
+test_order_memory(void **state)
+{
+    struct spool_rig *r = *state;
+    uint64_t before;
+
+    rig_open(r);
+    add_wide(r);
+    assert_int_equal(rig_take(r, 9, 1, false), SPOOL_DONE);
+    before = heap_bytes();
+    assert_true(before > 0);
+    most_bytes = 0;
+    spool_order(r->spool, SPOOL_RETRY, &(struct spool_filter){.max = 0}, "uid=0", "test", on_wide_ordered, r);
+    r->wanted++;
+    rig_wait(r);
+    assert_int_equal(r->result, SPOOL_DONE);
+    assert_int_equal(r->n_seqs, WIDE_MESSAGES - 1);
+    assert_int_equal(r->busy, 1);
+    assert_int_equal(r->seqs[0], 1);
+    assert_int_equal(r->seqs[8], 10);
+    assert_int_equal(r->seqs[WIDE_MESSAGES - 2], WIDE_MESSAGES);
+    assert_in_range(most_bytes, before, before + HEAP_MAX);
+    assert_int_equal(rig_order(r, SPOOL_HOLD, &(struct spool_filter){.max = 20}), SPOOL_DONE);
+    assert_int_equal(r->n_seqs + r->busy, 20); /* no more than it may, over all slices */
+}
+
+static void
+test_scan_memory(void **state)
+{
+    struct spool_rig *r = *state;
+    struct spool_setup setup = {.loop = r->loop, .metrics = r->metrics, .found = on_wide_found,
+        .changed = on_nothing, .arg = r};
+    struct err err = {""};
+    uint64_t before;
+
+    rig_open(r);
+    add_wide(r);
+    rig_close(r);
+    r->n_found = 0;
+    most_bytes = 0;
+    before = heap_bytes();
+    r->spool = spool_new(&setup, &r->conf, &err);
+    assert_int_equal(spool_start(r->spool, &err), 0);
+    rig_wait_state(r, SPOOL_READY);
+    assert_int_equal(r->n_found, WIDE_MESSAGES);
+    for (size_t i = 0; i < WIDE_MESSAGES; i++)
+        assert_int_equal(r->seqs[i], i + 1);
+    assert_in_range(most_bytes, before, before + HEAP_MAX);
+}
+
+/* A list ends early, and goes on behind its last one. */
+static void
+test_list_pages(void **state)
+{
+    struct spool_filter filter = {.max = 0};
+    struct spool_rig *r = *state;
+    size_t n = 0, pages = 0;
+
+    rig_open(r);
+    add_wide(r);
+    do {
+        assert_int_equal(rig_list(r, &filter), SPOOL_DONE);
+        assert_in_range(r->n_seqs, 1, 10);
+        for (size_t i = 0; i < r->n_seqs; i++)
+            assert_int_equal(r->seqs[i], ++n);
+        filter.after_seq = n;
+        pages++;
+    } while (r->more);
+    assert_int_equal(n, WIDE_MESSAGES);
+    assert_true(pages >= 6);
+}
+
 int
 main(void)
 {
@@ -141,6 +295,9 @@ main(void)
         cmocka_unit_test_setup_teardown(test_orders, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_retry_order, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_order_slices, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_order_memory, rig_set_up_fast, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_scan_memory, rig_set_up_fast, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_list_pages, rig_set_up_fast, rig_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
