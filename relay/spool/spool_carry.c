@@ -184,7 +184,7 @@ carry_take(struct spool_thread *t, struct spool_ask *a)
     if (status != SPOOL_DB_OK || mark_due(a) == 0)
         return status;
     a->wrote = true;
-    return spool_rows_put_states(&t->db, a->message);
+    return spool_rows_put_recipients(&t->db, a->message);
 }
 
 static enum spool_db_status

@@ -35,6 +35,9 @@ static const char *const statements[] = {
         "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STMT_RECIPIENT_GET] = "SELECT n, " SPOOL_RECIPIENT_FIELDS " FROM recipient WHERE seq = ?1 ORDER BY n",
     [STMT_RECIPIENT_DELETE] = "DELETE FROM recipient WHERE seq = ?1",
+    [STMT_RECIPIENT_STORED] = "SELECT n, sum, address FROM recipient WHERE seq = ?1 AND n > ?2 "
+        "ORDER BY n LIMIT 1",
+    [STMT_RECIPIENT_DROP] = "DELETE FROM recipient WHERE seq = ?1 AND n = ?2",
     [STMT_RECIPIENT_NEXT] = "SELECT seq FROM recipient WHERE seq > ?1 ORDER BY seq LIMIT 1",
     [STMT_RECIPIENT_LOST] = "SELECT seq FROM recipient WHERE seq > ?1 "
         "AND seq NOT IN (SELECT seq FROM message) AND seq NOT IN (SELECT seq FROM damaged) "

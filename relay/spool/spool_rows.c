@@ -200,22 +200,84 @@ get_recipient(struct spool_row *r, struct envelope *e, struct spool_recipient *s
     return spool_row_is_whole(r);
 }
 
-enum spool_db_status
-spool_rows_put_states(struct spool_db *db, const struct spool_message *m)
+/* A row of a recipient as it is stored. */
+struct stored {
+    int64_t n, sum;
+    bool is_same; /* the address that was asked about */
+};
+
+/* The first behind `after`. */
+static enum spool_db_status
+next_stored(struct spool_db *db, uint64_t seq, int64_t after, const char *address, struct stored *out)
+{
+    sqlite3_stmt *stmt = spool_db_stmt(db, STMT_RECIPIENT_STORED);
+    enum spool_db_status status;
+    const char *text;
+
+    sqlite3_bind_int64(stmt, 1, (int64_t)seq);
+    sqlite3_bind_int64(stmt, 2, after);
+    status = spool_db_step(db, stmt);
+    if (status != SPOOL_DB_OK)
+        return status;
+    out->n = sqlite3_column_int64(stmt, 0);
+    out->sum = sqlite3_column_int64(stmt, 1);
+    text = (const char *)sqlite3_column_text(stmt, 2);
+    out->is_same = address != NULL && text != NULL && strcmp(address, text) == 0;
+    sqlite3_reset(stmt);
+    return SPOOL_DB_OK;
+}
+
+static enum spool_db_status
+drop_stored(struct spool_db *db, uint64_t seq, int64_t n)
+{
+    sqlite3_stmt *stmt = spool_db_stmt(db, STMT_RECIPIENT_DROP);
+
+    sqlite3_bind_int64(stmt, 1, (int64_t)seq);
+    sqlite3_bind_int64(stmt, 2, n);
+    return spool_db_run(db, stmt);
+}
+
+/* Recipient i as row n; old: that row as it is, NULL when there is none. */
+static enum spool_db_status
+put_at(struct spool_db *db, const struct spool_message *m, size_t i, int64_t n, const struct stored *old)
 {
     sqlite3_stmt *stmt = spool_db_stmt(db, STMT_RECIPIENT_PUT);
-    enum spool_db_status status = stmt != NULL ? SPOOL_DB_OK : SPOOL_DB_BROKEN;
+    struct spool_row r;
 
-    for (size_t i = 0; i < m->envelope.n_recipients && status == SPOOL_DB_OK; i++) {
-        struct spool_row r;
+    sqlite3_bind_int64(stmt, 1, (int64_t)m->seq);
+    sqlite3_bind_int64(stmt, 2, n);
+    spool_row_begin(&r, stmt, 3, m->seq, (uint64_t)n);
+    put_recipient(&r, &m->envelope.recipients[i], &m->states[i]);
+    if (old != NULL && old->sum == (int64_t)r.sum)
+        return SPOOL_DB_OK;
+    return spool_db_run(db, stmt);
+}
 
-        sqlite3_bind_int64(stmt, 1, (int64_t)m->seq);
-        sqlite3_bind_int64(stmt, 2, (int64_t)i);
-        spool_row_begin(&r, stmt, 3, m->seq, i);
-        put_recipient(&r, &m->envelope.recipients[i], &m->states[i]);
-        status = spool_db_run(db, stmt);
+/* Those left are in the order they are stored in, so one walk over the rows finds each, and the gaps are
+ * those who are gone. Who is not found comes behind the last. */
+enum spool_db_status
+spool_rows_put_recipients(struct spool_db *db, const struct spool_message *m)
+{
+    const struct envelope *e = &m->envelope;
+    enum spool_db_status status;
+    struct stored old;
+    int64_t last = -1;
+    size_t i = 0;
+
+    while ((status = next_stored(db, m->seq, last, i < e->n_recipients ? e->recipients[i].address.text : NULL,
+                &old)) == SPOOL_DB_OK) {
+        last = old.n;
+        status = old.is_same ? put_at(db, m, i++, last, &old) : drop_stored(db, m->seq, last);
+        if (status != SPOOL_DB_OK)
+            return status;
     }
-    return status;
+    for (; status == SPOOL_DB_NONE && i < e->n_recipients; i++) {
+        enum spool_db_status put = put_at(db, m, i, ++last, NULL);
+
+        if (put != SPOOL_DB_OK)
+            return put;
+    }
+    return status == SPOOL_DB_NONE ? SPOOL_DB_OK : status;
 }
 
 /* Room for a state at a time: how many there are is known for certain only when all were read. Those that
@@ -227,6 +289,7 @@ get_recipients(struct spool_db *db, struct spool_message *m, size_t expected)
     size_t n = 0, room = 0;
     enum spool_db_status status;
     bool whole = true;
+    int64_t place;
 
     sqlite3_bind_int64(stmt, 1, (int64_t)m->seq);
     while (whole && (status = spool_db_step(db, stmt)) == SPOOL_DB_OK) {
@@ -236,8 +299,9 @@ get_recipients(struct spool_db *db, struct spool_message *m, size_t expected)
             room = room > 0 ? 2 * room : 1;
             m->states = xrealloc(m->states, room * sizeof(*m->states));
         }
-        whole = n < expected && sqlite3_column_int64(stmt, 0) == (int64_t)n;
-        spool_row_begin(&r, stmt, 1, m->seq, n);
+        place = sqlite3_column_int64(stmt, 0);
+        whole = n < expected && place >= 0 && place < SPOOL_NUMBER_MAX;
+        spool_row_begin(&r, stmt, 1, m->seq, (uint64_t)place);
         whole = get_recipient(&r, &m->envelope, &m->states[n++]) && whole;
     }
     sqlite3_reset(stmt);
@@ -317,21 +381,17 @@ spool_rows_put(struct spool_db *db, const struct spool_message *m, const struct 
 {
     struct spool_head now = {m->content_bytes, body_bytes, m->held, spool_message_is_parked(m)};
     sqlite3_stmt *stmt = spool_db_stmt(db, STMT_MESSAGE_PUT);
-    enum spool_db_status status = SPOOL_DB_OK;
+    enum spool_db_status status;
     struct spool_row r;
 
-    if (head != NULL) {
-        status = spool_db_run_number(db, STMT_RECIPIENT_DELETE, (int64_t)m->seq);
+    if (head != NULL)
         count_out(db, head);
-    }
-    if (status != SPOOL_DB_OK)
-        return status;
     sqlite3_bind_int64(stmt, 1, (int64_t)m->seq);
     spool_row_begin(&r, stmt, 2, m->seq, 0);
     put_message(&r, m, body_bytes);
     status = spool_db_run(db, stmt);
     count_in(db, &now);
-    return status == SPOOL_DB_OK ? spool_rows_put_states(db, m) : status;
+    return status == SPOOL_DB_OK ? spool_rows_put_recipients(db, m) : status;
 }
 
 enum spool_db_status

@@ -22,8 +22,9 @@ enum spool_db_status spool_rows_head(struct spool_db *db, uint64_t seq, struct s
  * chunks. */
 enum spool_db_status spool_rows_put(struct spool_db *db, const struct spool_message *m,
     const struct spool_head *head, int64_t body_bytes);
-/* Writes the recipients alone: their states changed, nobody came or went. */
-enum spool_db_status spool_rows_put_states(struct spool_db *db, const struct spool_message *m);
+/* Writes the recipients alone, and of them what is not so already: where few of many are due, few rows are
+ * written. */
+enum spool_db_status spool_rows_put_recipients(struct spool_db *db, const struct spool_message *m);
 /* Without its body. *m_out NULL unless OK; DAMAGED also when the rows are whole but cannot be ours. */
 enum spool_db_status spool_rows_get(struct spool_db *db, uint64_t seq, struct spool_message **m_out,
     int64_t *body_bytes_out);

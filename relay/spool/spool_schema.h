@@ -2,7 +2,8 @@
  *
  * message and recipient are small rows that a retry rewrites; the bytes of a body are in chunks of their
  * own, which are written once: chunk n of message seq has id seq * 65536 + n. No index but the primary keys:
- * everything that is frequent goes by seq. */
+ * everything that is frequent goes by seq. The n of a recipient is its place when the message came; those
+ * that are gone leave gaps. */
 #ifndef SENDGOV_SPOOL_SPOOL_SCHEMA_H
 #define SENDGOV_SPOOL_SPOOL_SCHEMA_H
 
