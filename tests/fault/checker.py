@@ -168,9 +168,9 @@ def used_share(messages, cap, begin_ns, end_ns, outages=()):
     whole = share(sum(w for _, w in events), begin_ns, end_ns)
     seen, at_whole_caps = 0, []
     for at, weight in events:
-        if seen % n == 0:
-            at_whole_caps.append(at)
         seen += weight
+        while len(at_whole_caps) * n < seen:  # one with several recipients may pass the end of a cap
+            at_whole_caps.append(at)
     if len(at_whole_caps) < 2:
         return whole
     return min(whole, share((len(at_whole_caps) - 1) * n, at_whole_caps[0], at_whole_caps[-1]))

@@ -27,9 +27,9 @@ def check_closed(messages, closed, lifetime_ns):
 
 # first in, first out: of one sender and node nobody is overtaken by what came after his answer
 def check_order(attempts, messages, helo, slack_ns=SECOND_NS, exempt=()):
-    """Connections side by side may change the order of what is on its way at one time; so it is wrong when others overtake a message
-    for longer than slack_ns. Recipients are of one message each; by them it is known of which message an offer was; one that ended
-    before its first recipient may have been any of that sender's.
+    """Connections side by side may change the order of what is on its way at one time, and so may a limit that opens between two
+    questions; so it is wrong when others overtake a message for longer than slack_ns. Recipients are of one message each; by them
+    it is known of which message an offer was; one that ended before its first recipient may have been any of that sender's.
     helo: {port: how that node greets the upstream}. exempt: ids that had to wait for reasons of their own before they were offered."""
     first, unknown = {}, collections.Counter((m["helo"], m["sender"]) for m in messages if not m["rcpts"])
     for m in messages:
@@ -47,10 +47,20 @@ def _overtaken(lane, slack_ns):
     lane.sort(key=lambda row: row[2])
     findings = []
     for i, (_, ended, lo, _, message_id) in enumerate(lane):
-        before = [hi for begun, _, _, hi, _ in lane[:i] if begun > ended and hi < lo]
+        before = [hi for begun, _, _, hi, _ in lane[:i] if begun > ended and hi + slack_ns // 2 < lo]
         if before and max(before) - min(before) > slack_ns:
-            findings.append(f"order: {message_id} was overtaken by {len(before)} others within {(max(before) - min(before)) / 1e9:.1f} s")
+            span_s = (max(before) - min(before)) / 1e9
+            findings.append(f"order: {message_id} was overtaken by {len(before)} others within {span_s:.1f} s")
     return findings
+
+
+# 4: what a node sends twice it called uncertain before
+def check_named(messages, named):
+    """named: the ids, as the nodes give them, that a log called uncertain."""
+    taken = collections.Counter((m["trace_id"], r["to"]) for m in messages if m["accepted"] for r in m["rcpts"]
+                                if (r["reply"] or "").startswith("2"))
+    return [f"4 duplicates: {i} went to {to} {n} times, and no log called it uncertain"
+            for (i, to), n in taken.items() if i is not None and n > 1 and i not in named]
 
 
 # 10: the metrics are the ledgers

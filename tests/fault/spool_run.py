@@ -18,7 +18,6 @@ import checker
 import checker_spool
 from checker import Cap, SECOND_NS
 from load import Load
-from process import wait_until
 
 INTERNAL = ("contoso.com",)
 BLOCK = "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP. AS(7230)"
@@ -32,7 +31,7 @@ KINDS = {  # source address, sender, share of the load
     "defer": ("127.0.0.3", "mta@contoso.com", 0.2),
     "null": ("127.0.0.4", "", 0.02),
 }
-STEPS = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "dot")
+CONNECTING, SENDING = ("connect", "ehlo", "auth"), ("mail", "rcpt", "data", "dot")
 
 
 def client_section():
@@ -151,9 +150,9 @@ class SpoolRun:
     # happenings
     async def kill_a_node(self):
         """The one with the most messages that the upstream thinks over."""
-        begun = time.monotonic_ns()
         rule = await asyncio.to_thread(lambda: self.rig.sim.rule(step="dot", delay_ms=700, count=20))
         await self._until_hit(rule)
+        self.outages.append((time.monotonic_ns(), time.monotonic_ns() + 7 * SECOND_NS // 10))
         busy = [(await asyncio.to_thread(node.metric, "sendgov_upstream_connections", state="busy"), self.random.random(), node)
                 for node in self.nodes]
         node = max(busy, key=lambda b: b[:2])[2]
@@ -161,7 +160,6 @@ class SpoolRun:
         self.kills += 1
         await asyncio.sleep(self.random.uniform(0.1, 1))
         await asyncio.to_thread(self._start, node, False)
-        self._broken(begun)
 
     async def stop_a_node(self):
         node = self.random.choice(self.nodes)
@@ -193,7 +191,7 @@ class SpoolRun:
 
     async def refuse_at_each_step(self):
         begun = time.monotonic_ns()
-        for step in STEPS:
+        for step in (*self._connecting(), *SENDING):
             words = self.random.choice(["451 4.3.0 later", "421 4.4.2 closing"])  # 4.3.2 means too many connections
             await asyncio.to_thread(lambda: self.rig.sim.rule(step=step, reply=words, count=1))  # pylint: disable=cell-var-from-loop
         await self._new_connections()
@@ -201,12 +199,16 @@ class SpoolRun:
 
     async def break_at_each_step(self):
         begun = time.monotonic_ns()
-        for step in (*STEPS, "body", "dot", "dot", "dot"):
+        for step in (*self._connecting(), *SENDING, "body", "dot", "dot", "dot"):
             rule = {"step": step, "drop": self.random.choice(["fin", "rst"]), "count": 1}
             rule.update({"after_bytes": 100} if step == "body" else {"when": self.random.choice(["before", "mid", "after"])})
             await asyncio.to_thread(lambda: self.rig.sim.rule(**rule))  # pylint: disable=cell-var-from-loop
         await self._new_connections()
         self._broken(begun, 1)
+
+    def _connecting(self):
+        """Not all, for after each try in vain a node waits twice as long."""
+        return self.random.sample(CONNECTING, 2)
 
     async def _new_connections(self):
         """Those there end, so that the steps before MAIL happen again."""
@@ -266,6 +268,11 @@ class SpoolRun:
         said = [e["id"] for node in self.nodes for e in node.log_events("uncertain")]
         return collections.Counter(by_own_id.get(i, i) for i in said)
 
+    def named(self):
+        """What a node called uncertain, at a start or when a connection was lost."""
+        return {e["id"] for node in self.nodes for e in node.log_events()
+                if e["event"] == "uncertain" or e.get("outcome") == "uncertain"}
+
     def reported(self, reports):
         """(id, recipient) of what a notification, or the log where there is no sender, called failed."""
         found = [(self.ids.get(to), to) for r in reports for to in re.findall(r"(?m)^Final-Recipient: rfc822; ?(\S+)$", r)]
@@ -287,6 +294,7 @@ class SpoolRun:
         found += checker_spool.check_closed(messages, self.closed, LIFETIME_NS + SECOND_NS // 5)
         found += checker_spool.check_order(attempts, messages, {node.port("plain"): node.config["hostname"] for node in self.nodes},
                                            exempt=set(uncertain))
+        found += checker_spool.check_named(messages, self.named())
         found += checker_spool.check_books(attempts, messages, self.lives)
         found += [f"3 lie: {a['id']} was told {a['reply']!r}" for a in attempts
                   if a["outcome"] == "5xx" and not a["recipients"][0].startswith("never.")]
@@ -294,16 +302,13 @@ class SpoolRun:
                   if life["metrics"] and checker_spool.sum_series(life["metrics"], "sendgov_overshoot_total")]
         return found + [f"{i} {to} is left in a spool" for i, to in spooled]
 
-    def backlog_ns(self):
-        """From the first message that had to wait to the last offer of external mail: between the two some waited all the time,
-        for the load is three times the caps and what is left leaves in the last windows."""
-        held = min((a["ended_ns"] for a in self.attempts if "held for now" in a["reply"]), default=self.end_ns)
-        last = max(m["mail_ns"][0] for m in self.messages if self.caps[BINDING].weight(m))
-        return held, last
+    def last_offer_ns(self):
+        """Until then some mail waits nearly all the time: the load is three times the caps, and what is left leaves in whole windows."""
+        return max(m["mail_ns"][0] for m in self.messages if self.caps[BINDING].weight(m))
 
     def share(self):
-        """Used of the cap while mail waited, counted from the beginning, for the first burst is part of its window."""
-        return checker.used_share(self.messages, self.caps[BINDING], self.begin_ns, self.backlog_ns()[1], merged(self.outages))
+        """Used of the cap until the last offer, over all nodes."""
+        return checker.used_share(self.messages, self.caps[BINDING], self.begin_ns, self.last_offer_ns(), merged(self.outages))
 
     def report(self):
         left_out = sum(e - b for b, e in merged(self.outages)) / (self.end_ns - self.begin_ns)
@@ -312,7 +317,7 @@ class SpoolRun:
         worst = {name: f"{most_used(self.messages, cap)} of {cap.history[0][1]}" for name, cap in self.caps.items()}
         copies = sum(m["accepted"] for m in self.messages) - len({m["message_id"] for m in self.messages if m["accepted"]})
         print(f"seed {self.seed}: {len(self.attempts)} offers {dict(outcomes)}, {len(self.messages)} upstream, {copies} copies, "
-              f"{sum(self.uncertain().values())} uncertain at a start, {self.kills} kills, worst windows {worst}, "
+              f"{sum(self.uncertain().values())} uncertain at a start, {self.kills} kills, {self.most_waiting} waited, worst windows {worst}, "
               f"{share}{left_out:.0%} of {(self.end_ns - self.begin_ns) / 1e9:.1f} s paused or broken")
 
 
@@ -364,9 +369,3 @@ def in_spool(node):
         return database.execute("SELECT m.id, r.address FROM message m JOIN recipient r ON r.seq = m.seq").fetchall()
     finally:
         database.close()
-
-
-def wait_waiting(node, n, timeout_s=20):
-    def waiting():
-        return node.ctl("--json", "status")["spool"]["messages"] == n
-    wait_until(waiting, timeout_s, f"{n} messages in the spool of {node.name}", 0.02)

@@ -69,6 +69,12 @@ def test_order_is_that_of_the_first_offers():
     assert checker_spool.check_order(attempts, [unknown, *late], HELO) == []
 
 
+def test_a_second_copy_that_nobody_announced_is_found():
+    assert checker_spool.check_named([offered(1, 1), offered(2, 2)], set()) == []
+    assert checker_spool.check_named([offered(1, 1), offered(1, 2)], {"id1"}) == []
+    assert checker_spool.check_named([offered(1, 1), offered(1, 2)], {"id2"})
+
+
 def test_books_that_balance():
     assert checker_spool.check_books(*ONE_OF_EACH, [life(books()), life()]) == []
 

@@ -80,7 +80,11 @@ class Session:
         if rule and rule.get("drop"):
             self._note(step, text, rule)
             await self._apply_drop(rule, data, rule.get("when", "before"))
-        await self.wire.send(data)
+        try:
+            await self.wire.send(data)
+        except Gone:
+            self._note(step, text, {"when": "before"})  # it is decided, whoever hears it
+            raise
         self._note(step, text, None)
         code = text.split("\n")[-1][:3]
         return int(code) if code.isdigit() else 0
