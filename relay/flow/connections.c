@@ -42,8 +42,9 @@ connections_of(struct store *store)
     return (struct upstream_slots){store, take, forget, give, contested};
 }
 
-void
-connections_configure(struct store *store, const struct config *config)
+/* The caps of all mailboxes and routes that have one; the caller frees the array. */
+static struct slot_cap *
+gather_caps(const struct config *config, size_t *n_out)
 {
     struct slot_cap *caps = xcalloc(config->n_mailboxes + config->n_routes + 1, sizeof(*caps));
     size_t n = 0;
@@ -59,6 +60,30 @@ connections_configure(struct store *store, const struct config *config)
         if (r->connections != LIMIT_UNLIMITED)
             caps[n++] = (struct slot_cap){SCOPE_ROUTE, r->name, r->connections};
     }
+    *n_out = n;
+    return caps;
+}
+
+void
+connections_configure(struct store *store, const struct config *config)
+{
+    size_t n;
+    struct slot_cap *caps = gather_caps(config, &n);
+
     store_set_slot_caps(store, caps, n);
+    free(caps);
+}
+
+void
+connections_disown(struct store *store, const struct config *config)
+{
+    size_t n;
+    struct slot_cap *caps = gather_caps(config, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        struct lease_request request = {caps[i].scope, caps[i].instance, CONNECTIONS_LIMIT, caps[i].cap};
+
+        store_lease_disown(store, &request);
+    }
     free(caps);
 }

@@ -92,6 +92,8 @@ flow_configure(struct flow *f, struct config *config)
         spool_configure(f->spool, &config->spool);
     release_configure(f, before);
     connections_configure(f->store, config);
+    if (before == NULL)
+        connections_disown(f->store, config);
     store_set_limits(f->store, config->limits, config->n_limits);
     config_unref(&before); /* only now: the store pointed to its limits */
 }

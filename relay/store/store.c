@@ -225,6 +225,12 @@ store_lease_give(struct store *s, const struct lease_request *request, uint64_t 
     s->ops->lease_give(s, request, lease);
 }
 
+void
+store_lease_disown(struct store *s, const struct lease_request *request)
+{
+    s->ops->lease_disown(s, request);
+}
+
 int64_t
 store_now_ms(const struct store *s)
 {

@@ -91,6 +91,8 @@ typedef void store_lease_fn(void *arg, bool granted, uint64_t lease, enum store_
 struct handle store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done,
     void *arg);
 void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
+/* What former runs of this node held is free, for their processes are dead: told as soon as Redis can be. */
+void store_lease_disown(struct store *s, const struct lease_request *request);
 
 /* By what pauses are dated and end: Redis' time as this node knows it, the local calendar's
  * while it does not. */

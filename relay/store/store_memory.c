@@ -209,6 +209,14 @@ memory_lease_give(struct store *s, const struct lease_request *request, uint64_t
         held_free(h);
 }
 
+/* Nothing outlives the process. */
+static void
+memory_lease_disown(struct store *s, const struct lease_request *request)
+{
+    (void)s;
+    (void)request;
+}
+
 static int64_t
 memory_now_ms(const struct store *s)
 {
@@ -360,6 +368,7 @@ static const struct store_ops memory_ops = {
     .note_late = memory_note_late,
     .lease_take = memory_lease_take,
     .lease_give = memory_lease_give,
+    .lease_disown = memory_lease_disown,
     .now_ms = memory_now_ms,
     .pause = memory_pause,
     .resume = memory_resume,

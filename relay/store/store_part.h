@@ -22,6 +22,7 @@ struct store_ops {
     struct handle (*lease_take)(struct store *s, const struct lease_request *request, store_lease_fn *done,
         void *arg);
     void (*lease_give)(struct store *s, const struct lease_request *request, uint64_t lease);
+    void (*lease_disown)(struct store *s, const struct lease_request *request);
     int64_t (*now_ms)(const struct store *s);
     /* times are filled in */
     enum pause_result (*pause)(struct store *s, struct pause *pause, const struct pause_wider *wider);

@@ -552,6 +552,7 @@ static const struct store_ops redis_ops = {
     .note_late = note_late,
     .lease_take = redis_store_lease_take,
     .lease_give = redis_store_lease_give,
+    .lease_disown = redis_store_lease_disown,
     .now_ms = redis_store_time_ms,
     .pause = redis_store_pause,
     .resume = redis_store_resume,

@@ -9,7 +9,7 @@
 #include "relay/base/xmalloc.h"
 #include "relay/store/store_redis_part.h"
 
-enum { OP_TAKE = 1, OP_RENEW, OP_GIVE };
+enum { OP_TAKE = 1, OP_RENEW, OP_GIVE, OP_DISOWN };
 
 static void
 lease_free(struct lease *l)
@@ -49,15 +49,23 @@ compose(struct redis_store *r, int op, enum limit_scope scope, const char *insta
 /* ---- taking ---- */
 
 static struct lease *
-remember(struct redis_store *r, const struct ask *ask)
+lease_new(struct redis_store *r, enum limit_scope scope, const char *instance, const char *limit_name)
 {
     struct lease *l = xcalloc(1, sizeof(*l));
 
-    l->number = ask->lease;
-    l->scope = ask->scope;
-    l->instance = xstrdup(ask->instance);
-    l->limit_name = xstrdup(ask->limit_name);
+    l->scope = scope;
+    l->instance = xstrdup(instance);
+    l->limit_name = xstrdup(limit_name);
     list_add_tail(&r->leases, &l->link);
+    return l;
+}
+
+static struct lease *
+remember(struct redis_store *r, const struct ask *ask)
+{
+    struct lease *l = lease_new(r, ask->scope, ask->instance, ask->limit_name);
+
+    l->number = ask->lease;
     return l;
 }
 
@@ -136,7 +144,8 @@ on_given(void *arg, const struct redisReply *reply, enum store_error error)
 static void
 tell_given(struct redis_store *r, struct lease *l)
 {
-    compose(r, OP_GIVE, l->scope, l->instance, l->limit_name, l->number, 0);
+    compose(r, l->state == LEASE_DISOWNED ? OP_DISOWN : OP_GIVE, l->scope, l->instance, l->limit_name,
+        l->number, 0);
     if (redis_store_send(r, on_given, l))
         l->n_telling++;
 }
@@ -155,6 +164,18 @@ redis_store_lease_give(struct store *base, const struct lease_request *request, 
 }
 
 void
+redis_store_lease_disown(struct store *base, const struct lease_request *request)
+{
+    struct redis_store *r = redis_store_of(base);
+    enum store_error error;
+    struct lease *l = lease_new(r, request->scope, request->instance, request->limit_name);
+
+    l->state = LEASE_DISOWNED;
+    if (redis_store_is_ready(r, &error))
+        tell_given(r, l);
+}
+
+void
 redis_store_tend_leases(struct redis_store *r, bool now)
 {
     bool due = now || clock_mono_ms() - r->renewed_mono_ms >= LEASE_RENEW_MS;
@@ -164,7 +185,7 @@ redis_store_tend_leases(struct redis_store *r, bool now)
     LIST_EACH_SAFE(it, &r->leases) {
         struct lease *l = LIST_ITEM(it, struct lease, link);
 
-        if (l->state == LEASE_GIVING) {
+        if (l->state == LEASE_GIVING || l->state == LEASE_DISOWNED) {
             tell_given(r, l);
         } else if (due && l->state == LEASE_HELD) {
             compose(r, OP_RENEW, l->scope, l->instance, l->limit_name, l->number, 0);

@@ -44,6 +44,7 @@ void redis_clock_restore(struct redis_clock *c, const struct journal *j, int64_t
 enum lease_state {
     LEASE_HELD,
     LEASE_GIVING, /* given back here; Redis is to be told */
+    LEASE_DISOWNED, /* none of ours: all that former runs held is to be given back */
     LEASE_GIVEN,  /* Redis knows; answers to earlier tellings are still to come */
 };
 
@@ -180,6 +181,7 @@ void redis_store_tend_pauses(struct redis_store *r);
 struct handle redis_store_lease_take(struct store *s, const struct lease_request *request,
     store_lease_fn *done, void *arg);
 void redis_store_lease_give(struct store *s, const struct lease_request *request, uint64_t number);
+void redis_store_lease_disown(struct store *s, const struct lease_request *request);
 /* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
 void redis_store_tend_leases(struct redis_store *r, bool now);
 void redis_store_free_leases(struct redis_store *r);

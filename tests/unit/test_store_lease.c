@@ -16,6 +16,12 @@ slot_taken_by_1(struct rig *r)
     return take_lease(r, 1, 2);
 }
 
+static bool
+slot_taken_of_3(struct rig *r)
+{
+    return take_lease(r, 0, 3);
+}
+
 static void
 slots_are_shared_and_freed(void **state)
 {
@@ -39,6 +45,27 @@ slots_are_shared_and_freed(void **state)
     assert_true(take_lease(r, 1, 2));
     assert_true(take_lease(r, 0, 2));
     assert_false(take_lease(r, 0, 2));
+}
+
+/* Node 1 dies with all slots and comes back with nothing to send: node 0 need not wait until they expire. */
+static void
+slots_of_a_former_run_are_disowned(void **state)
+{
+    struct rig *r = *state;
+    struct lease_request request = {SCOPE_MAILBOX, "relay@contoso.com", "connections", 2};
+
+    begin(r, 2);
+    assert_true(take_lease(r, 1, 3));
+    assert_true(take_lease(r, 1, 3));
+    assert_true(take_lease(r, 0, 3));
+    assert_false(take_lease(r, 0, 3));
+    store_free(&r->nodes[1].store);
+    open_node(r, 1);
+    store_lease_disown(r->nodes[1].store, &request); /* before it is connected */
+    assert_true(turn_until(r, all_open));
+    assert_true(turn_until(r, slot_taken_of_3));
+    assert_true(take_lease(r, 0, 3)); /* its own one was not touched: */
+    assert_false(take_lease(r, 0, 3));
 }
 
 static struct limit_conf lower[1];
@@ -144,6 +171,7 @@ main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(slots_are_shared_and_freed),
+        CASE(slots_of_a_former_run_are_disowned),
         CASE(the_lowest_cap_of_slots_holds),
         CASE(a_limit_named_connections_is_not_that_of_slots),
         CASE(slots_outlive_flushall),
