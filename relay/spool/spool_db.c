@@ -135,11 +135,19 @@ open_handle(struct spool_db *db, const char *path)
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
 }
 
+static void
+keep_log(struct spool_db *db, bool keep)
+{
+    if (db->handle != NULL)
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep, NULL);
+}
+
 enum spool_db_status
 spool_db_open(struct spool_db *db, const char *path)
 {
     enum spool_db_status status = spool_db_failed(db, open_handle(db, path));
 
+    keep_log(db, true);
     if (status == SPOOL_DB_OK) {
         sqlite3_extended_result_codes(db->handle, 1);
         status = spool_db_exec(db, "PRAGMA locking_mode = EXCLUSIVE");
@@ -152,6 +160,7 @@ spool_db_open(struct spool_db *db, const char *path)
         status = spool_schema_prepare(db);
     if (status != SPOOL_DB_OK)
         spool_db_close(db);
+    keep_log(db, false);
     return status;
 }
 
@@ -164,6 +173,13 @@ spool_db_close(struct spool_db *db)
     }
     sqlite3_close(db->handle);
     db->handle = NULL;
+}
+
+void
+spool_db_leave(struct spool_db *db)
+{
+    keep_log(db, true);
+    spool_db_close(db);
 }
 
 void

@@ -79,6 +79,8 @@ struct spool_db {
 /* Opens the file, sets what must hold for each connection, and makes or migrates the tables. */
 enum spool_db_status spool_db_open(struct spool_db *db, const char *path);
 void spool_db_close(struct spool_db *db);
+/* Closes it without a word into the file: the log beside it stays as it is. */
+void spool_db_leave(struct spool_db *db);
 /* The WAL is written back by the commit that brings it to so many bytes, at most to 16 MiB (which is also
  * what holds until this is said). */
 void spool_db_bound_wal(struct spool_db *db, uint64_t bytes);

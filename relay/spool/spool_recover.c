@@ -286,7 +286,7 @@ open_certainly(struct spool_thread *t, uint64_t *highest_out)
 
     if (!is_damaged(t, status))
         return status;
-    spool_db_close(&t->db);
+    spool_db_leave(&t->db);
     t->db.seq_reserved = reserved;
     t->damaged = damaged;
     if (!spool_salvage_can_read(t))
@@ -306,7 +306,7 @@ spool_recover(struct spool_thread *t)
     t->db.is_newer = false;
     status = open_certainly(t, &highest);
     if (is_damaged(t, status)) {
-        spool_db_close(&t->db);
+        spool_db_leave(&t->db);
         snprintf(why, sizeof(why), "%s", t->db.why);
         t->db.seq_reserved = reserved;
         status = spool_salvage(t, why);
