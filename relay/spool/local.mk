@@ -7,7 +7,8 @@ libsendgov_a_SOURCES += relay/spool/spool.h relay/spool/spool_part.h relay/spool
     relay/spool/spool_recover.c relay/spool/spool_rows.h relay/spool/spool_rows.c relay/spool/spool_schema.h \
     relay/spool/spool_schema.c relay/spool/spool_db.h relay/spool/spool_db.c relay/spool/spool_place.h \
     relay/spool/spool_place.c relay/spool/spool_salvage.h relay/spool/spool_salvage.c \
-    relay/spool/spool_sound.h relay/spool/spool_sound.c relay/spool/spool_wal.h relay/spool/spool_wal.c
+    relay/spool/spool_sound.h relay/spool/spool_sound.c relay/spool/spool_wal.h relay/spool/spool_wal.c \
+    relay/spool/spool_overlay.h relay/spool/spool_overlay.c
 
 SPOOL_RIG = tests/lib/spool_rig.h tests/lib/spool_rig.c
 

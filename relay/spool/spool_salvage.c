@@ -15,6 +15,8 @@
 
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
+#include "relay/spool/spool_overlay.h"
+#include "relay/spool/spool_wal.h"
 
 #define STRIDE_TRIES 1024 /* seqs tried before the stride doubles */
 #define COMMIT_MESSAGES 1000
@@ -25,6 +27,7 @@ struct salvage {
     struct spool_thread *t;
     struct spool_db from, to;
     uint64_t copied, lost, highest;
+    bool knows_lost; /* all of them: none can be gone without a trace */
     int64_t now_utc_ms;
     struct buf body;
     struct list notes; /* told once it is complete */
@@ -236,19 +239,35 @@ is_known(struct salvage *v, uint64_t seq)
         || spool_seqs_has(&v->t->dead, seq);
 }
 
+/* Only who reads all recipients knows that none is missing: a walk over messages that ends in order may have
+ * been in a page that belongs elsewhere. */
 static void
 count_lost(struct salvage *v)
 {
+    enum spool_db_status status = SPOOL_DB_OK;
     uint64_t last = 0, seq;
 
-    while (v->status == SPOOL_DB_OK && next_seq(v, STMT_RECIPIENT_NEXT, last, &seq) == SPOOL_DB_OK
-        && seq > last) {
+    while (v->status == SPOOL_DB_OK
+        && (status = next_seq(v, STMT_RECIPIENT_NEXT, last, &seq)) == SPOOL_DB_OK && seq > last) {
         last = seq;
         if (!is_known(v, seq))
             lose(v, seq, "", "its envelope cannot be read");
     }
+    v->knows_lost = status == SPOOL_DB_NONE;
     if (last > v->highest)
         v->highest = last;
+}
+
+/* What was committed behind the cut may have been anything. */
+static bool
+is_log_cut(const struct spool_thread *t)
+{
+    char *path = path_with(t, "-wal");
+    struct spool_wal wal;
+    bool cut = !spool_wal_look(path, &wal) || wal.commits_lost > 0;
+
+    free(path);
+    return cut;
 }
 
 static uint64_t
@@ -271,18 +290,46 @@ copy_all(struct salvage *v)
 
     copy_readable(v, reserved);
     count_lost(v);
+    if (is_log_cut(v->t))
+        v->knows_lost = false;
     if (v->status == SPOOL_DB_OK)
         v->status = spool_rows_reserve(&v->to, reserved > v->highest ? reserved : v->highest + SEQ_MARGIN);
 }
 
 /* ---- the files ---- */
 
-/* Read as it is, log included, and left as it is: no checkpoint at its end. */
+/* With the first page of the new file, which is what the old one's was, if it is a spool at all. */
+static bool
+make_view(struct salvage *v, const char *view)
+{
+    sqlite3_int64 n = 0;
+    unsigned char *fresh = sqlite3_serialize(v->to.handle, "main", &n, 0);
+    struct span pages = span_of((const char *)fresh, fresh != NULL ? (size_t)n : 0);
+    char why[128];
+    bool made = false;
+
+    if (spool_overlay_fits(v->t->path, pages)) {
+        made = spool_overlay_make(v->t->path, view, pages);
+        snprintf(why, sizeof(why), "the first page of spool.db cannot be replaced, and is read as it is: %s",
+            made ? "" : strerror(errno));
+        if (!made)
+            spool_note(&v->notes, NOTE_ERROR, "", why);
+    }
+    sqlite3_free(fresh);
+    return made;
+}
+
+/* Read with its log, and left as it is: no checkpoint at its end. */
 static bool
 open_from(struct salvage *v)
 {
-    if (sqlite3_open_v2(v->t->path, &v->from.handle,
-            SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL) != SQLITE_OK)
+    char *view = path_with(v->t, ".reading");
+    bool has_view = make_view(v, view);
+    int rc = sqlite3_open_v2(has_view ? view : v->t->path, &v->from.handle,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+
+    free(view);
+    if (rc != SQLITE_OK)
         return false;
     sqlite3_db_config(v->from.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     return spool_db_exec(&v->from, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON; BEGIN")
@@ -341,16 +388,28 @@ spool_salvage_resume(struct spool_thread *t)
 }
 
 static void
+remove_file(const struct spool_thread *t, const char *suffix)
+{
+    char *path = path_with(t, suffix);
+
+    unlink(path);
+    free(path);
+}
+
+static void
+remove_view(const struct spool_thread *t)
+{
+    remove_file(t, ".reading");
+    remove_file(t, ".reading-wal");
+}
+
+static void
 remove_half_made(const struct spool_thread *t)
 {
-    static const char *const suffixes[] = {".building", ".building-wal", ".building-journal"};
-
-    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        char *path = path_with(t, suffixes[i]);
-
-        unlink(path);
-        free(path);
-    }
+    remove_file(t, ".building");
+    remove_file(t, ".building-wal");
+    remove_file(t, ".building-journal");
+    remove_view(t);
 }
 
 /* Everything into the file itself: only that is renamed. */
@@ -408,27 +467,42 @@ spool_salvage_can_read(const struct spool_thread *t)
 static void
 build(struct salvage *v, const char *path)
 {
+    bool is_open;
+
     v->status = spool_db_open(&v->to, path);
+    is_open = v->status == SPOOL_DB_OK && has_content(v->t) && open_from(v);
     if (v->status == SPOOL_DB_OK)
         v->status = spool_db_begin(&v->to);
-    if (v->status == SPOOL_DB_OK && has_content(v->t) && open_from(v))
+    if (v->status == SPOOL_DB_OK && is_open)
         copy_all(v);
     else if (v->status == SPOOL_DB_OK)
         v->status = spool_rows_reserve(&v->to, SEQ_MARGIN + v->t->db.seq_reserved);
     if (v->status == SPOOL_DB_OK)
         v->status = spool_db_commit(&v->to);
     spool_db_close(&v->from);
+    remove_view(v->t);
     v->status = finish(&v->to, v->status);
+}
+
+static void
+say_lost(const struct salvage *v, char *out, size_t size)
+{
+    if (v->knows_lost)
+        snprintf(out, size, "%llu lost", (unsigned long long)v->lost);
+    else if (v->lost > 0)
+        snprintf(out, size, "at least %llu lost: how many cannot be known", (unsigned long long)v->lost);
+    else
+        snprintf(out, size, "some may be lost: how many cannot be known");
 }
 
 static void
 report(struct salvage *v, const char *why)
 {
-    char text[256];
+    char text[256], lost[64];
 
-    snprintf(text, sizeof(text),
-        "spool.db is damaged and was put aside: %.120s; %llu messages salvaged, %llu lost", why,
-        (unsigned long long)v->copied, (unsigned long long)v->lost);
+    say_lost(v, lost, sizeof(lost));
+    snprintf(text, sizeof(text), "spool.db is damaged and was put aside: %.120s; %llu messages salvaged, %s",
+        why, (unsigned long long)v->copied, lost);
     list_move_all(&v->t->notes, &v->notes);
     spool_note(&v->t->notes, NOTE_ERROR, "", text);
     v->t->damaged += v->lost > 0 ? v->lost : 1;

@@ -3,7 +3,8 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* How to get from version i to i + 1. */
+/* How to get from version i to i + 1. A file is read with the first page of another when its own is lost:
+ * tables are only ever added at the end. */
 static const char *const steps[] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE message(seq INTEGER PRIMARY KEY, " SPOOL_MESSAGE_FIELDS ");"

@@ -156,18 +156,21 @@ DELIVERS = {
     "old things put aside lie there": ("clean", lambda f: shutil.copy(f + "/spool.db", f + "/spool.db.damaged-20260101T000000Z"), ALL, None),
     "file without its end": ("clean", resize("spool.db", lambda n: n - 1), 1, "damaged"),
     "half a file": ("clean", resize("spool.db", lambda n: n // 2 // PAGE * PAGE), 0, "damaged"),
-    "one page": ("clean", resize("spool.db", PAGE), 0, "damaged"),
-    "100 bytes": ("clean", resize("spool.db", 100), 0, "damaged"),
-    "zero length": ("clean", resize("spool.db", 0), 0, "empty"),
+    "one page": ("clean", resize("spool.db", PAGE), 0, "how many cannot be known"),
+    "100 bytes": ("clean", resize("spool.db", 100), 0, "how many cannot be known"),
+    "zero length": ("clean", resize("spool.db", 0), 0, "how many cannot be known"),
     "file longer than it should be": ("clean", resize("spool.db", lambda n: n + 5000), ALL, None),
-    "magic": ("clean", flip("spool.db", 3), 0, "damaged"),
-    "page size": ("clean", flip("spool.db", 16, to=b"\x20\x00"), 0, "damaged"),
-    "versions": ("clean", flip("spool.db", 18, to=b"\x09\x09"), 0, "damaged"),
-    "number of pages": ("clean", flip("spool.db", 30), 0, None),
-    "freelist": ("clean", flip("spool.db", 35, 39), 0, None),
-    "encoding": ("clean", flip("spool.db", 59, to=b"\x07"), 0, "damaged"),
+    "magic": ("clean", flip("spool.db", 3), ALL, "damaged"),
+    "page size": ("clean", flip("spool.db", 16, to=b"\x20\x00"), ALL, "damaged"),
+    "versions": ("clean", flip("spool.db", 18, to=b"\x09\x09"), ALL, "damaged"),
+    "number of pages": ("clean", flip("spool.db", 30), ALL, "damaged"),
+    "freelist": ("clean", flip("spool.db", 35, 39), ALL, "damaged"),
+    "encoding": ("clean", flip("spool.db", 59, to=b"\x07"), ALL, "damaged"),
     "a page of noise": ("clean", noise("spool.db", 4), 0, "damaged"),
-    "the schema is noise": ("clean", flip("spool.db", 100, to=b"\xff" * 400), 0, "damaged"),
+    "the schema is noise": ("clean", flip("spool.db", 100, to=b"\xff" * 400), ALL, "damaged"),
+    "the first page is noise": ("clean", noise("spool.db", 0), ALL, "damaged"),
+    "the first page is noise after a kill": ("killed", noise("spool.db", 0), ALL, "damaged"),
+    "the first two pages are noise": ("clean", lambda f: flip("spool.db", 0, to=random.Random(7).randbytes(2 * PAGE))(f), ALL, "damaged"),
     "a page of a body": ("clean", noise("spool.db", 40), ALL - 2, None),
     "ten flips": ("clean", scatter("spool.db", 10, 1), 0, None),
     "a thousand flips": ("clean", scatter("spool.db", 1000, 2), 0, "damaged"),
@@ -178,14 +181,14 @@ DELIVERS = {
     "recipients without a message": ("clean", sql("DELETE FROM message WHERE seq = (SELECT min(seq) FROM message)"), ALL - 1, None),
     "half a log": ("killed", resize("spool.db-wal", lambda n: n // 2), 0, None),
     "an empty log": ("killed", resize("spool.db-wal", 0), 0, None),
-    "a log of noise": ("killed", lambda f: flip("spool.db-wal", 0, to=random.Random(5).randbytes(40000))(f), 0, None),
-    "a flip in the log": ("killed", flip("spool.db-wal", 60000), 0, "damaged"),
+    "a log of noise": ("killed", lambda f: flip("spool.db-wal", 0, to=random.Random(5).randbytes(40000))(f), 0, "how many cannot be known"),
+    "a flip in the log": ("killed", flip("spool.db-wal", 60000), 0, "how many cannot be known"),
     "no log": ("killed", remove("spool.db-wal"), 0, None),
-    "a log without its file": ("killed", remove("spool.db"), 0, "damaged"),
+    "a log without its file": ("killed", remove("spool.db"), 0, "how many cannot be known"),
     "a wrong version": ("clean", sql("PRAGMA user_version = 99"), ALL, "damaged"),
-    "a text file": ("clean", replace(text_file), 0, "damaged"),
-    "a pipe": ("clean", replace(os.mkfifo), 0, "damaged"),
-    "somebody else's database": ("clean", replace(foreign_database), 0, "damaged"),
+    "a text file": ("clean", replace(text_file), 0, "how many cannot be known"),
+    "a pipe": ("clean", replace(os.mkfifo), 0, "how many cannot be known"),
+    "somebody else's database": ("clean", replace(foreign_database), 0, "how many cannot be known"),
 }
 # The spool stays shut, the file as it is, and the log has these words.
 SHUT = {
@@ -259,6 +262,10 @@ def deliver(rig, template, sim, name):
     findings += [f"{m['message_id']} went to {m['rcpts']}" for m in case.messages() if [r["to"] for r in m["rcpts"]] != ["someone@fabrikam.com"]]
     if words and words not in log:
         findings.append(f"the log does not say {words!r}")
+    if "put aside" in log and status["damaged"] < 1:
+        findings.append("what was put aside is not counted")
+    if len(set(arrived)) < ALL - status["damaged"] and which == "clean" and "cannot be known" not in log:
+        findings.append(f"{status['damaged']} are said to be lost")
     if len(set(arrived)) < ALL and which == "clean" and "damage" not in log and "lost" not in log:
         findings.append("the log does not say that something is damaged or lost")
     print(f"  {name}: {len(set(arrived))} of {ALL} arrived, damaged {status['damaged']}")

@@ -5,6 +5,7 @@
  * SPOOL_DAMAGE_VARIANTS says how many random variants are tried (default 200), SPOOL_DAMAGE_SEED with which
  * seed. */
 #include <fcntl.h>
+#include <glob.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ struct image {
     int messages;
 };
 
-static struct image images[2]; /* ended in order; killed */
+/* Ended in order; killed; killed with a log in which message 0 was delivered and the first page is not. */
+static struct image images[3];
 static uint64_t seqs[MESSAGES];
 static uint64_t random_state;
 
@@ -89,6 +91,22 @@ copy_image(struct spool_rig *r, struct image *image, int messages)
         assert_int_equal(file_read(path_of(r, "-wal"), FILE_MAX, FILE_ANY, &image->wal, &err), 0);
 }
 
+/* As a log is when it began anew in the middle of a run: opening a spool writes the first page. */
+static void
+deliver_by_hand(struct spool_rig *r)
+{
+    char sql[200];
+    sqlite3 *db;
+
+    snprintf(sql, sizeof(sql),
+        "BEGIN; DELETE FROM message WHERE seq = %llu; DELETE FROM recipient WHERE seq = %llu; COMMIT",
+        (unsigned long long)seqs[0], (unsigned long long)seqs[0]);
+    assert_int_equal(sqlite3_open(path_of(r, ""), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    copy_image(r, &images[2], MESSAGES);
+    sqlite3_close(db);
+}
+
 static int
 make_images(void **state)
 {
@@ -112,6 +130,8 @@ make_images(void **state)
     for (int n = CLEAN_MESSAGES; n < MESSAGES; n++)
         add(r, n);
     copy_image(r, &images[1], MESSAGES);
+    rig_close(r);
+    deliver_by_hand(r);
     return rig_tear_down(&rig);
 }
 
@@ -119,7 +139,7 @@ static int
 drop_images(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         buf_fini(&images[i].db);
         buf_fini(&images[i].wal);
     }
@@ -190,6 +210,46 @@ count_missing(struct spool_rig *r, int from, int to)
     return missing;
 }
 
+static int log_before = -1; /* where the log goes otherwise */
+
+/* The log is a file from now on, until the end of the test. */
+static void
+keep_log(void)
+{
+    FILE *kept = tmpfile();
+
+    assert_non_null(kept);
+    log_before = dup(STDERR_FILENO);
+    assert_int_equal(dup2(fileno(kept), STDERR_FILENO), STDERR_FILENO);
+    fclose(kept);
+}
+
+static int
+tear_down_with_log(void **state)
+{
+    dup2(log_before, STDERR_FILENO);
+    close(log_before);
+    return rig_tear_down(state);
+}
+
+static void
+forget_log(void)
+{
+    assert_int_equal(ftruncate(STDERR_FILENO, 0), 0);
+    assert_int_equal(lseek(STDERR_FILENO, 0, SEEK_SET), 0);
+}
+
+static bool
+log_says(const char *words)
+{
+    static char text[1 << 18];
+    ssize_t n = pread(STDERR_FILENO, text, sizeof(text) - 1, 0);
+
+    assert_in_range(n, 0, sizeof(text) - 2);
+    text[n] = '\0';
+    return strstr(text, words) != NULL;
+}
+
 /* silent: how many of the last messages may be gone without a word, because nobody could know that they were
  * there. */
 static void
@@ -203,6 +263,8 @@ check_spool(struct spool_rig *r, const struct image *image, int silent, const ch
     spool_status(r->spool, &status);
     if (missing > 0 && status.damaged == 0 && (status.state != SPOOL_SICK || status.why[0] == '\0'))
         fail_msg("%s: %d messages are gone without a word", what, missing);
+    if (missing > (int)status.damaged && status.state == SPOOL_READY && !log_says("how many cannot be known"))
+        fail_msg("%s: %d messages are gone, %d are said to be", what, missing, (int)status.damaged);
     if (status.damaged == 0 && status.state == SPOOL_READY)
         count_missing(r, image->messages - silent, image->messages);
     rig_close(r);
@@ -369,9 +431,11 @@ test_random_damage(void **state)
 {
     unsigned long variants = setting("SPOOL_DAMAGE_VARIANTS", 200);
 
+    keep_log();
     for (unsigned long i = 0; i < variants; i++) {
         random_state = 88172645463325252ull + (setting("SPOOL_DAMAGE_SEED", 1) << 32 | i) * 2654435761u;
         next_random();
+        forget_log();
         try_variant(*state, i);
     }
 }
@@ -446,6 +510,178 @@ test_salvage(void **state)
     assert_int_equal(status.messages, MESSAGES - missing + 1);
     buf_fini(&db);
 }
+
+/* ---- the first page ---- */
+
+static bool
+is_file(const char *path, const struct buf *bytes)
+{
+    struct buf have;
+    struct err err;
+    bool same;
+
+    buf_init(&have);
+    assert_int_equal(file_read(path, FILE_MAX, FILE_ANY, &have, &err), 0);
+    same = have.len == bytes->len && memcmp(have.p, bytes->p, have.len) == 0;
+    buf_fini(&have);
+    return same;
+}
+
+/* What was put aside is what was found. */
+static void
+check_aside(struct spool_rig *r, const struct buf *db, const struct buf *wal)
+{
+    glob_t found;
+    char pattern[160];
+
+    snprintf(pattern, sizeof(pattern), "%s/spool.db.damaged-*Z", r->folder);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 1);
+    assert_true(is_file(found.gl_pathv[0], db));
+    snprintf(pattern, sizeof(pattern), "%s-wal", found.gl_pathv[0]);
+    assert_true(buf_len(wal) == 0 || is_file(pattern, wal));
+    globfree(&found);
+    assert_false(has_file_with(r, "reading"));
+}
+
+/* All that was in the image is there, whatever its first page is like. is_damage: nobody may write a file
+ * like that; otherwise it may also be found out later. */
+static void
+expect_all(struct spool_rig *r, const struct image *image, const struct buf *db, bool is_damage)
+{
+    int gone = image == &images[2] ? 1 : 0;
+    struct spool_status status;
+
+    write_image(r, db, &image->wal);
+    rig_open(r);
+    assert_int_equal(count_missing(r, 0, gone), gone);
+    assert_int_equal(count_missing(r, gone, image->messages), 0);
+    spool_status(r->spool, &status);
+    assert_int_equal(status.messages, image->messages - gone);
+    assert_in_range(status.damaged, is_damage, 1);
+    rig_close(r);
+    if (is_damage)
+        check_aside(r, db, &image->wal);
+    assert_false(log_says("cannot be known"));
+}
+
+static void
+test_header_bytes(void **state)
+{
+    keep_log();
+    for (size_t at = 0; at < 100; at++)
+        for (size_t i = 0; i < 3; i++) {
+            struct buf db;
+
+            forget_log();
+            copy_buf(&images[i].db, &db);
+            db.p[at] = (char)(db.p[at] ^ 0x5a);
+            expect_all(*state, &images[i], &db, at < 24);
+            buf_fini(&db);
+        }
+}
+
+static void
+test_first_page(void **state)
+{
+    static const int fills[] = {0x00, 0xff, 0x0d, 'x'};
+
+    keep_log();
+    for (size_t n = 0; n < sizeof(fills) / sizeof(fills[0]); n++)
+        for (size_t i = 0; i < 3; i++)
+            for (size_t from = 0; from <= 100; from += 100) {
+                struct buf db;
+
+                forget_log();
+                copy_buf(&images[i].db, &db);
+                memset(db.p + from, fills[n], PAGE - from);
+                expect_all(*state, &images[i], &db, from == 0);
+                buf_fini(&db);
+            }
+}
+
+/* Another file's head: the second page, too, is not ours. */
+static void
+test_first_pages(void **state)
+{
+    keep_log();
+    for (size_t i = 0; i < 3; i++) {
+        struct buf db;
+
+        forget_log();
+        copy_buf(&images[i].db, &db);
+        memset(db.p, 'x', (size_t)2 * PAGE);
+        expect_all(*state, &images[i], &db, true);
+        buf_fini(&db);
+    }
+}
+
+/* The page cannot be replaced: that is said, and the file is put aside as it is. */
+static void
+test_no_view(void **state)
+{
+    struct spool_rig *r = *state;
+    struct spool_status status;
+    struct buf db, none;
+
+    keep_log();
+    buf_init(&none);
+    copy_buf(&images[0].db, &db);
+    db.p[3] ^= 1;
+    write_image(r, &db, &none);
+    assert_int_equal(mkdir(path_of(r, ".reading"), 0700), 0);
+    rig_open(r);
+    spool_status(r->spool, &status);
+    assert_int_equal(status.state, SPOOL_READY);
+    assert_int_equal(status.damaged, 1);
+    rig_close(r);
+    assert_true(log_says("cannot be replaced, and is read as it is: File exists"));
+    assert_true(log_says("how many cannot be known"));
+    assert_int_equal(rmdir(path_of(r, ".reading")), 0);
+    check_aside(r, &db, &none);
+    buf_fini(&db);
+}
+
+/* What images[2] is for. */
+static void
+test_log_without_first_page(void **state)
+{
+    const struct buf *wal = &images[2].wal;
+    size_t frames = 0;
+
+    (void)state;
+    for (size_t at = 32; at + 24 + PAGE <= wal->len; at += 24 + PAGE, frames++)
+        assert_memory_not_equal(wal->p + at, "\0\0\0\1", 4);
+    assert_true(frames > 0);
+}
+
+/* Where there is nothing left to count, no number is said. */
+static void
+test_unknown_loss(void **state)
+{
+    static const size_t lengths[] = {0, 100, PAGE, (size_t)3 * PAGE};
+    struct spool_rig *r = *state;
+
+    keep_log();
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        struct spool_status status;
+        struct buf db, none;
+
+        forget_log();
+        buf_init(&none);
+        copy_buf(&images[0].db, &db);
+        db.len = lengths[i];
+        write_image(r, &db, &none);
+        rig_open(r);
+        spool_status(r->spool, &status);
+        assert_int_equal(status.damaged, 1);
+        rig_close(r);
+        assert_true(log_says("0 messages salvaged, some may be lost: how many cannot be known"));
+        buf_fini(&db);
+    }
+}
+
+/* ---- the log and the file ---- */
 
 /* The log's first frames damaged: SQLite would say nothing and open what was before. */
 static void
@@ -573,11 +809,17 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_salvage, rig_set_up_fast, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_header_bytes, rig_set_up_fast, tear_down_with_log),
+        cmocka_unit_test_setup_teardown(test_first_page, rig_set_up_fast, tear_down_with_log),
+        cmocka_unit_test_setup_teardown(test_first_pages, rig_set_up_fast, tear_down_with_log),
+        cmocka_unit_test_setup_teardown(test_no_view, rig_set_up_fast, tear_down_with_log),
+        cmocka_unit_test(test_log_without_first_page),
+        cmocka_unit_test_setup_teardown(test_unknown_loss, rig_set_up_fast, tear_down_with_log),
         cmocka_unit_test_setup_teardown(test_log_cut, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_torn_commit, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_foreign_files, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_not_a_file, rig_set_up_fast, rig_tear_down),
-        cmocka_unit_test_setup_teardown(test_random_damage, rig_set_up_fast, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_random_damage, rig_set_up_fast, tear_down_with_log),
     };
 
     return cmocka_run_group_tests(tests, make_images, drop_images);
