@@ -138,6 +138,8 @@ class SpoolRun:
             if not any(waiting):
                 return
             assert time.monotonic() < deadline, f"seed {self.seed}: still in the spools: {waiting}"
+            if await asyncio.to_thread(self.nodes[0].metric, "sendgov_paused"):
+                await self._resume()  # Redis lost that it was lifted, before all nodes had heard of it
             await asyncio.sleep(0.1)
 
     def _until_all_ready(self):
@@ -222,9 +224,12 @@ class SpoolRun:
         if not await self._until_hit(rule):
             return
         await asyncio.sleep(2.5)
+        await self._resume()
+        self._broken(begun, 1)
+
+    async def _resume(self):
         self.resumed.append(time.monotonic_ns())
         await asyncio.to_thread(self.nodes[0].ctl, "resume", "--scope", "route", "--instance", "contoso", "--reason", "run")
-        self._broken(begun, 1)
 
     async def _until_hit(self, rule, timeout_s=8):
         """False: there was nothing left to hit."""
@@ -303,7 +308,7 @@ class SpoolRun:
         return found + [f"{i} {to} is left in a spool" for i, to in spooled]
 
     def last_offer_ns(self):
-        """Until then some mail waits nearly all the time: the load is three times the caps, and what is left leaves in whole windows."""
+        """Until then some mail waits nearly all the time: the load is three times the caps, and what is left leaves in windows."""
         return max(m["mail_ns"][0] for m in self.messages if self.caps[BINDING].weight(m))
 
     def share(self):
