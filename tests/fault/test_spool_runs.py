@@ -28,7 +28,7 @@ def judge(run):
 def test_everything_that_goes_wrong(seed):
     """In an order that the seed says."""
     with Rig(upstream_tls=False) as rig:
-        run = SpoolRun(rig, 2 + seed % 2, float(LOAD_S or 5), seed=seed)
+        run = SpoolRun(rig, 2 + seed % 2, float(LOAD_S or 4), seed=seed)
         happenings = [run.kill_a_node, run.stop_a_node, run.kill_redis, run.lose_redis, run.refuse_at_each_step, run.break_at_each_step,
                       run.block_and_resume, run.edit_a_cap, run.flush_scripts]
         if not SEEDS:
@@ -42,7 +42,7 @@ def test_everything_that_goes_wrong(seed):
 def test_the_cap_is_used_while_mail_waits():
     """Three nodes, of which one is killed and one is stopped: at least 95 % of what the cap allows, until the last has left."""
     with Rig(upstream_tls=False) as rig:
-        run = SpoolRun(rig, 3, float(LOAD_S or 5), seed=SEED)
+        run = SpoolRun(rig, 3, float(LOAD_S or 4), seed=SEED)
         asyncio.run(run.go(run.stop_a_node, run.kill_a_node))
         judge(run)
         assert checker.check_work(run.messages, run.caps[BINDING], run.begin_ns, run.last_offer_ns(), merged(run.outages)) == []
