@@ -31,6 +31,7 @@ struct release {
     struct timer watch; /* pauses that ended early */
     uint64_t pauses_seen; /* a mark of those in force */
     bool pauses_changed;  /* since the watch looked */
+    char caps_seen[sizeof(((struct store_status *)0)->differs)]; /* which limit another node lowers */
     bool stopped;
 };
 
@@ -71,11 +72,27 @@ look_at_pauses(struct release *r)
     r->pauses_seen = mark;
 }
 
+/* A cap that another node lowered is higher when that node goes or has another configuration: what waits for
+ * the time it was told under the lower one may ask again. */
+static void
+look_at_caps(struct release *r)
+{
+    struct store_status s;
+
+    store_status(r->flow->store, &s);
+    if (strcmp(s.differs, r->caps_seen) == 0)
+        return;
+    memcpy(r->caps_seen, s.differs, sizeof(r->caps_seen));
+    queue_open(r->queue, QUEUE_GATE_LIMIT, NULL);
+    release_wake(r);
+}
+
 static void
 on_watch(void *arg)
 {
     struct release *r = arg;
 
+    look_at_caps(r);
     look_at_pauses(r);
     if (r->pauses_changed) {
         queue_open(r->queue, QUEUE_GATE_PAUSE, NULL);

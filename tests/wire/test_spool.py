@@ -69,6 +69,20 @@ def test_the_backlogs_of_two_nodes_share_one_cap(site):
     assert [node.metric("sendgov_overshoot_total") for node in nodes] == [0, 0]
 
 
+def test_a_cap_that_rises_lets_waiting_mail_ask_again(site):
+    """The other node has the lower cap of an hour: what waits was told so, and need not wait for it when that node goes."""
+    site.sim.limits(connections=None)
+    low, high = [site.rig.node(name, spool=spool(), limits=window(cap, "1h"), mailboxes=one_connection(site, 8)).start()
+                 for name, cap in (("low", 2), ("high", 6))]
+    wait_until(lambda: high.ctl("--json", "status")["store"].get("limits_differ"), 5, "the nodes to know of each other")
+    sent = send_many(high, 5)
+    assert ["queued as" in one.reply.text for one in sent] == [False] * 2 + [True] * 3
+    assert why(high, sent[-1].queue_id)["in_seconds"] > 1000
+    assert low.stop() == 0
+    wait_empty(high, timeout_s=12)
+    assert_once(site.sim, *sent)
+
+
 def test_live_mail_does_not_overtake_older_mail_of_its_sender(site):
     """More of the sender waits than may be on its way at once, and there is nothing to wait for any more."""
     node = site.node(spool=spool(), mailboxes=one_connection(site)).start()
