@@ -42,7 +42,7 @@ def test_everything_that_goes_wrong(seed):
 def test_the_cap_is_used_while_mail_waits():
     """Three nodes, of which one is killed and one is stopped: at least 95 % of what the cap allows, until the last has left."""
     with Rig(upstream_tls=False) as rig:
-        run = SpoolRun(rig, 3, float(LOAD_S or 4), seed=SEED)
+        run = SpoolRun(rig, 3, float(LOAD_S or 5), seed=SEED)
         asyncio.run(run.go(run.stop_a_node, run.kill_a_node))
         judge(run)
         assert checker.check_work(run.messages, run.caps[BINDING], run.begin_ns, run.last_offer_ns(), merged(run.outages)) == []
