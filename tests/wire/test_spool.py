@@ -72,8 +72,8 @@ def test_the_backlogs_of_two_nodes_share_one_cap(site):
 def test_a_cap_that_rises_lets_waiting_mail_ask_again(site):
     """The other node has the lower cap of an hour: what waits was told so, and need not wait for it when that node goes."""
     site.sim.limits(connections=None)
-    low, high = [site.rig.node(name, spool=spool(), limits=window(cap, "1h"), mailboxes=one_connection(site, 8)).start()
-                 for name, cap in (("low", 2), ("high", 6))]
+    low, high = [site.rig.node(name, spool=spool(), limits=window(cap, "1h"), mailboxes=one_connection(site, 8),
+                               redis={"group": "rises"}).start() for name, cap in (("low", 2), ("high", 6))]
     wait_until(lambda: high.ctl("--json", "status")["store"].get("limits_differ"), 5, "the nodes to know of each other")
     sent = send_many(high, 5)
     assert ["queued as" in one.reply.text for one in sent] == [False] * 2 + [True] * 3
