@@ -21,7 +21,7 @@ enum fate_kind {
     FATE_OPEN,      /* to be tried now */
     FATE_SENT,      /* the upstream has it */
     FATE_FAILED,    /* for good */
-    FATE_HELD,      /* by us, before it was offered; or the upstream refused for another reason than itself */
+    FATE_HELD,      /* by us, before it was offered; or upstream, for what is not the message's fault */
     FATE_DEFERRED,  /* by the upstream, for now */
     FATE_UNCERTAIN, /* the dot left, no answer came */
     FATE_RESTS,     /* not due yet: as it was */

@@ -37,7 +37,7 @@ bool release_is_out(const struct flow *f, uint64_t seq);
 void release_drop(struct flow *f, uint64_t seq);
 void release_refuse(struct flow *f, uint64_t seq, const struct queue_gate *gate);
 void release_passed(struct flow *f, uint64_t seq);
-/* Waits older mail of the same kind? */
+/* Does older mail of the same lane wait? */
 bool release_is_behind(struct flow *f, const struct message *m, enum recipient_class class);
 
 /* For held.h. */

@@ -21,7 +21,9 @@ enum settle_action {
 };
 
 struct settlement {
-    const char *outcome; /* "relayed", "spooled", "deferred", "rejected", "uncertain": the metric's label */
+    /* For a client: "relayed", "spooled", "deferred", "rejected", "uncertain", the metric's labels. Of a
+     * message of the spool: "relayed", "failed", "held", "uncertain". */
+    const char *outcome;
     struct end_code end;
     enum reply_class class;
     const struct reply_rule *rule; /* that said so, of the message's route; NULL: none */

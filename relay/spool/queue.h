@@ -58,7 +58,7 @@ enum queue_gate_kind {
     QUEUE_GATE_PAUSE,
     QUEUE_GATE_STORE,    /* no decision, or counters that cannot be trusted yet */
     QUEUE_GATE_UPSTREAM, /* no connection */
-    QUEUE_GATE_NODE,     /* the configuration has no such route or client any more */
+    QUEUE_GATE_NODE,     /* it has no such route or client any more, or cannot read its spool now */
     QUEUE_GATE_KIND_COUNT,
 };
 const char *queue_gate_kind_to_str(enum queue_gate_kind k);
