@@ -54,7 +54,7 @@ defer(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, uint32_
     }
     k->spent_ms += wait_ms;
     k->due_utc_ms = now_utc_ms + wait_ms;
-    k->state = k->uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+    k->state = spool_recipient_waits_as(k);
 }
 
 /* What the upstream refused because of the tenant waits for the pause that followed, and goes when that
@@ -64,7 +64,7 @@ hold(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, uint32_t
 {
     struct spool_recipient *k = &f->kept;
 
-    k->state = k->uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+    k->state = spool_recipient_waits_as(k);
     k->due_utc_ms = now_utc_ms;
     if (f->offered && !f->paused)
         k->due_utc_ms += backoff_ms(conf, ++k->attempts, random);

@@ -188,12 +188,6 @@ flow_keeps(const struct flow *f, const struct client_conf *client, struct reply 
     return false;
 }
 
-bool
-flow_has_spool(const struct flow *f)
-{
-    return f->spool != NULL;
-}
-
 void
 flow_stop_release(struct flow *f)
 {

@@ -81,8 +81,11 @@ count(const struct job *job, enum fate_kind kind)
 static size_t
 count_waiting(const struct job *job)
 {
-    return count(job, FATE_HELD) + count(job, FATE_DEFERRED) + count(job, FATE_UNCERTAIN) +
-        count(job, FATE_RESTS);
+    size_t n = 0;
+
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++)
+        n += fate_waits(job->fates[i].kind);
+    return n;
 }
 
 static void
@@ -268,12 +271,6 @@ job_write(struct job *job)
         (void)spool_settle(job->flow->spool, k->row, k->fresh, k->n_fresh, on_settled, job);
 }
 
-static bool
-waits(enum fate_kind k)
-{
-    return fate_waits(k);
-}
-
 /* What a take-over worked out and could not write stands. All recipients get the same jitter: what was
  * refused together stays one transaction, and is told of in one notification. */
 static void
@@ -305,7 +302,7 @@ hold_untold(struct job *job)
             continue;
         fate->kind = FATE_HELD;
         fate->expired = false;
-        fate->kept.state = fate->kept.uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+        fate->kept.state = spool_recipient_waits_as(&fate->kept);
         fate->kept.due_utc_ms = due_utc_ms;
     }
 }
@@ -336,7 +333,7 @@ prepare_write(struct job *job)
         return;
     }
     for (int c = 0; c < RECIPIENT_CLASS_COUNT; c++)
-        keep_add(job->keep, keep_part(job->message, job->fates, (enum recipient_class)c, waits));
+        keep_add(job->keep, keep_part(job->message, job->fates, (enum recipient_class)c, fate_waits));
 }
 
 void
@@ -438,7 +435,7 @@ job_take_over(struct job *job)
     keep_add(k, keep_part(job->message, job->fates, job->round.class, is_open));
     keep_notification(job); /* the daemon may end before the rest of it does */
     for (int c = 0; c < RECIPIENT_CLASS_COUNT; c++)
-        keep_add(k, keep_part(job->message, job->fates, (enum recipient_class)c, waits));
+        keep_add(k, keep_part(job->message, job->fates, (enum recipient_class)c, fate_waits));
     (void)spool_add(job->flow->spool, k->fresh, k->n_fresh, on_taken_over, job);
 }
 

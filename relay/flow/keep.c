@@ -63,7 +63,7 @@ describe(const struct message *m)
     s->client = xstrdup(m->client->name);
     s->route = xstrdup(m->route->name);
     s->mailbox = m->mailbox != NULL ? xstrdup(m->mailbox->name) : NULL;
-    s->class = xstrdup(m->client->class != NULL ? m->client->class : "default");
+    s->class = xstrdup(message_class(m));
     address_copy(&m->envelope.sender, &s->envelope.sender);
     s->envelope.body = m->envelope.body;
     s->envelope.ret = m->envelope.ret;
@@ -117,18 +117,12 @@ keep_part(const struct message *m, const struct fate *fates, enum recipient_clas
     return s;
 }
 
-static bool
-waits(enum fate_kind k)
-{
-    return fate_waits(k);
-}
-
 struct spool_message *
 keep_row(const struct message *m, const struct fate *fates, uint64_t seq)
 {
     struct spool_message *s = describe(m);
 
     s->seq = seq;
-    add_recipients(s, m, fates, RECIPIENT_CLASS_COUNT, waits);
+    add_recipients(s, m, fates, RECIPIENT_CLASS_COUNT, fate_waits);
     return s;
 }

@@ -41,6 +41,12 @@ message_new(struct config *config)
     return m;
 }
 
+const char *
+message_class(const struct message *m)
+{
+    return m->client->class != NULL ? m->client->class : "default";
+}
+
 void
 message_free(struct message **m)
 {

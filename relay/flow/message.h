@@ -42,6 +42,8 @@ struct message {
 };
 /* Takes a reference to config and makes the id; everything else is empty. */
 struct message *message_new(struct config *config);
+/* The priority class of its client. */
+const char *message_class(const struct message *m);
 /* With body and trace. */
 void message_free(struct message **m);
 

@@ -10,8 +10,6 @@
 #include "relay/base/xmalloc.h"
 #include "relay/spool/dsn.h"
 
-static const char *const action_names[] = {"failed", "delayed", "relayed"};
-
 /* What this recipient's sender is told; false: nothing. */
 static bool
 choose(const struct notify_setup *setup, size_t i, struct dsn_recipient *out)
@@ -64,7 +62,7 @@ note_told(const struct notify_setup *setup, const struct dsn_recipient *told, si
     for (size_t i = 0; i < n; i++) {
         struct fate *fate = &setup->fates[told[i].recipient - setup->message->envelope.recipients];
 
-        metric_add(setup->metrics, M_DSN, 1, action_names[told[i].action], NULL, NULL);
+        metric_add(setup->metrics, M_DSN, 1, dsn_action_to_str(told[i].action), NULL, NULL);
         fate->told = true;
         if (told[i].action == DSN_DELAYED)
             fate->kept.warned = true;
@@ -145,7 +143,7 @@ describe(const struct message *m, struct blob_pool *bodies)
     s->client = xstrdup(m->client->name);
     s->route = xstrdup(m->route->name);
     s->mailbox = m->mailbox != NULL ? xstrdup(m->mailbox->name) : NULL;
-    s->class = xstrdup(m->client->class != NULL ? m->client->class : "default");
+    s->class = xstrdup(message_class(m));
     address_init(&s->envelope.sender);
     address_copy(&m->envelope.sender, &to);
     envelope_add(&s->envelope, &to, RECIPIENT_INTERNAL);

@@ -17,7 +17,8 @@
 #define OUT_MAX 256
 /* Nobody said when it passes: asked again after so long. Local questions only, until one says yes. */
 #define ASK_AGAIN_MS 1000
-#define SPOOL_AGAIN_MS 5000
+/* A reload is told of; this is for a disk that could not be read. */
+#define NODE_AGAIN_MS 5000
 /* Counters that were lost are trusted again when their time is over, a day perhaps, when the other nodes have
  * reported, or when an operator says so. */
 #define STORE_AGAIN_MS 5000
@@ -153,9 +154,9 @@ release_gate_of_upstream(struct flow *f, const struct message *m, const struct l
 }
 
 static void
-refuse_here(struct release *r, uint64_t seq, enum queue_gate_kind kind, const char *name, const char *why)
+refuse_here(struct release *r, uint64_t seq, const char *name, const char *why)
 {
-    struct queue_gate *g = gate_new(r->flow, kind, kind == QUEUE_GATE_NODE ? SPOOL_AGAIN_MS : -1, why);
+    struct queue_gate *g = gate_new(r->flow, QUEUE_GATE_NODE, NODE_AGAIN_MS, why);
 
     snprintf(g->name, sizeof(g->name), "%s", name);
     queue_refuse(r->queue, seq, g);
@@ -199,15 +200,6 @@ make_message(struct flow *f, struct spool_message *row, const struct flow_subjec
     return m;
 }
 
-static bool
-is_any_in_flight(const struct spool_message *row)
-{
-    for (size_t i = 0; i < row->envelope.n_recipients; i++)
-        if (row->states[i].state == SPOOL_IN_FLIGHT)
-            return true;
-    return false;
-}
-
 static void
 start_job(struct release *r, struct spool_message *row)
 {
@@ -221,7 +213,7 @@ start_job(struct release *r, struct spool_message *row)
     if (!resolve(f->config, &key, &subject)) { /* a reload since it was looked at */
         for (size_t i = 0; i < row->envelope.n_recipients; i++)
             if (row->states[i].state == SPOOL_IN_FLIGHT)
-                row->states[i].state = row->states[i].uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+                row->states[i].state = spool_recipient_waits_as(&row->states[i]);
         (void)spool_settle(f->spool, row, NULL, 0, NULL, NULL);
         release_put(f, row);
         return;
@@ -243,7 +235,7 @@ on_taken(void *arg, enum spool_result result, struct spool_message *row)
     free(t);
     switch (result) {
     case SPOOL_DONE:
-        if (is_any_in_flight(row))
+        if (spool_message_is_in_flight(row))
             start_job(r, row);
         else
             release_put(r->flow, row);
@@ -257,7 +249,7 @@ on_taken(void *arg, enum spool_result result, struct spool_message *row)
     case SPOOL_FAILED:
     case SPOOL_BUSY:
     case SPOOL_RESULT_COUNT:
-        refuse_here(r, seq, QUEUE_GATE_NODE, "spool", "the spool cannot be read now");
+        refuse_here(r, seq, "spool", "the spool cannot be read now");
         break;
     }
     release_wake(r);
@@ -300,9 +292,9 @@ try_one(struct release *r, const struct queue_item *item, const struct queue_key
     if (!resolve(r->flow->config, key, &subject)) {
         snprintf(why, sizeof(why), "the configuration has no client \"%.64s\", route \"%.64s\" or mailbox"
             " \"%.64s\" any more", key->client, key->route, key->mailbox);
-        refuse_here(r, item->seq, QUEUE_GATE_NODE, why, why);
+        refuse_here(r, item->seq, why, why);
     } else if (flow_plan_subject(r->flow, &subject, &request) != 0) {
-        refuse_here(r, item->seq, QUEUE_GATE_NODE, "plan", "too many limits apply to one message");
+        refuse_here(r, item->seq, "plan", "too many limits apply to one message");
     } else if (refuse_locally(r->flow, &request, &verdict)) {
         refuse_with(r, item->seq, &verdict, &request);
     } else {
@@ -510,7 +502,7 @@ release_is_behind(struct flow *f, const struct message *m, enum recipient_class 
 {
     char sender[INSTANCE_MAX];
     struct queue_key key = {m->route->name, m->mailbox != NULL ? m->mailbox->name : "", m->client->name,
-        m->client->class != NULL ? m->client->class : "default", sender, class};
+        message_class(m), sender, class};
 
     plan_sender_instance(span_str(m->envelope.sender.text), sender);
     return queue_has_waiting(f->release->queue, &key);

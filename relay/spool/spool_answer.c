@@ -8,6 +8,7 @@
 #include "relay/base/xmalloc.h"
 #include "relay/spool/spool_part.h"
 
+static void answer(struct spool *s, struct spool_ask *a);
 static void undo_take(struct spool *s, struct spool_ask *a);
 
 /* ---- asking ---- */
@@ -20,7 +21,7 @@ on_done(struct job *job, bool cancelled)
 
     spool_learn(s, a);
     if (!cancelled) {
-        spool_answer(s, a);
+        answer(s, a);
         return;
     }
     if (a->kind == ASK_TAKE || a->kind == ASK_BODY)
@@ -49,11 +50,12 @@ on_later(void *arg)
 {
     struct spool_ask *a = arg;
 
-    spool_answer(a->spool, a);
+    answer(a->spool, a);
 }
 
-void
-spool_answer_later(struct spool *s, struct spool_ask *a, enum spool_result result)
+/* Without the thread, at the end of the turn. */
+static void
+answer_later(struct spool *s, struct spool_ask *a, enum spool_result result)
 {
     a->result = result;
     task_init(&a->task, on_later, a);
@@ -84,7 +86,7 @@ ask(struct spool *s, struct spool_ask *a)
     if (s->facts.is_open && s->asks.live <= SPOOL_QUEUE_MAX)
         spool_submit(s, a);
     else
-        spool_answer_later(s, a, SPOOL_FAILED);
+        answer_later(s, a, SPOOL_FAILED);
     return a->handle;
 }
 
@@ -147,7 +149,7 @@ spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spoo
         result = SPOOL_FAILED;
     if (result == SPOOL_DONE)
         return ask(s, a);
-    spool_answer_later(s, a, result);
+    answer_later(s, a, result);
     return a->handle;
 }
 
@@ -231,7 +233,7 @@ spool_settle(struct spool *s, const struct spool_message *message, struct spool_
     if (result == SPOOL_DONE && s->facts.is_open)
         spool_submit(s, a);
     else
-        spool_answer_later(s, a, result == SPOOL_DONE ? SPOOL_FAILED : result);
+        answer_later(s, a, result == SPOOL_DONE ? SPOOL_FAILED : result);
     return a->handle;
 }
 
@@ -404,8 +406,9 @@ answer_own(struct spool *s, struct spool_ask *a)
     spool_set_state(s);
 }
 
-void
-spool_answer(struct spool *s, struct spool_ask *a)
+/* The thread is through with it: tells who asked, or goes on. Ends its life, or submits it anew. */
+static void
+answer(struct spool *s, struct spool_ask *a)
 {
     if (a->kind != ASK_OPEN) /* then the scan must have begun before the state is another */
         spool_set_state(s);

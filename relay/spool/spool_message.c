@@ -54,3 +54,12 @@ spool_message_due(const struct spool_message *m)
     }
     return due;
 }
+
+bool
+spool_message_is_in_flight(const struct spool_message *m)
+{
+    for (size_t i = 0; i < m->envelope.n_recipients; i++)
+        if (m->states[i].state == SPOOL_IN_FLIGHT)
+            return true;
+    return false;
+}

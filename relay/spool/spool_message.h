@@ -51,7 +51,15 @@ struct spool_message {
 struct spool_message *spool_message_new(void);
 /* With envelope, states, names and trace, not with the body unless owns_body. */
 void spool_message_free(struct spool_message **m, bool owns_body);
+/* The state of one that is to be tried again: what may have arrived once stays uncertain. */
+static inline enum spool_recipient_state
+spool_recipient_waits_as(const struct spool_recipient *r)
+{
+    return r->uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
+}
 /* The earliest due time of the recipients that may be tried by themselves; INT64_MAX: none may. */
 int64_t spool_message_due(const struct spool_message *m);
+/* Is any of its recipients? */
+bool spool_message_is_in_flight(const struct spool_message *m);
 
 #endif

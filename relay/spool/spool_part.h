@@ -26,10 +26,6 @@ struct spool {
 
 /* Gives it to the thread. */
 void spool_submit(struct spool *s, struct spool_ask *a);
-/* Answers without the thread, at the end of the turn. */
-void spool_answer_later(struct spool *s, struct spool_ask *a, enum spool_result result);
-/* The thread is through with it: tells who asked, or goes on. Ends its life, or submits it anew. */
-void spool_answer(struct spool *s, struct spool_ask *a);
 void spool_end(struct spool *s, struct spool_ask *a);
 /* What the thread said beyond the answer. */
 void spool_learn(struct spool *s, struct spool_ask *a);

@@ -7,17 +7,8 @@
 
 #define BODY_BYTES_MAX ((int64_t)SPOOL_CHUNK_BYTES * SPOOL_CHUNKS_MAX)
 
-bool
-spool_message_is_in_flight(const struct spool_message *m)
-{
-    for (size_t i = 0; i < m->envelope.n_recipients; i++)
-        if (m->states[i].state == SPOOL_IN_FLIGHT)
-            return true;
-    return false;
-}
-
-bool
-spool_message_is_parked(const struct spool_message *m)
+static bool
+is_parked(const struct spool_message *m)
 {
     for (size_t i = 0; i < m->envelope.n_recipients; i++)
         if (m->states[i].state == SPOOL_PARKED)
@@ -97,7 +88,7 @@ put_message(struct spool_row *r, const struct spool_message *m, int64_t body_byt
     spool_row_put_text(r, m->held_why);
     spool_row_put_number(r, m->is_dsn);
     spool_row_put_number(r, (int64_t)e->n_recipients);
-    spool_row_put_number(r, spool_message_is_parked(m));
+    spool_row_put_number(r, is_parked(m));
     spool_row_put_sum(r);
 }
 
@@ -379,7 +370,7 @@ enum spool_db_status
 spool_rows_put(struct spool_db *db, const struct spool_message *m, const struct spool_head *head,
     int64_t body_bytes)
 {
-    struct spool_head now = {m->content_bytes, body_bytes, m->held, spool_message_is_parked(m)};
+    struct spool_head now = {m->content_bytes, body_bytes, m->held, is_parked(m)};
     sqlite3_stmt *stmt = spool_db_stmt(db, STMT_MESSAGE_PUT);
     enum spool_db_status status;
     struct spool_row r;

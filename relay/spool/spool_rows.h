@@ -48,7 +48,4 @@ enum spool_db_status spool_rows_highest(struct spool_db *db, uint64_t *seq_out);
 enum spool_db_status spool_rows_reserve(struct spool_db *db, uint64_t seq);
 enum spool_db_status spool_rows_count(struct spool_db *db);
 
-bool spool_message_is_in_flight(const struct spool_message *m);
-bool spool_message_is_parked(const struct spool_message *m);
-
 #endif
