@@ -33,6 +33,12 @@ release_text(const json_t *o, char out[RELEASE_TEXT_MAX])
     return out;
 }
 
+static const char *
+plural(long long n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* "limit, in 12 min": what a message waits for, and for how long. */
 static void
 add_next(struct grid *g, const json_t *m)
@@ -205,7 +211,7 @@ print_order(struct ctl *c, const json_t *a, const char *done, const char *tail)
 {
     long long changed = get_number(a, "changed"), busy = get_number(a, "busy");
 
-    fprintf(c->out, "%s %lld message%s%s\n", done, changed, changed == 1 ? "" : "s", tail);
+    fprintf(c->out, "%s %lld message%s%s\n", done, changed, plural(changed), tail);
     if (busy > 0)
         fprintf(c->out, "%lld on %s way %s left alone; try again in a minute\n", busy,
             busy == 1 ? "its" : "their", busy == 1 ? "was" : "were");
@@ -282,8 +288,8 @@ render_spool(struct ctl *c, const json_t *s)
     }
     if (strcmp(get_text(s, "state"), "ready") != 0)
         print_trouble(c, s);
-    fprintf(c->out, "held mail  %lld messages, %lld KiB", get_number(s, "messages"),
-        (get_number(s, "bytes") + 1023) / 1024);
+    fprintf(c->out, "held mail  %lld message%s, %lld KiB", get_number(s, "messages"),
+        plural(get_number(s, "messages")), (get_number(s, "bytes") + 1023) / 1024);
     if (has_value(s, "oldest"))
         fprintf(c->out, ", the oldest of %s", time_text(s, "oldest", oldest));
     fputc('\n', c->out);

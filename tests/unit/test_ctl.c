@@ -473,6 +473,10 @@ test_spool_in_status(void **state)
         "\"oldest\":null,\"free_bytes\":4194304,\"needed_bytes\":6291456,\"waiting\":{\"limit\":0}}}");
     expect(out, "spool      NOT READY: full: no? space; 4 MiB free, 6 MiB needed\n"
                 "held mail  0 messages, 0 KiB\nconfig ");
+    run_with(&d, "status",
+        "{\"ok\":true,\"spool\":{\"state\":\"ready\",\"why\":\"\",\"messages\":1,\"bytes\":1,"
+        "\"oldest\":null,\"waiting\":{}}}");
+    expect(out, "held mail  1 message, 1 KiB\n");
 }
 
 static void
