@@ -63,7 +63,7 @@ METRIC(SPOOL_MESSAGES, METRIC_GAUGE, "sendgov_spool_messages", "state", NULL, NU
 METRIC(SPOOL_OLDEST_SECONDS, METRIC_GAUGE, "sendgov_spool_oldest_seconds", NULL, NULL, NULL,
     "Age of the oldest message in the spool; 0 when it is empty.")
 METRIC(SPOOL_UP, METRIC_GAUGE, "sendgov_spool_up", NULL, NULL, NULL,
-    "1 while the spool's database can be written.")
+    "1 while the spool's database can be written; 0 also where there is no spool.")
 METRIC(SPOOL_BYTES, METRIC_GAUGE, "sendgov_spool_bytes", NULL, NULL, NULL,
     "Bytes of the messages in the spool.")
 METRIC(SPOOL_COMMIT_SECONDS, METRIC_HISTOGRAM, "sendgov_spool_commit_seconds", NULL, NULL, NULL,

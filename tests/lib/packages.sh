@@ -4,7 +4,8 @@
 packages_build=(gcc libc6-dev make autoconf automake pkg-config libevent-dev libhiredis-dev libssl-dev libyaml-dev
     libc-ares-dev libjansson-dev libcrypt-dev libsqlite3-dev)
 packages_test=(clang=clang libclang-rt-14-dev libcmocka-dev redis-server=redis-server openssl=openssl curl=curl
-    swaks=swaks libnet-ssleay-perl msmtp=msmtp postfix=/usr/sbin/postfix libsasl2-modules python3 python3-pytest python3-pytest-xdist python3-redis python3-aiosmtpd nodejs=node npm=npm
+    swaks=swaks libnet-ssleay-perl msmtp=msmtp postfix=/usr/sbin/postfix libsasl2-modules python3 python3-pytest
+    python3-pytest-xdist python3-redis python3-aiosmtpd nodejs=node npm=npm
     universal-ctags=ctags mandoc=mandoc xz-utils procps strace=strace)
 packages_show=(redis-server=redis-server openssl=openssl curl=curl swaks=swaks libnet-ssleay-perl python3)
 
