@@ -456,7 +456,7 @@ void
 release_put_brief(struct flow *f, const struct spool_brief *b)
 {
     char sender[INSTANCE_MAX];
-    struct queue_key key = {b->route, b->mailbox != NULL ? b->mailbox : "", b->client, b->class, sender,
+    struct queue_key key = {b->route, b->mailbox, b->client, b->class, sender,
         b->recipients_are};
     struct queue_item item = {b->seq, b->recipients, b->content_bytes < QUEUE_BYTES_MAX ? b->content_bytes :
         QUEUE_BYTES_MAX, mono_of(f, b->due_utc_ms)};
@@ -469,10 +469,9 @@ release_put_brief(struct flow *f, const struct spool_brief *b)
 void
 release_put(struct flow *f, const struct spool_message *m)
 {
-    struct spool_brief b = {m->seq, m->client, m->route, m->mailbox, m->class, m->envelope.sender.text,
-        m->envelope.recipients[0].class, (uint32_t)m->envelope.n_recipients,
-        m->content_bytes + span_str(m->trace).n, spool_message_due(m)};
+    struct spool_brief b;
 
+    spool_brief_of(m, &b);
     release_put_brief(f, &b);
 }
 

@@ -62,6 +62,8 @@ struct spool_brief {
     uint64_t content_bytes; /* with the trace header */
     int64_t due_utc_ms;     /* INT64_MAX: nothing may be tried by itself (held or parked) */
 };
+/* Points into m, which has recipients. */
+void spool_brief_of(const struct spool_message *m, struct spool_brief *out);
 
 struct spool_setup {
     struct loop *loop;

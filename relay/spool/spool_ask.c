@@ -150,7 +150,7 @@ spool_ask_add_brief(struct spool_ask *a, const struct spool_message *m)
         *b = (struct spool_brief){.seq = m->seq};
         return;
     }
-    spool_brief_set(m, b);
+    spool_brief_of(m, b);
     own_strings(b);
 }
 
@@ -239,10 +239,11 @@ spool_message_copy(const struct spool_message *from)
 }
 
 void
-spool_brief_set(const struct spool_message *m, struct spool_brief *out)
+spool_brief_of(const struct spool_message *m, struct spool_brief *out)
 {
     *out = (struct spool_brief){.seq = m->seq, .client = m->client, .route = m->route, .class = m->class,
-        .mailbox = m->mailbox != NULL ? m->mailbox : "", .content_bytes = m->content_bytes,
+        .mailbox = m->mailbox != NULL ? m->mailbox : "",
+        .content_bytes = m->content_bytes + span_str(m->trace).n,
         .sender = m->envelope.sender.text != NULL ? m->envelope.sender.text : ""};
     out->recipients_are = m->envelope.recipients[0].class;
     out->due_utc_ms = spool_message_due(m);

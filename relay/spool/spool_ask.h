@@ -126,7 +126,5 @@ void spool_note(struct list *notes, enum spool_note_kind kind, const char *id, c
 
 /* Without the body. */
 struct spool_message *spool_message_copy(const struct spool_message *from);
-/* Points into m. */
-void spool_brief_set(const struct spool_message *m, struct spool_brief *out);
 
 #endif

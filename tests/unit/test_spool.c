@@ -29,6 +29,7 @@ test_round_trip(void **state)
     for (int i = 0; i < (int)(sizeof(sizes) / sizeof(sizes[0])); i++) {
         assert_int_equal(r->found[i].seq, i + 1);
         assert_int_equal(rig_take(r, (uint64_t)i + 1, 1, true), SPOOL_DONE);
+        assert_int_equal(r->found[i].content_bytes, r->taken->content_bytes + strlen(r->taken->trace));
         rig_check_message(r->taken, i, 1 + (size_t)i % 3, sizes[i]);
         rig_deliver(r, (uint64_t)i + 1);
     }
