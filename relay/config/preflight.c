@@ -310,10 +310,10 @@ check_spool_there(struct preflight *p, const char *folder, const struct stat *st
         return fail(p, SPOOL_FOLDER, "%s is no folder", folder);
     if (check_spool_owner(p, folder, st->st_uid) != 0)
         return -1;
-    if ((st->st_mode & 0022) != 0 || (st->st_mode & 0700) != 0700)
+    if ((st->st_mode & SPOOL_FOLDER_DENIED) != 0 || (st->st_mode & 0700) != 0700)
         return fail(p, SPOOL_FOLDER,
-            "%s has mode %04o; its owner must be able to write to it, and nobody else: chmod 700", folder,
-            (unsigned)(st->st_mode & 07777));
+            "%s has mode %04o; its owner must be able to write to it, and others must not read it: chmod 700",
+            folder, (unsigned)(st->st_mode & 07777));
     if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) != 0 && errno == EROFS)
         return fail(
             p, SPOOL_FOLDER, "%s cannot be written to: %s%s", folder, strerror(EROFS), SANDBOX_ADVICE);

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Mode bits that its folder must not have: the group may read at most, others nothing, for mail lies there in
+ * clear. */
+#define SPOOL_FOLDER_DENIED 0027
+
 struct spool_conf {
     bool enabled;       /* false: what cannot go now is 4xx */
     const char *folder; /* holds spool.db and its lock; default STATE/spool */

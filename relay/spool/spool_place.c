@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "relay/base/file.h"
+#include "relay/spool/spool_conf.h"
 
 static int
 make_folder(const char *folder, struct err *err)
@@ -27,7 +28,7 @@ check_owner(const char *folder, const struct stat *st, struct err *err)
     if (geteuid() != 0 && st->st_uid != geteuid())
         return err_set(err, "%s belongs to uid %ld, not to uid %ld that sendgovd runs as", folder,
             (long)st->st_uid, (long)geteuid());
-    if ((st->st_mode & 027) != 0)
+    if ((st->st_mode & SPOOL_FOLDER_DENIED) != 0)
         return err_set(err, "%s has mode %04o: others may read or write it; chmod 0700 it", folder,
             (unsigned)st->st_mode & 07777);
     return 0;

@@ -128,8 +128,9 @@ modes_keep_others_out(void **state)
     static const struct {
         mode_t mode;
         const char *said; /* NULL: taken */
-    } cases[] = {{0700, NULL}, {0750, NULL}, {0755, NULL}, {0770, "mode 0770"}, {0702, "mode 0702"},
-        {01777, "mode 1777"}, {0500, "mode 0500"}, {0600, "mode 0600"}};
+    } cases[] = {{0700, NULL}, {0750, NULL}, {0755, "mode 0755"}, {0704, "mode 0704"},
+        {0770, "mode 0770"}, {0702, "mode 0702"}, {01777, "mode 1777"}, {0500, "mode 0500"},
+        {0600, "mode 0600"}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
