@@ -283,15 +283,15 @@ is_link(const char *path)
     return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
-/* Root gives away what is root's before it becomes the user, but follows no link. An operator who checks as
- * somebody else is told what he sees. */
+/* Root gives away what is root's before it becomes the user. An operator who checks as somebody else is told
+ * what he sees. */
 static int
 check_spool_owner(struct preflight *p, const char *folder, uid_t owner)
 {
     bool root = geteuid() == 0;
     uid_t user = uid_of(p->config->user, geteuid()), uid = root ? user : geteuid();
 
-    if (owner == uid || (root && owner == 0 && !is_link(folder)))
+    if (owner == uid || (root && owner == 0))
         return 0;
     if (!root && owner == user) {
         note(p, SPOOL_FOLDER, "%s belongs to user %s, not to uid %u; check it as the user sendgovd runs as",
@@ -365,6 +365,9 @@ check_spool(struct preflight *p)
 
     if (!c->spool.enabled)
         return 0;
+    if (is_link(folder))
+        return fail(p, SPOOL_FOLDER, "%s is a symbolic link, which is not followed; name the folder itself",
+            folder);
     if (stat(folder, &st) == 0)
         return check_spool_there(p, folder, &st) != 0 ? -1 : check_spool_disk(p, folder, folder);
     if (errno != ENOENT)
