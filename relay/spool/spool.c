@@ -128,6 +128,7 @@ log_note(struct spool *s, const struct spool_note *n)
     static const char *const events[] = {"uncertain", "damaged", "lost", "spool", "spool"};
     struct log_line l;
 
+    static_assert(sizeof(events) / sizeof(events[0]) == NOTE_KIND_COUNT, "an event for each");
     if (n->kind == NOTE_UNCERTAIN)
         metric_add(s->setup.metrics, M_UNCERTAIN, 1, NULL, NULL, NULL);
     log_begin(&l, n->kind == NOTE_INFO ? LOG_NOTICE : n->kind == NOTE_UNCERTAIN ? LOG_WARNING : LOG_ERROR,

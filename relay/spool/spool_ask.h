@@ -38,7 +38,7 @@ struct spool_terms {
     uint64_t size_limit_bytes;
 };
 
-enum spool_note_kind { NOTE_UNCERTAIN, NOTE_DAMAGED, NOTE_LOST, NOTE_ERROR, NOTE_INFO };
+enum spool_note_kind { NOTE_UNCERTAIN, NOTE_DAMAGED, NOTE_LOST, NOTE_ERROR, NOTE_INFO, NOTE_KIND_COUNT };
 /* A line for the log. */
 struct spool_note {
     struct list link;
