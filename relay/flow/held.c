@@ -52,38 +52,44 @@ struct ordering {
     enum spool_order order;
     held_ordered_fn *done;
     void *arg;
+    size_t changed, busy; /* by the slices so far */
 };
 
 static void
-answer(struct ordering *o, enum spool_result result, size_t changed, size_t busy)
+answer(struct ordering *o, enum spool_result result)
 {
     if (o->done != NULL)
-        o->done(o->arg, result, changed, busy);
+        o->done(o->arg, result, o->changed, o->busy);
     list_del(&o->link);
     free(o);
 }
 
 static void
-on_ordered(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n, size_t busy)
+on_ordered(void *arg, enum spool_result result, const struct spool_ordered *slice)
 {
     struct ordering *o = arg;
 
-    for (size_t i = 0; i < n && result == SPOOL_DONE; i++) {
+    for (size_t i = 0; i < slice->n; i++) {
+        const struct spool_brief *brief = &slice->briefs[i];
+
         if (o->order == SPOOL_DELETE)
-            release_drop(o->flow, briefs[i].seq);
-        else if (!release_is_out(o->flow, briefs[i].seq)) /* taken since: what was taken is newer */
-            release_put_brief(o->flow, &briefs[i]);
+            release_drop(o->flow, brief->seq);
+        else if (!release_is_out(o->flow, brief->seq)) /* taken since: what was taken is newer */
+            release_put_brief(o->flow, brief);
     }
-    if (o->order == SPOOL_DELETE && result == SPOOL_DONE)
-        metric_add(o->flow->metrics, M_RELEASED, (double)n, "deleted", NULL, NULL);
-    answer(o, result, n, busy);
+    if (o->order == SPOOL_DELETE)
+        metric_add(o->flow->metrics, M_RELEASED, (double)slice->n, "deleted", NULL, NULL);
+    o->changed += slice->n;
+    o->busy += slice->busy;
+    if (!slice->more)
+        answer(o, result);
 }
 
 void
 held_abandon(struct flow *f)
 {
     LIST_EACH_SAFE(it, &f->orders)
-        answer(LIST_ITEM(it, struct ordering, link), SPOOL_FAILED, 0, 0);
+        answer(LIST_ITEM(it, struct ordering, link), SPOOL_FAILED);
 }
 
 void

@@ -142,11 +142,17 @@ enum spool_order {
     SPOOL_RETRY,   /* due at once; a parked recipient waits again */
     SPOOL_DELETE,  /* gone, without a report */
 };
-/* Carries the order out on each message that matches and is not in flight. briefs: these messages as they
- * are now, in order of seq (of deleted ones only seq is filled in); busy: how many were in flight and left
- * alone. */
-typedef void spool_ordered_fn(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n,
-    size_t busy);
+/* Carries the order out on each message that matches and is not in flight, slice by slice, and tells of each
+ * slice when it is on disk: what is asked between two slices is answered between them, so no brief is older
+ * than what was heard of its message before. briefs: the slice's messages as they are now, in order of seq (of
+ * deleted ones only seq is filled in); busy: how many were in flight and left alone; more: another call
+ * follows. A slice that is not DONE is the last, and changed nothing. */
+struct spool_ordered {
+    const struct spool_brief *briefs;
+    size_t n, busy;
+    bool more;
+};
+typedef void spool_ordered_fn(void *arg, enum spool_result result, const struct spool_ordered *slice);
 struct handle spool_order(struct spool *s, enum spool_order order, const struct spool_filter *filter,
     const char *actor, const char *why, spool_ordered_fn *done, void *arg);
 

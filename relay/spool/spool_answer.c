@@ -364,17 +364,20 @@ answer_list(struct spool *s, struct spool_ask *a)
 static void
 answer_order(struct spool *s, struct spool_ask *a)
 {
-    if (a->result == SPOOL_DONE && a->more) {
-        a->kept = a->n_briefs;
-        a->busy_kept = a->busy;
-        a->seq = a->last_seq;
-        a->recipients = 0;
-        spool_submit(s, a);
+    bool is_done = a->result == SPOOL_DONE;
+    struct spool_ordered slice = {a->briefs, is_done ? a->n_briefs : 0, is_done ? a->busy : 0,
+        is_done && a->more};
+
+    if (!a->is_forgotten)
+        a->fn.ordered(a->arg, a->result, &slice);
+    if (!slice.more) {
+        spool_end(s, a);
         return;
     }
-    if (!a->is_forgotten)
-        a->fn.ordered(a->arg, a->result, a->briefs, a->result == SPOOL_DONE ? a->n_briefs : 0, a->busy);
-    spool_end(s, a);
+    a->reached += slice.n + slice.busy;
+    a->seq = a->last_seq;
+    spool_ask_reset(a);
+    spool_submit(s, a);
 }
 
 static void

@@ -30,11 +30,11 @@ drop_messages(struct spool_ask *a)
 }
 
 static void
-drop_briefs(struct spool_ask *a, size_t from)
+drop_briefs(struct spool_ask *a)
 {
-    for (size_t i = from; i < a->n_briefs; i++)
+    for (size_t i = 0; i < a->n_briefs; i++)
         free((char *)(uintptr_t)a->briefs[i].client); /* and all that follows it */
-    a->n_briefs = from;
+    a->n_briefs = 0;
 }
 
 static void
@@ -69,7 +69,7 @@ spool_ask_free(struct spool_ask **ask)
     *ask = NULL;
     drop_messages(a);
     free(a->messages);
-    drop_briefs(a, 0);
+    drop_briefs(a);
     free(a->briefs);
     free_filter(&a->filter);
     spool_ask_drop_added(a);
@@ -90,10 +90,10 @@ void
 spool_ask_reset(struct spool_ask *a)
 {
     drop_messages(a);
-    drop_briefs(a, a->kept);
+    drop_briefs(a);
     a->recipients = 0;
     a->more = false;
-    a->busy = a->busy_kept;
+    a->busy = 0;
     a->wrote = a->is_through = false;
     if (a->kind == ASK_TAKE)
         spool_message_free(&a->message, false);

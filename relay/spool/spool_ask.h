@@ -104,9 +104,9 @@ struct spool_ask {
     struct spool_brief *briefs; /* scan, order: owned, and their strings */
     size_t n_briefs, briefs_room;
     size_t recipients;      /* scan, list, order: read in this slice */
-    size_t kept, busy_kept; /* order: briefs and busy of the slices before */
+    size_t reached;         /* order: by the slices before */
     bool more;
-    size_t busy;
+    size_t busy; /* in this slice */
 
     struct spool_terms terms; /* open, look */
     struct spool_facts *facts; /* NULL: not the last of its batch */

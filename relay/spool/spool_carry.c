@@ -381,7 +381,7 @@ order_seq(struct spool_thread *t, struct spool_ask *a, uint64_t seq)
 static enum spool_db_status
 carry_order(struct spool_thread *t, struct spool_ask *a)
 {
-    size_t most = a->filter.max > 0 ? a->filter.max - a->kept - a->busy : SIZE_MAX;
+    size_t most = a->filter.max > 0 ? a->filter.max - a->reached : SIZE_MAX;
     size_t slice = most < SLICE_MESSAGES ? most : SLICE_MESSAGES, i = 0;
     struct spool_seqs found = {NULL, 0, 0};
     enum spool_db_status status = find_seqs(t, a, slice, &found);

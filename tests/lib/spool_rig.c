@@ -330,16 +330,18 @@ on_listed(void *arg, enum spool_result result, struct spool_message *const *mess
 }
 
 static void
-on_ordered(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n, size_t busy)
+on_ordered(void *arg, enum spool_result result, const struct spool_ordered *slice)
 {
     struct spool_rig *r = arg;
 
-    r->n_seqs = n;
-    r->busy = busy;
-    r->due_utc_ms = n > 0 ? briefs[0].due_utc_ms : 0;
-    for (size_t i = 0; i < n && i < RIG_BRIEFS; i++)
-        r->seqs[i] = briefs[i].seq;
-    rig_done(r, result);
+    if (r->n_seqs == 0)
+        r->due_utc_ms = slice->n > 0 ? slice->briefs[0].due_utc_ms : 0;
+    for (size_t i = 0; i < slice->n && r->n_seqs + i < RIG_BRIEFS; i++)
+        r->seqs[r->n_seqs + i] = slice->briefs[i].seq;
+    r->n_seqs += slice->n;
+    r->busy += slice->busy;
+    if (!slice->more)
+        rig_done(r, result);
 }
 
 static enum spool_result
@@ -384,6 +386,7 @@ rig_list(struct spool_rig *r, const struct spool_filter *filter)
 enum spool_result
 rig_order(struct spool_rig *r, enum spool_order order, const struct spool_filter *filter)
 {
+    r->n_seqs = r->busy = 0;
     spool_order(r->spool, order, filter, "uid=0", "test", on_ordered, r);
     return answer(r);
 }

@@ -134,6 +134,64 @@ test_order_slices(void **state)
         rig_message_free(&all[i]);
 }
 
+/* What an operator asks for while an order of many slices is carried out. */
+struct between {
+    struct spool_rig *rig;
+    int64_t first_due_utc_ms; /* of message 1, as it was told last */
+    bool ordered;
+};
+
+static void
+on_let_go(void *arg, enum spool_result result, const struct spool_ordered *slice)
+{
+    struct between *b = arg;
+
+    assert_int_equal(slice->n, 1);
+    b->first_due_utc_ms = slice->briefs[0].due_utc_ms;
+    rig_done(b->rig, result);
+}
+
+static void
+on_slice(void *arg, enum spool_result result, const struct spool_ordered *slice)
+{
+    static const struct spool_filter first = {.max = 1};
+    struct between *b = arg;
+
+    for (size_t i = 0; i < slice->n; i++)
+        if (slice->briefs[i].seq == 1)
+            b->first_due_utc_ms = slice->briefs[i].due_utc_ms;
+    if (!b->ordered)
+        spool_order(b->rig->spool, SPOOL_RELEASE, &first, "uid=0", "test", on_let_go, b);
+    b->ordered = true;
+    if (!slice->more)
+        rig_done(b->rig, result);
+}
+
+/* The message is held by the first slice and let go before the last: whoever believes what he hears last
+ * must not take it for held. */
+static void
+test_order_between_slices(void **state)
+{
+    static struct spool_message *all[1300];
+    struct spool_rig *r = *state;
+    struct between b = {.rig = r};
+
+    rig_open(r);
+    for (int i = 0; i < 1300; i++)
+        all[i] = rig_message(r, i, 1, 10);
+    spool_add(r->spool, all, 1300, rig_done, r);
+    r->wanted++;
+    rig_wait(r);
+    spool_order(r->spool, SPOOL_HOLD, &(struct spool_filter){.max = 0}, "uid=0", "test", on_slice, &b);
+    r->wanted += 2;
+    rig_wait(r);
+    assert_true(b.first_due_utc_ms < INT64_MAX);
+    assert_int_equal(rig_take(r, 1, INT64_MAX, false), SPOOL_DONE);
+    assert_false(r->taken->held);
+    for (int i = 0; i < 1300; i++)
+        rig_message_free(&all[i]);
+}
+
 /* ---- messages of very many recipients ---- */
 
 #define WIDE 500 /* recipients of each */
@@ -191,19 +249,21 @@ on_nothing(void *arg)
 }
 
 static void
-on_wide_ordered(void *arg, enum spool_result result, const struct spool_brief *briefs, size_t n, size_t busy)
+on_wide_ordered(void *arg, enum spool_result result, const struct spool_ordered *slice)
 {
     struct spool_rig *r = arg;
 
     note_heap();
-    r->n_seqs = n;
-    r->busy = busy;
-    for (size_t i = 0; i < n; i++) {
-        r->seqs[i] = briefs[i].seq;
-        assert_string_equal(briefs[i].class, "alerts");
-        assert_string_equal(briefs[i].mailbox, briefs[i].seq % 2 ? "relay@contoso.com" : "");
+    for (size_t i = 0; i < slice->n; i++) {
+        const struct spool_brief *brief = &slice->briefs[i];
+
+        r->seqs[r->n_seqs++] = brief->seq;
+        assert_string_equal(brief->class, "alerts");
+        assert_string_equal(brief->mailbox, brief->seq % 2 ? "relay@contoso.com" : "");
     }
-    rig_done(r, result);
+    r->busy += slice->busy;
+    if (!slice->more)
+        rig_done(r, result);
 }
 
 static void
@@ -226,6 +286,7 @@ test_order_memory(void **state)
     before = heap_bytes();
     assert_true(before > 0);
     most_bytes = 0;
+    r->n_seqs = r->busy = 0;
     spool_order(r->spool, SPOOL_RETRY, &(struct spool_filter){.max = 0}, "uid=0", "test", on_wide_ordered, r);
     r->wanted++;
     rig_wait(r);
@@ -295,6 +356,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_orders, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_retry_order, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_order_slices, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_order_between_slices, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_order_memory, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_scan_memory, rig_set_up_fast, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_list_pages, rig_set_up_fast, rig_tear_down),
