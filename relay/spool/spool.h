@@ -38,6 +38,7 @@ struct spool;
 struct loop;
 struct metrics;
 
+/* FULL: nothing is added, what waits leaves; so too while the open files are not the ones in the folder. */
 enum spool_state { SPOOL_CLOSED, SPOOL_LOADING, SPOOL_READY, SPOOL_FULL, SPOOL_SICK, SPOOL_STATE_COUNT };
 const char *spool_state_to_str(enum spool_state s);
 

@@ -93,8 +93,14 @@ put_added(struct spool_thread *t, struct spool_ask *a)
 static enum spool_db_status
 carry_add(struct spool_thread *t, struct spool_ask *a)
 {
-    enum spool_db_status status = put_bodies(t, a);
+    enum spool_db_status status;
 
+    if (t->has_moved) {
+        a->is_through = true;
+        a->result = SPOOL_FAILED;
+        return SPOOL_DB_OK;
+    }
+    status = put_bodies(t, a);
     a->wrote = true;
     if (status != SPOOL_DB_OK || a->adding < a->n_added)
         return status;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,36 @@ spool_place_open(const char *folder, struct err *err)
         return fd;
     close(fd);
     return -1;
+}
+
+/* A folder that cannot be looked into says nothing. */
+static bool
+has_one_moved(const char *path, const char *suffix, dev_t *device, ino_t *inode)
+{
+    char name[PATH_MAX];
+    struct stat st;
+
+    if (snprintf(name, sizeof(name), "%s%s", path, suffix) >= (int)sizeof(name))
+        return false;
+    if (stat(name, &st) != 0)
+        return *inode != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (*inode != 0)
+        return st.st_dev != *device || st.st_ino != *inode;
+    *device = st.st_dev;
+    *inode = st.st_ino;
+    return false;
+}
+
+bool
+spool_place_has_moved(const char *path, struct spool_files *known)
+{
+    static const char *const suffixes[] = {"", "-wal"};
+    bool moved = false;
+
+    for (size_t i = 0; i < 2; i++)
+        if (has_one_moved(path, suffixes[i], &known->seen[i].device, &known->seen[i].inode))
+            moved = true;
+    return moved;
 }
 
 void

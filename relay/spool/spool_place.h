@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "relay/base/err.h"
 
@@ -11,6 +12,17 @@
  * to somebody else (root does not ask: it gives the folder away), or that is on a file system of the
  * network, and locks it. Returns the descriptor that holds the lock; -1: refused. */
 int spool_place_open(const char *folder, struct err *err);
+
+/* The database and its log, as they were when they were seen first; zero: not seen yet. */
+struct spool_files {
+    struct {
+        dev_t device;
+        ino_t inode; /* 0: not seen */
+    } seen[2];
+};
+/* Remembers what it sees first. True: one of them is gone from path, or another file is there. What is
+ * written to the open files then is in no folder, or in one where the next start does not look. */
+bool spool_place_has_moved(const char *path, struct spool_files *known);
 
 struct spool_space {
     uint64_t free_bytes, needed_bytes;

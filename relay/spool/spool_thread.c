@@ -13,7 +13,6 @@
 
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
-#include "relay/spool/spool_place.h"
 #include "relay/spool/spool_sound.h"
 #include "relay/spool/spool_thread_part.h"
 
@@ -258,6 +257,14 @@ tell_facts(struct spool_thread *t, struct spool_ask *last, int64_t commit_us)
     list_move_all(&last->notes, &t->notes);
 }
 
+static void
+look_at_files(struct spool_thread *t)
+{
+    if (t->db.handle == NULL)
+        memset(&t->files, 0, sizeof(t->files)); /* others may be opened next */
+    t->has_moved = t->db.handle != NULL && spool_place_has_moved(t->path, &t->files);
+}
+
 /* What is taken or removed is written to the WAL first, and to write that back may need as much again. Both
  * must fit into what the guard keeps free, or a full disk would keep what is on it from leaving. */
 static void
@@ -270,6 +277,12 @@ look_at_space(struct spool_thread *t)
     t->free_bytes = space.free_bytes;
     t->needed_bytes = space.needed_bytes;
     snprintf(t->full_why, sizeof(t->full_why), "%s", space.why);
+    look_at_files(t);
+    if (t->has_moved) {
+        t->is_full = true;
+        snprintf(t->full_why, sizeof(t->full_why), "%.150s was moved or removed while in use: what waits leaves,"
+            " nothing is added to it; put it back, or restart when it is empty", t->path);
+    }
     spool_db_bound_wal(&t->db, t->needed_bytes / 4);
 }
 
@@ -314,6 +327,7 @@ spool_thread_batch(void *arg, struct list *jobs, struct list *finished)
             open_first(t, ask_of(it));
     t->is_idle = jobs->next == jobs->prev;
     since_us = clock_mono_us();
+    look_at_files(t); /* before anybody hears that it is kept */
     if (t->db.handle != NULL)
         status = run_all(t, jobs);
     if (status == SPOOL_DB_FULL)

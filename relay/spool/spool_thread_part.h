@@ -2,6 +2,7 @@
 #ifndef SENDGOV_SPOOL_SPOOL_THREAD_PART_H
 #define SENDGOV_SPOOL_SPOOL_THREAD_PART_H
 
+#include "relay/spool/spool_place.h"
 #include "relay/spool/spool_thread.h"
 
 /* Seqs, in no order. */
@@ -21,8 +22,10 @@ struct spool_thread {
     bool was_open;
     uint64_t highest_seq; /* that the file knew when it was opened */
     uint64_t damaged;
+    struct spool_files files; /* those that are open */
+    bool has_moved;           /* they are not where the next start looks: nothing is added to them */
     uint64_t free_bytes, needed_bytes;
-    bool is_full;
+    bool is_full; /* or has moved */
     char full_why[256];
     struct list notes; /* until the end of the batch */
     size_t budget_bytes; /* of bodies, left in this transaction */

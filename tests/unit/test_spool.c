@@ -381,6 +381,39 @@ test_full(void **state)
     rig_message_free(&m);
 }
 
+/* What is added to a file that is not in the folder any more is lost at the next start. What waits in it
+ * leaves all the same. */
+static void
+expect_moved(struct spool_rig *r, const char *suffix)
+{
+    struct spool_message *m = rig_message(r, 2, 1, 10);
+    char path[600], away[620];
+    uint64_t seq = rig_add_new(r, 1, 1, 10);
+
+    snprintf(path, sizeof(path), "%s/spool.db%s", r->conf.folder, suffix);
+    snprintf(away, sizeof(away), "%s.away", path);
+    assert_int_equal(rename(path, away), 0);
+    assert_int_equal(rig_add(r, m), SPOOL_FAILED);
+    rig_wait_state(r, SPOOL_FULL);
+    assert_non_null(strstr(rig_status(r).why, "moved or removed"));
+    assert_int_equal(rig_take(r, seq, 1, true), SPOOL_DONE);
+    assert_int_equal(rig_settle(r, r->taken), SPOOL_DONE);
+    assert_int_equal(rename(away, path), 0);
+    rig_wait_state(r, SPOOL_READY);
+    assert_int_equal(rig_add(r, m), SPOOL_DONE);
+    rig_message_free(&m);
+}
+
+static void
+test_moved(void **state)
+{
+    struct spool_rig *r = *state;
+
+    rig_open(r);
+    expect_moved(r, "");
+    expect_moved(r, "-wal");
+}
+
 static void
 refuse_place(struct spool_rig *r, const char *why)
 {
@@ -513,6 +546,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_files, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_space_given_back, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_full, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_moved, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_place, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_newer_schema, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(test_older_schema, rig_set_up, rig_tear_down),
