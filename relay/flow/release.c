@@ -165,14 +165,17 @@ refuse_here(struct release *r, uint64_t seq, const char *name, const char *why)
 
 /* ---- from the disk to a job ---- */
 
-/* The names of a row, in the configuration of now; false: one of them is not there any more. */
+/* The names of a row, in the configuration of now; false: one of them is not there any more, or the mailbox
+ * is that of another route, whose upstream alone may hear its password. */
 static bool
 resolve(const struct config *c, const struct queue_key *key, struct flow_subject *out)
 {
     out->client = config_client(c, key->client);
     out->route = config_route(c, key->route);
     out->mailbox = key->mailbox[0] != '\0' ? config_mailbox(c, key->mailbox) : NULL;
-    return out->client != NULL && out->route != NULL && (key->mailbox[0] == '\0' || out->mailbox != NULL);
+    if (out->client == NULL || out->route == NULL)
+        return false;
+    return key->mailbox[0] == '\0' || (out->mailbox != NULL && strcmp(out->mailbox->route, key->route) == 0);
 }
 
 static struct message *
@@ -291,7 +294,7 @@ try_one(struct release *r, const struct queue_item *item, const struct queue_key
 
     if (!resolve(r->flow->config, key, &subject)) {
         snprintf(why, sizeof(why), "the configuration has no client \"%.64s\", route \"%.64s\" or mailbox"
-            " \"%.64s\" any more", key->client, key->route, key->mailbox);
+            " \"%.64s\" of it any more", key->client, key->route, key->mailbox);
         refuse_here(r, item->seq, why, why);
     } else if (flow_plan_subject(r->flow, &subject, &request) != 0) {
         refuse_here(r, item->seq, "plan", "too many limits apply to one message");

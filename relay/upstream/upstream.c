@@ -309,7 +309,10 @@ find_or_make_pool(struct upstream *up, const struct route_conf *route, const str
         const struct route_conf *r = find_route(up, route->name);
         const struct mailbox_conf *m = mailbox != NULL ? find_mailbox(up, mailbox->name) : NULL;
 
-        /* A mailbox that is gone must not become "none": that would be another identity. */
+        /* A mailbox that is gone must not become "none": that would be another identity. One that is another
+         * route's now must not tell its password here. */
+        if (m != NULL && strcmp(m->route, route->name) != 0)
+            m = NULL;
         pool = r != NULL && (m != NULL || mailbox == NULL) ? pool_for(up, r, m) : NULL;
     } else if (up->pools.next != &pool->link) {
         list_del(&pool->link);

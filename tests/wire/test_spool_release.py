@@ -1,6 +1,7 @@
 """In which order what waits leaves, and what does not hold it up."""
 import pytest
 
+from m365sim import Sim
 from process import wait_until
 from spooled import (assert_held, assert_once, assert_relayed, clients, copies, one_connection, order, pause, queue, reload,
                      resume, send, send_many, spool, state, wait_empty, wait_waiting, why)
@@ -133,6 +134,23 @@ def test_a_mailbox_of_another_name_does_not_take_over_what_waits(site):
     resume(node)
     wait_until(lambda: [m["waits_for"] for m in queue(node)] == ["node"], 5, "it to have no mailbox")
     assert "relay@contoso.com" in why(node, sent.queue_id)["why"] and site.sim.messages() == []
+    reload(node, mailboxes=one_connection(site))
+    wait_empty(node, 3)
+    assert_once(site.sim, sent)
+
+
+def test_a_mailbox_that_moved_to_another_route_takes_nothing_along(site):
+    """Its password is for the upstream of its route: it is not told to that of the route it was of."""
+    elsewhere = site.rig.adopt(Sim(site.rig.folder, "elsewhere"))
+    routes = {**site.config()["routes"], "second": {"upstream": f"localhost:{elsewhere.port}", "tls": "off", "domains": ["tailspin.com"]}}
+    node = site.node(spool=spool(), routes=routes).start()
+    pause(node)
+    sent = send(node)
+    reload(node, mailboxes={"relay@contoso.com": {"route": "second", "password_file": site.upstream_password}})
+    resume(node)
+    wait_until(lambda: [m["waits_for"] for m in queue(node)] == ["node"], 5, "it to have no mailbox")
+    assert "any more" in why(node, sent.queue_id)["why"]
+    assert [row for row in site.sim.rows() + elsewhere.rows() if row["event"] == "auth"] == []
     reload(node, mailboxes=one_connection(site))
     wait_empty(node, 3)
     assert_once(site.sim, sent)
