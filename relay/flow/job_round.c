@@ -455,6 +455,32 @@ refuse_to_overtake(struct job *job)
     job_refuse_as(job, &refusal);
 }
 
+static bool
+is_any_offered(const struct job *job)
+{
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++)
+        if (job->fates[i].offered)
+            return true;
+    return false;
+}
+
+/* All of a row that was taken is in flight on disk. What was answered is written down before more of it is
+ * offered: should the node end in between, the answered would be in doubt like the rest, and offered anew. */
+static void
+leave_rest_to_next_turn(struct job *job)
+{
+    struct verdict part = job->verdict;
+
+    part.kind = VERDICT_OVER;
+    if (job->gate == NULL)
+        job->gate = release_gate_of_verdict(job->flow, &part,
+            "as many of its recipients went as there was room for");
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++)
+        if (job->fates[i].kind == FATE_OPEN)
+            job->fates[i].kind = FATE_HELD;
+    job_finish(job);
+}
+
 void
 job_next_round(struct job *job)
 {
@@ -462,6 +488,10 @@ job_next_round(struct job *job)
 
     if (!gather_round(job)) {
         job_finish(job);
+        return;
+    }
+    if (job->seq != 0 && is_any_offered(job)) {
+        leave_rest_to_next_turn(job);
         return;
     }
     if (!is_wanted(job)) { /* what is sent again has these too */

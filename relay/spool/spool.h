@@ -145,8 +145,8 @@ enum spool_order {
 };
 /* Carries the order out on each message that matches and is not in flight, slice by slice, and tells of each
  * slice when it is on disk: what is asked between two slices is answered between them, so no brief is older
- * than what was heard of its message before. briefs: the slice's messages as they are now, in order of seq (of
- * deleted ones only seq is filled in); busy: how many were in flight and left alone; more: another call
+ * than what was heard of its message before. briefs: the slice's messages as they are now, in order of seq
+ * (of deleted ones only seq is filled in); busy: how many were in flight and left alone; more: another call
  * follows. A slice that is not DONE is the last, and changed nothing. */
 struct spool_ordered {
     const struct spool_brief *briefs;

@@ -280,8 +280,8 @@ look_at_space(struct spool_thread *t)
     look_at_files(t);
     if (t->has_moved) {
         t->is_full = true;
-        snprintf(t->full_why, sizeof(t->full_why), "%.150s was moved or removed while in use: what waits leaves,"
-            " nothing is added to it; put it back, or restart when it is empty", t->path);
+        snprintf(t->full_why, sizeof(t->full_why), "%.120s was moved or removed while in use: what waits"
+            " leaves, nothing is added to it; put it back, or restart when it is empty", t->path);
     }
     spool_db_bound_wal(&t->db, t->needed_bytes / 4);
 }

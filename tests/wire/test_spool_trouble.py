@@ -1,4 +1,5 @@
 """Where only the upstream knows, where it is slow or says not now, and where the daemon ends in the middle; and the books."""
+import collections
 import concurrent.futures
 import os
 import threading
@@ -113,6 +114,24 @@ def test_killed_while_a_message_is_on_its_way(site):
     last = tries(site.sim, sent)[-1]
     assert last["told"] and last["mail_ns"][1] - killed_ns >= 950_000_000
     assert len(copies(site.sim, sent)) <= 2
+
+
+def test_killed_between_the_parts_of_a_message(site):
+    """A cap lets it go in parts. What the upstream took of it before is not offered again."""
+    node = site.node(spool=spool(), limits={"short": {"scope": "route", "unit": "external", "window": "2/1s"}}).start()
+    pause(node)
+    sent = send(node, [f"u{i}@fabrikam.com" for i in range(6)])
+    site.sim.rule(step="dot", delay_ms=1500, count=2)  # time enough for the cap to have room for the next part
+    resume(node)
+    site.sim.wait_messages(1)
+    wait_until(lambda: site.sim.status()["mails"] == 2, 10, "the second part to be on its way")
+    node.kill()
+    site.sim.clear_rules()
+    node.start()
+    wait_empty(node, 20)
+    taken = collections.Counter(r["to"] for row in copies(site.sim, sent) for r in row["rcpts"])
+    first = [r["to"] for r in copies(site.sim, sent)[0]["rcpts"]]
+    assert set(taken) == set(sent.recipients) and {taken[to] for to in first} == {1}, taken
 
 
 def test_stopped_while_a_message_waits_for_its_reply(site):
