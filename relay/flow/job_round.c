@@ -224,7 +224,7 @@ job_watch(const struct job *job)
 {
     struct offer offer = {job->message->id, job->transaction.n_recipients, &job->request, &job->verdict};
 
-    overshoot_watch(job->flow->loop, job->flow->metrics, &offer);
+    overshoot_watch(job->flow->metrics, &offer);
 }
 
 static void
@@ -251,8 +251,8 @@ job_send(struct job *job)
     job_set_state(job, JOB_SENDING);
     if (job->seq != 0)
         release_passed(job->flow, job->seq);
-    job_watch(job);
     upstream_send(&job->conn, &job->transaction, on_sent, job);
+    job_watch(job);
 }
 
 /* ---- the charge ---- */

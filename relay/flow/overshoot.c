@@ -1,24 +1,8 @@
 #include "relay/flow/overshoot.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
-#include "relay/base/xmalloc.h"
-#include "relay/flow/message.h"
-#include "relay/net/loop.h"
-
-/* Lives from the hand-over to the end of the turn, in the loop's graveyard; refers to nothing but the
- * metrics, which outlive the loop. */
-struct departure {
-    struct metrics *metrics;
-    char id[MESSAGE_ID_MAX];
-    const char *fault; /* known at the hand-over; NULL: none */
-    int64_t sent_mono_ms, lifetime_ms;
-    struct corpse corpse;
-};
 
 static const char too_late[] = "the charge's lifetime had passed";
 
@@ -37,42 +21,25 @@ overshoot_reason(const struct offer *offer, int64_t now_mono_ms)
 }
 
 static void
-report(const struct departure *d, const char *fault, int64_t age_ms)
+report(struct metrics *metrics, const struct offer *offer, const char *fault, int64_t now_mono_ms)
 {
     struct log_line l;
 
-    metric_add(d->metrics, M_OVERSHOOT, 1, NULL, NULL, NULL);
+    metric_add(metrics, M_OVERSHOOT, 1, NULL, NULL, NULL);
     log_begin(&l, LOG_ERROR, "overshoot");
-    log_cstr(&l, "id", d->id);
+    log_cstr(&l, "id", offer->id);
     log_cstr(&l, "reason", fault);
-    log_int(&l, "charge_age_ms", age_ms);
-    log_int(&l, "lifetime_ms", d->lifetime_ms);
+    log_int(&l, "charge_age_ms", now_mono_ms - offer->verdict->sent_mono_ms);
+    log_int(&l, "lifetime_ms", offer->request->lifetime_ms);
     log_end(&l);
 }
 
-/* The streams of this turn have sent. */
-static void
-on_left(void *object)
-{
-    struct departure *d = object;
-    int64_t age_ms = clock_mono_ms() - d->sent_mono_ms;
-
-    if (d->fault != NULL)
-        report(d, d->fault, age_ms);
-    else if (age_ms > d->lifetime_ms)
-        report(d, too_late, age_ms);
-    free(d);
-}
-
 void
-overshoot_watch(struct loop *loop, struct metrics *metrics, const struct offer *offer)
+overshoot_watch(struct metrics *metrics, const struct offer *offer)
 {
-    struct departure *d = xcalloc(1, sizeof(*d));
+    int64_t now_mono_ms = clock_mono_ms();
+    const char *fault = overshoot_reason(offer, now_mono_ms);
 
-    d->metrics = metrics;
-    snprintf(d->id, sizeof(d->id), "%s", offer->id);
-    d->fault = overshoot_reason(offer, clock_mono_ms());
-    d->sent_mono_ms = offer->verdict->sent_mono_ms;
-    d->lifetime_ms = offer->request->lifetime_ms;
-    loop_bury(loop, &d->corpse, on_left, d);
+    if (fault != NULL)
+        report(metrics, offer, fault, now_mono_ms);
 }

@@ -63,6 +63,9 @@ void stream_write(struct stream *s, struct span bytes);
 /* As one piece: what ends a large piece leaves with its last bytes. */
 void stream_write_ended(struct stream *s, struct span bytes, struct span end);
 /* True when the queue is above its high mark. */
+/* What is queued leaves now and not with the turn, as far as the kernel takes it: for what must be gone
+ * before a moment. An error waits for the end of the turn. */
+void stream_hurry(struct stream *s);
 bool stream_is_full(const struct stream *s);
 /* What the kernel has not taken; after on_end, what it never took. */
 size_t stream_queued(const struct stream *s);

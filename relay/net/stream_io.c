@@ -229,6 +229,20 @@ stream_send_in_place(struct stream *s, struct span bytes, struct span end)
     return (size_t)n > queued.n ? (size_t)n - queued.n : 0;
 }
 
+void
+stream_hurry(struct stream *s)
+{
+    size_t n;
+
+    if (s->state != STREAM_OPEN || s->write_errno != 0 || event_pending(&s->ev_write, EV_WRITE, NULL))
+        return;
+    if (s->tls == NULL)
+        (void)stream_send_in_place(s, SPAN_LIT(""), SPAN_LIT(""));
+    else
+        while (buf_len(&s->out) > 0 && tls_write(s->tls, buf_span(&s->out), &n) == TLS_IO_OK)
+            buf_consume(&s->out, n);
+}
+
 static void
 send_tls(struct stream *s)
 {

@@ -514,5 +514,6 @@ upstream_send(struct upstream_conn **conn, const struct transaction *tx, upstrea
     set_state(c, CONN_BUSY);
     client_send(&c->client, tx, c->recipients, &c->pool->up->out);
     flush_out(c);
+    stream_hurry(c->stream); /* the charge is good for a moment, and the turn may be long */
     arm(c);
 }

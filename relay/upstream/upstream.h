@@ -95,7 +95,7 @@ void upstream_release(struct upstream_conn **c);
 
 typedef void upstream_send_fn(void *arg, const struct tx_outcome *outcome);
 
-/* Takes the connection. The first byte of MAIL leaves within this turn, or not at all (then
+/* Takes the connection. The first byte of MAIL leaves during the call, or not at all (then
  * outcome.offered is false). */
 void upstream_send(struct upstream_conn **c, const struct transaction *tx, upstream_send_fn *done, void *arg);
 

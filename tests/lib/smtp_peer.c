@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "relay/base/xmalloc.h"
@@ -35,6 +36,20 @@ unsigned
 peer_count(const struct peer *p, const char *step)
 {
     return p->counts[step_index(step)];
+}
+
+int
+peer_unread(const struct peer *p)
+{
+    int sum = 0;
+
+    for (size_t i = 0; i < PEER_CONNS; i++) {
+        int n = 0;
+
+        if (p->conns[i] != NULL && ioctl(stream_fd(p->conns[i]->stream), FIONREAD, &n) == 0)
+            sum += n;
+    }
+    return sum;
 }
 
 static void

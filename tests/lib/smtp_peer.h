@@ -51,6 +51,8 @@ struct peer {
     struct peer_conn *conns[PEER_CONNS];
 };
 
+/* Bytes that arrived and were not read yet, on all connections. */
+int peer_unread(const struct peer *p);
 void peer_start(struct peer *p, struct loop *loop);
 void peer_stop(struct peer *p);
 /* Closes all connections. */

@@ -340,22 +340,44 @@ test_late_answer_is_void(void **state)
     scene_stop(&s);
 }
 
-/* The turn stalls after MAIL was handed over and before it leaves: too late to call back, so it is
- * reported. */
 static void
-test_overshoot_is_counted(void **state)
+stall_behind_mail(struct scene *s)
+{
+    assert_true(peer_unread(&s->w.peer) > 0);
+    stall(s);
+}
+
+/* MAIL is gone when it was handed over: a turn that stalls behind it, longer than the charge is good for,
+ * makes nothing leave late. */
+static void
+test_a_stall_after_the_offer_makes_nothing_late(void **state)
 {
     struct scene s;
 
     (void)state;
     scene_start(&s, 10, 4000, NULL, 0);
-    scene_meddle(&s, CONN_BUSY, stall);
+    scene_meddle(&s, CONN_BUSY, stall_behind_mail);
     assert_int_equal(scene_relay(&s, 1), 250);
     assert_true(s.meddler.done);
-    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 1);
-    assert_int_equal(scene_relay(&s, 1), 250);
-    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 1);
+    assert_true(scene_count(&s, M_OVERSHOOT, NULL) == 0);
     scene_stop(&s);
+}
+
+static void
+test_overshoot_is_counted(void **state)
+{
+    struct metrics *metrics = metrics_new();
+    struct charge_request request = {.lifetime_ms = 1000};
+    struct verdict verdict = {.kind = VERDICT_GRANTED, .granted = 1, .sent_mono_ms = clock_mono_ms()};
+    struct offer offer = {"id", 1, &request, &verdict};
+
+    (void)state;
+    overshoot_watch(metrics, &offer);
+    assert_true(metric_get(metrics, M_OVERSHOOT, NULL, NULL, NULL) == 0);
+    verdict.sent_mono_ms -= 1001;
+    overshoot_watch(metrics, &offer);
+    assert_true(metric_get(metrics, M_OVERSHOOT, NULL, NULL, NULL) == 1);
+    metrics_free(&metrics);
 }
 
 static void
@@ -575,6 +597,7 @@ main(void)
         cmocka_unit_test(test_lost_on_reuse_without_budget_for_more),
         cmocka_unit_test(test_no_connection_is_not_charged),
         cmocka_unit_test(test_late_answer_is_void),
+        cmocka_unit_test(test_a_stall_after_the_offer_makes_nothing_late),
         cmocka_unit_test(test_overshoot_is_counted),
         cmocka_unit_test(test_what_covers_an_offer),
         cmocka_unit_test(test_forget_before_the_start),
