@@ -70,15 +70,6 @@ hold(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, uint32_t
         k->due_utc_ms += backoff_ms(conf, ++k->attempts, random);
 }
 
-static void
-doubt(struct spool_recipient *k, const struct spool_conf *conf, int64_t now_utc_ms)
-{
-    k->attempts++;
-    k->uncertain++;
-    k->state = k->uncertain < conf->uncertain_max ? SPOOL_UNCERTAIN : SPOOL_PARKED;
-    k->due_utc_ms = now_utc_ms + conf->uncertain_ms;
-}
-
 void
 fate_settle(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, uint32_t random)
 {
@@ -87,7 +78,7 @@ fate_settle(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, u
         defer(f, conf, now_utc_ms, random);
         break;
     case FATE_UNCERTAIN:
-        doubt(&f->kept, conf, now_utc_ms);
+        spool_recipient_doubt(&f->kept, conf->uncertain_max, now_utc_ms + conf->uncertain_ms);
         break;
     case FATE_HELD:
         hold(f, conf, now_utc_ms, random);

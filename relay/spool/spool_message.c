@@ -41,6 +41,15 @@ spool_message_free(struct spool_message **m, bool owns_body)
     *m = NULL;
 }
 
+void
+spool_recipient_doubt(struct spool_recipient *r, uint32_t most, int64_t due_utc_ms)
+{
+    r->attempts++;
+    r->uncertain++;
+    r->state = r->uncertain < most ? SPOOL_UNCERTAIN : SPOOL_PARKED;
+    r->due_utc_ms = due_utc_ms;
+}
+
 int64_t
 spool_message_due(const struct spool_message *m)
 {

@@ -57,6 +57,9 @@ spool_recipient_waits_as(const struct spool_recipient *r)
 {
     return r->uncertain > 0 ? SPOOL_UNCERTAIN : SPOOL_WAITING;
 }
+/* The dot left, or may have, and no answer came: one more attempt in doubt. Tried again when due, or, after
+ * `most` of them, left to the operator. */
+void spool_recipient_doubt(struct spool_recipient *r, uint32_t most, int64_t due_utc_ms);
 /* The earliest due time of the recipients that may be tried by themselves; INT64_MAX: none may. */
 int64_t spool_message_due(const struct spool_message *m);
 /* Is any of its recipients? */

@@ -23,14 +23,6 @@ clamp_due(struct spool_thread *t, struct spool_recipient *r, int64_t now_utc_ms)
         r->due_utc_ms = now_utc_ms + t->terms.retry_max_ms;
 }
 
-static void
-make_uncertain(struct spool_thread *t, struct spool_recipient *r, int64_t now_utc_ms)
-{
-    r->uncertain++;
-    r->state = r->uncertain >= t->terms.uncertain_max ? SPOOL_PARKED : SPOOL_UNCERTAIN;
-    r->due_utc_ms = now_utc_ms + t->terms.uncertain_ms;
-}
-
 /* first: nothing is in anybody's hands, because this process has given out nothing yet. */
 static void
 make_good(struct spool_thread *t, struct spool_message *m, bool first, int64_t now_utc_ms)
@@ -42,10 +34,10 @@ make_good(struct spool_thread *t, struct spool_message *m, bool first, int64_t n
         if (r->state != SPOOL_IN_FLIGHT)
             continue;
         if (!first) {
-            r->state = SPOOL_WAITING;
+            r->state = spool_recipient_waits_as(r);
             continue;
         }
-        make_uncertain(t, r, now_utc_ms);
+        spool_recipient_doubt(r, t->terms.uncertain_max, now_utc_ms + t->terms.uncertain_ms);
         spool_note(&t->notes, NOTE_UNCERTAIN, m->id, r->state == SPOOL_PARKED
             ? "in flight when the node ended; tried often enough, waits for an operator"
             : "in flight when the node ended");

@@ -49,7 +49,7 @@ path_with(const struct spool_thread *t, const char *suffix)
 static void
 make_uncertain(struct salvage *v, struct spool_message *m)
 {
-    int64_t due = v->now_utc_ms + v->t->terms.uncertain_ms;
+    int64_t least = v->now_utc_ms + v->t->terms.uncertain_ms, due;
 
     for (size_t i = 0; i < m->envelope.n_recipients; i++) {
         struct spool_recipient *r = &m->states[i];
@@ -58,10 +58,13 @@ make_uncertain(struct salvage *v, struct spool_message *m)
             continue;
         if (r->state == SPOOL_IN_FLIGHT && spool_seqs_has(&v->t->in_flight, m->seq))
             continue; /* in this process's hands */
-        r->uncertain += r->state == SPOOL_IN_FLIGHT;
-        r->state = r->uncertain >= v->t->terms.uncertain_max ? SPOOL_PARKED : SPOOL_UNCERTAIN;
-        if (r->due_utc_ms < due)
-            r->due_utc_ms = due;
+        due = r->due_utc_ms > least ? r->due_utc_ms : least;
+        if (r->state == SPOOL_IN_FLIGHT) {
+            spool_recipient_doubt(r, v->t->terms.uncertain_max, due);
+            continue;
+        }
+        r->state = SPOOL_UNCERTAIN;
+        r->due_utc_ms = due;
     }
 }
 

@@ -216,6 +216,7 @@ test_in_flight_at_start(void **state)
     assert_int_equal(rig_take(r, seq, now, false), SPOOL_DONE); /* not due */
     assert_int_equal(r->taken->states[0].state, SPOOL_UNCERTAIN);
     assert_int_equal(r->taken->states[0].uncertain, 1);
+    assert_int_equal(r->taken->states[0].attempts, 1); /* of which that was one */
     assert_int_equal(rig_take(r, seq, now + 2 * r->conf.uncertain_ms, false), SPOOL_DONE);
     assert_int_equal(r->taken->states[0].state, SPOOL_IN_FLIGHT);
     rig_close(r);
