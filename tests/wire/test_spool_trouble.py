@@ -305,10 +305,11 @@ def test_killed_at_any_time_loses_nothing(site):
     wait_empty(node)
     good = [sent for sent in told if sent.reply.code == 250]
     assert len(good) >= 120
-    unsure = {row["id"] for row in node.log_events("uncertain")}
-    doubled = [sent for sent in good if len(copies(site.sim, sent)) == 2]
-    assert all(1 <= len(copies(site.sim, sent)) <= 2 for sent in good)
-    assert all(sent.queue_id in unsure for sent in doubled), doubled
+    unsure = collections.Counter(row["id"] for row in node.log_events("uncertain"))
+    arrived = [(sent.queue_id, len(copies(site.sim, sent)), unsure[sent.queue_id]) for sent in good]
+    wrong = [row for row in arrived if not 1 <= row[1] <= 1 + row[2]]  # each further copy was called uncertain first
+    assert wrong == [], wrong
+    doubled = [row for row in arrived if row[1] > 1]
     assert len(doubled) <= 3 * 5, doubled  # what may be out for one mailbox, each time
 
 
