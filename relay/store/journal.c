@@ -51,6 +51,7 @@ struct journal {
     int fd;
     struct layout *map;
     struct head head; /* the newest */
+    uint64_t foreign_seq; /* numbers up to here are another identity's */
     bool suspect;
     char boot[BOOT_MAX]; /* this one; empty when the system does not say */
     char *path, *pauses_path;
@@ -126,16 +127,24 @@ read_head(struct journal *j)
 }
 
 static int
-make_fresh(struct journal *j, struct err *err)
+make_uuid(struct journal *j, struct err *err)
 {
     unsigned char random[16];
 
     if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
         return err_set_errno(err, "no random numbers for the node's identity");
-    memset(j->map, 0, sizeof(*j->map));
-    memset(&j->head, 0, sizeof(j->head));
     for (size_t i = 0; i < sizeof(random); i++)
         snprintf(j->head.uuid + 2 * i, 3, "%02x", random[i]);
+    return 0;
+}
+
+static int
+make_fresh(struct journal *j, struct err *err)
+{
+    memset(j->map, 0, sizeof(*j->map));
+    memset(&j->head, 0, sizeof(j->head));
+    if (make_uuid(j, err) != 0)
+        return -1;
     write_head(j);
     memcpy(j->map->magic, MAGIC, sizeof(MAGIC));
     return 0;
@@ -219,6 +228,29 @@ journal_open(const char *folder, struct err *err)
     return j;
 }
 
+struct journal *
+journal_guest(const struct journal *j, uint64_t seq, struct err *err)
+{
+    struct journal *guest = xcalloc(1, sizeof(*guest));
+
+    guest->fd = -1;
+    guest->map = mmap(NULL, sizeof(*guest->map), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (guest->map == MAP_FAILED) {
+        guest->map = NULL;
+        (void)err_set_errno(err, "no memory for a journal");
+        journal_close(&guest);
+        return NULL;
+    }
+    *guest->map = *j->map;
+    guest->head = j->head;
+    guest->head.acked = 0;
+    guest->foreign_seq = seq;
+    memcpy(guest->boot, j->boot, sizeof(guest->boot));
+    if (make_uuid(guest, err) != 0)
+        journal_close(&guest);
+    return guest;
+}
+
 void
 journal_close(struct journal **j)
 {
@@ -281,7 +313,7 @@ journal_set_epoch(struct journal *j, const char *epoch)
 void
 journal_ack(struct journal *j, uint64_t seq, uint64_t charge_ms)
 {
-    if (seq > j->head.acked)
+    if (seq > j->head.acked && seq > j->foreign_seq)
         j->head.acked = seq;
     if (charge_ms > j->head.last_charge_ms)
         j->head.last_charge_ms = charge_ms;

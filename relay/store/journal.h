@@ -27,6 +27,10 @@ struct journal;
 
 struct journal *journal_open(const char *folder, struct err *err);
 void journal_close(struct journal **j);
+/* For a process that goes on beside the one that gets j: in memory only, with an identity of its own. It
+ * begins with what j knows of epoch, charges, steps and time; what was numbered up to seq is j's, so that its
+ * acknowledgement does not count here. */
+struct journal *journal_guest(const struct journal *j, uint64_t seq, struct err *err);
 
 /* Nothing of the past is known although there was one. */
 bool journal_is_suspect(const struct journal *j);

@@ -8,7 +8,7 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \
     relay/store/store_memory.c relay/store/store_redis_part.h relay/store/store_redis.c \
     relay/store/store_redis_charge.c relay/store/store_redis_batch.c relay/store/store_redis_clock.c \
-    relay/store/store_redis_lease.c \
+    relay/store/store_redis_guest.c relay/store/store_redis_lease.c \
     relay/store/store_redis_pause.c relay/store/store_redis_warmup.c
 
 STORE_RIG = tests/lib/store_rig.h tests/lib/store_rig.c tests/lib/private_redis.h tests/lib/private_redis.c

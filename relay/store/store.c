@@ -231,6 +231,24 @@ store_lease_disown(struct store *s, const struct lease_request *request)
     s->ops->lease_disown(s, request);
 }
 
+void
+store_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg)
+{
+    s->ops->become_guest(s, on_pause, done, arg);
+}
+
+int
+store_return(struct store *s, struct err *err)
+{
+    return s->ops->return_home(s, err);
+}
+
+void
+store_hear_pause(struct store *s, struct span line)
+{
+    s->ops->hear_pause(s, line);
+}
+
 int64_t
 store_now_ms(const struct store *s)
 {

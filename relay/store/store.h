@@ -19,6 +19,7 @@
 #include "policy/charge.h"
 #include "relay/base/err.h"
 #include "relay/base/slots.h"
+#include "relay/base/span.h"
 #include "relay/store/store_conf.h"
 
 struct store;
@@ -93,6 +94,18 @@ struct handle store_lease_take(struct store *s, const struct lease_request *requ
 void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
 /* What former runs of this node held is free, for their processes are dead: told as soon as Redis can be. */
 void store_lease_disown(struct store *s, const struct lease_request *request);
+
+/* An upgrade in place: from now on this process is a guest of the group, a node with a name and an identity
+ * of its own, and the state folder is free for the process that takes its place. done(ok) when all nodes can
+ * know of it, with all slots it holds; otherwise call store_return. on_pause: a pause this process imposes
+ * from now on, as a line for store_hear_pause of the other. */
+typedef void store_pause_line_fn(void *arg, const char *line);
+void store_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg);
+/* The other process failed: the node's own identity again. -1: the state folder cannot be had; the process
+ * goes on as a guest. */
+int store_return(struct store *s, struct err *err);
+/* A pause the process met whose place this one has taken. */
+void store_hear_pause(struct store *s, struct span line);
 
 /* By what pauses are dated and end: Redis' time as this node knows it, the local calendar's
  * while it does not. */

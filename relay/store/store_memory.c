@@ -355,6 +355,29 @@ memory_note_late(struct store *s, const char *detail)
     (void)detail;
 }
 
+/* It has neither identity nor folder. */
+static void
+memory_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg)
+{
+    (void)on_pause;
+    answer_done(memory_of(s), true, done, arg);
+}
+
+static int
+memory_return(struct store *s, struct err *err)
+{
+    (void)s;
+    (void)err;
+    return 0;
+}
+
+static void
+memory_hear_pause(struct store *s, struct span line)
+{
+    (void)s;
+    (void)line;
+}
+
 static const struct store_ops memory_ops = {
     .free = memory_free,
     .prepare = memory_prepare,
@@ -369,6 +392,9 @@ static const struct store_ops memory_ops = {
     .lease_take = memory_lease_take,
     .lease_give = memory_lease_give,
     .lease_disown = memory_lease_disown,
+    .become_guest = memory_become_guest,
+    .return_home = memory_return,
+    .hear_pause = memory_hear_pause,
     .now_ms = memory_now_ms,
     .pause = memory_pause,
     .resume = memory_resume,

@@ -23,6 +23,9 @@ struct store_ops {
         void *arg);
     void (*lease_give)(struct store *s, const struct lease_request *request, uint64_t lease);
     void (*lease_disown)(struct store *s, const struct lease_request *request);
+    void (*become_guest)(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg);
+    int (*return_home)(struct store *s, struct err *err);
+    void (*hear_pause)(struct store *s, struct span line);
     int64_t (*now_ms)(const struct store *s);
     /* times are filled in */
     enum pause_result (*pause)(struct store *s, struct pause *pause, const struct pause_wider *wider);

@@ -108,6 +108,12 @@ random_hex(char *out, size_t bytes)
         snprintf(out + 2 * i, 3, "%02x", random[i]);
 }
 
+void
+redis_store_new_run(struct redis_store *r)
+{
+    random_hex(r->run, 8);
+}
+
 static void
 pack_caps(struct redis_store *r)
 {
@@ -144,10 +150,8 @@ longest_window_ms(const struct redis_store *r)
     return longest > 0 ? longest : 86400000;
 }
 
-static void on_beat(void *arg, const struct redisReply *reply, enum store_error error);
-
-void
-redis_store_beat(struct redis_store *r)
+static void
+send_beat(struct redis_store *r, link_reply_fn *done)
 {
     struct codec_node node = redis_store_node(r);
     char new_epoch[17];
@@ -156,8 +160,6 @@ redis_store_beat(struct redis_store *r)
         .settle_ms = (uint64_t)(r->conf.settle_ms > 0 ? r->conf.settle_ms : 0), .new_epoch = new_epoch,
         .pauses_known = r->pauses_version, .caps_hash = r->caps_hash, .heard_ms = r->heard_ms};
 
-    if (r->beating || !redis_link_is_up(r->link))
-        return;
     if (journal_is_suspect(r->journal))
         h.settle_ms = h.longest_ms;
     random_hex(new_epoch, 8);
@@ -165,7 +167,26 @@ redis_store_beat(struct redis_store *r)
         h.caps = buf_span(&r->caps);
     codec_heartbeat(&r->command, &node, &h);
     r->beat_mono_us = clock_mono_us();
-    r->beating = redis_store_send(r, on_beat, r);
+    r->beating = redis_store_send(r, done, r);
+}
+
+static void on_beat(void *arg, const struct redisReply *reply, enum store_error error);
+static void on_introduced(void *arg, const struct redisReply *reply, enum store_error error);
+
+void
+redis_store_beat(struct redis_store *r)
+{
+    if (!r->beating && redis_link_is_up(r->link))
+        send_beat(r, on_beat);
+}
+
+void
+redis_store_introduce(struct redis_store *r)
+{
+    r->caps_sent[0] = '\0';
+    send_beat(r, on_introduced);
+    if (!r->beating)
+        redis_store_guest_heard(r, STORE_DOWN);
 }
 
 /* True when the counters are not those this node knew: what it holds in Redis must be said again. */
@@ -230,10 +251,9 @@ take_time(struct redis_store *r, const struct heartbeat_reply *h)
     return agrees && !r->clock.off;
 }
 
-static void
-on_beat(void *arg, const struct redisReply *reply, enum store_error error)
+static enum store_error
+take_beat(struct redis_store *r, const struct redisReply *reply, enum store_error error)
 {
-    struct redis_store *r = arg;
     bool first_on_connection = !r->accepted, renew;
     struct heartbeat_reply h;
 
@@ -242,13 +262,13 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
         r->accepted = false;
         if (redis_link_is_up(r->link)) /* else on_down says why */
             redis_store_note(r, error, redis_link_error_text(r->link));
-        return;
+        return error;
     }
     codec_heartbeat_reply(reply, &h);
     if (h.error != STORE_OK) {
         r->accepted = false;
         redis_store_note(r, h.error, beat_error_words(h.error));
-        return;
+        return h.error;
     }
     if (!take_time(r, &h)) {
         redis_store_note(r, STORE_CLOCK,
@@ -273,6 +293,19 @@ on_beat(void *arg, const struct redisReply *reply, enum store_error error)
     redis_store_tend_changes(r);
     if (h.send_caps || h.lost)
         redis_store_beat(r);
+    return STORE_OK;
+}
+
+static void
+on_beat(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    (void)take_beat(arg, reply, error);
+}
+
+static void
+on_introduced(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    redis_store_guest_heard(arg, take_beat(arg, reply, error));
 }
 
 static void
@@ -525,6 +558,8 @@ store_redis_free(struct store *s)
     buf_fini(&r->caps);
     buf_fini(&r->slot_caps);
     conf_free(&r->conf);
+    free(r->state_folder);
+    free(r->own_node);
     free(r->node);
     free(r);
 }
@@ -553,6 +588,9 @@ static const struct store_ops redis_ops = {
     .lease_take = redis_store_lease_take,
     .lease_give = redis_store_lease_give,
     .lease_disown = redis_store_lease_disown,
+    .become_guest = redis_store_become_guest,
+    .return_home = redis_store_return,
+    .hear_pause = redis_store_hear_pause,
     .now_ms = redis_store_time_ms,
     .pause = redis_store_pause,
     .resume = redis_store_resume,
@@ -589,8 +627,9 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     redis_clock_set_shortest(&r->clock, shortest_period_ms(r) * 1000);
     redis_clock_restore(&r->clock, r->journal, clock_mono_us());
     r->node = xstrdup(setup->node);
+    r->state_folder = xstrdup(setup->state_folder);
     conf_copy(&r->conf, conf);
-    random_hex(r->run, 8);
+    redis_store_new_run(r);
     r->seq = journal_acked(r->journal);
     r->pauses_version = PAUSES_UNKNOWN;
     asks_init(&r->asks, r->loop);

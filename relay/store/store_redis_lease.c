@@ -46,6 +46,13 @@ compose(struct redis_store *r, int op, enum limit_scope scope, const char *insta
     codec_lease(&r->command, &node, &l);
 }
 
+static void
+renew(struct redis_store *r, const struct lease *l)
+{
+    compose(r, OP_RENEW, l->scope, l->instance, l->limit_name, l->number, 0);
+    redis_store_send(r, redis_store_ignore, NULL);
+}
+
 /* ---- taking ---- */
 
 static struct lease *
@@ -91,6 +98,8 @@ on_taken(void *arg, const struct redisReply *reply, enum store_error error)
     } else {
         struct lease *l = remember(r, ask);
 
+        if (r->own_node != NULL)
+            renew(r, l); /* it may have been asked for under the name before */
         if (ask->forgotten)
             redis_store_lease_give(ask->store, NULL, l->number);
     }
@@ -188,8 +197,21 @@ redis_store_tend_leases(struct redis_store *r, bool now)
         if (l->state == LEASE_GIVING || l->state == LEASE_DISOWNED) {
             tell_given(r, l);
         } else if (due && l->state == LEASE_HELD) {
-            compose(r, OP_RENEW, l->scope, l->instance, l->limit_name, l->number, 0);
-            redis_store_send(r, redis_store_ignore, NULL);
+            renew(r, l);
         }
+    }
+}
+
+void
+redis_store_forswear_leases(struct redis_store *r, const struct codec_node *other)
+{
+    LIST_EACH(it, &r->leases) {
+        const struct lease *l = LIST_ITEM(it, struct lease, link);
+        struct codec_lease give = {OP_GIVE, l->scope, l->instance, l->limit_name, l->number, 0, 0};
+
+        if (l->state != LEASE_HELD)
+            continue;
+        codec_lease(&r->command, other, &give);
+        redis_store_send(r, redis_store_ignore, NULL);
     }
 }

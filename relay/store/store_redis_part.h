@@ -1,7 +1,7 @@
 /* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status),
  * store_redis_charge.c (charges, refunds, use), store_redis_batch.c (equal charges at once),
  * store_redis_pause.c, store_redis_lease.c, store_redis_warmup.c (holds and steps back),
- * store_redis_clock.c. */
+ * store_redis_clock.c, store_redis_guest.c. */
 #ifndef SENDGOV_STORE_STORE_REDIS_PART_H
 #define SENDGOV_STORE_STORE_REDIS_PART_H
 
@@ -97,6 +97,12 @@ struct redis_store {
     char differs[256];
     uint64_t heard_ms; /* charged_ms of the last heartbeat */
 
+    char *state_folder;
+    char *own_node; /* not NULL: this process is a guest, and this was its name before */
+    struct ask *guest_ask; /* who waits until the guest is known */
+    store_pause_line_fn *on_pause; /* of a guest: who hears of its pauses */
+    void *on_pause_arg;
+
     enum store_error error;
     bool noted; /* the state was logged once: from then on, only what changes it is */
     char detail[256];
@@ -129,6 +135,17 @@ void redis_store_beat(struct redis_store *r);
 /* Redis time in ms as this node believes it; local calendar time when it has no idea. */
 int64_t redis_store_now_ms(const struct redis_store *r);
 void redis_store_ignore(void *arg, const struct redisReply *reply, enum store_error error);
+
+/* From now on questions are those of another run of the node. */
+void redis_store_new_run(struct redis_store *r);
+/* A heartbeat at once, under a new identity, with the caps; redis_store_guest_heard hears what came of it. */
+void redis_store_introduce(struct redis_store *r);
+
+/* store_redis_guest.c */
+void redis_store_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg);
+int redis_store_return(struct store *s, struct err *err);
+/* What came of the introduction. */
+void redis_store_guest_heard(struct redis_store *r, enum store_error error);
 
 /* store_redis_batch.c */
 void redis_store_batch_init(struct redis_store *s);
@@ -163,8 +180,11 @@ void redis_store_free_changes(struct redis_store *r);
 /* store_redis_pause.c */
 /* Reads what the node remembers. */
 void redis_store_init_pauses(struct redis_store *r);
-/* Writes what is not written yet, and frees. */
+/* Writes what is not written yet. */
+void redis_store_flush_pauses(struct redis_store *r);
+/* The same, and frees. */
 void redis_store_fini_pauses(struct redis_store *r);
+void redis_store_hear_pause(struct store *s, struct span line);
 int64_t redis_store_time_ms(const struct store *s);
 enum pause_result redis_store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
 void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
@@ -184,6 +204,8 @@ void redis_store_lease_give(struct store *s, const struct lease_request *request
 void redis_store_lease_disown(struct store *s, const struct lease_request *request);
 /* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
 void redis_store_tend_leases(struct redis_store *r, bool now);
+/* What is held was said again under the own identity: it is no longer another's. */
+void redis_store_forswear_leases(struct redis_store *r, const struct codec_node *other);
 void redis_store_free_leases(struct redis_store *r);
 
 #endif

@@ -43,6 +43,24 @@ format_pause(struct buf *out, const struct pause *p, const struct pause_note *no
     buf_add_str(out, "\n");
 }
 
+/* A guest writes nothing: who has the state folder hears of what Redis does not have. */
+static void
+tell_pauses(struct redis_store *r)
+{
+    struct buf line;
+
+    buf_init(&line);
+    for (size_t i = 0; i < r->pauses.n; i++) {
+        if (r->pauses.notes[i].state != PAUSE_NEW)
+            continue;
+        buf_clear(&line);
+        format_pause(&line, &r->pauses.pauses[i], &r->pauses.notes[i]);
+        buf_add(&line, "", 1);
+        r->on_pause(r->on_pause_arg, buf_span(&line).p);
+    }
+    buf_fini(&line);
+}
+
 static void
 save(void *arg)
 {
@@ -50,6 +68,10 @@ save(void *arg)
     struct buf text;
     struct err err;
 
+    if (r->on_pause != NULL) {
+        tell_pauses(r);
+        return;
+    }
     buf_init(&text);
     for (size_t i = 0; i < r->pauses.n; i++)
         format_pause(&text, &r->pauses.pauses[i], &r->pauses.notes[i]);
@@ -160,12 +182,27 @@ redis_store_init_pauses(struct redis_store *r)
 }
 
 void
+redis_store_hear_pause(struct store *base, struct span line)
+{
+    struct redis_store *r = redis_store_of(base);
+
+    load_line(r, span_trim(line));
+    save_later(r);
+}
+
+void
+redis_store_flush_pauses(struct redis_store *r)
+{
+    if (list_is_empty(&r->pauses_save.link))
+        return;
+    task_cancel(&r->pauses_save);
+    save(r);
+}
+
+void
 redis_store_fini_pauses(struct redis_store *r)
 {
-    if (!list_is_empty(&r->pauses_save.link)) {
-        task_cancel(&r->pauses_save);
-        save(r);
-    }
+    redis_store_flush_pauses(r);
     pause_list_fini(&r->pauses);
 }
 

@@ -1,0 +1,103 @@
+/* An upgrade in place: two processes of one node, for a while. The younger one gets the node's journal and
+ * name; the older one finishes what it has begun as a guest of the group, a node of its own that keeps
+ * nothing on disk. So each of the two counts under an identity nobody else has, and Redis needs no rule for
+ * it: the guest is one more node that will be silent some day.
+ *
+ * Order matters at the change. Slots are said again under the new identity before it introduces itself, so
+ * that with the answer to that all of them are known; only then may the other process begin, which gives
+ * back what is left under the node's own. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "relay/base/xmalloc.h"
+#include "relay/store/store_redis_part.h"
+
+static void
+answer(struct redis_store *r, enum store_error error)
+{
+    struct ask *ask = r->guest_ask;
+
+    r->guest_ask = NULL;
+    ask->ok = error == STORE_OK;
+    ask->error = error;
+    ask_answer_later(ask);
+}
+
+void
+redis_store_guest_heard(struct redis_store *r, enum store_error error)
+{
+    if (r->guest_ask != NULL)
+        answer(r, error);
+}
+
+/* "relay-1~3f9c": no two processes that drain at the same time have the same. */
+static char *
+guest_name(const struct redis_store *r)
+{
+    size_t size = strlen(r->node) + sizeof("~0123");
+    char *name = xmalloc(size);
+
+    snprintf(name, size, "%s~%.4s", r->node, r->run);
+    return name;
+}
+
+void
+redis_store_become_guest(struct store *base, store_pause_line_fn *on_pause, store_done_fn *done, void *arg)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct ask *ask = ask_new(&r->asks, base, ASK_DONE, arg);
+    struct journal *own = r->journal, *guest = NULL;
+    enum store_error error;
+    struct err err;
+
+    ask->fn.done = done;
+    if (redis_store_is_ready(r, &error) && r->own_node == NULL)
+        guest = journal_guest(own, r->seq, &err);
+    if (guest == NULL) {
+        ask->error = error != STORE_OK ? error : STORE_OTHER;
+        ask_answer_later(ask);
+        return;
+    }
+    redis_store_flush_pauses(r);
+    r->journal = guest;
+    journal_close(&own);
+    r->on_pause = on_pause;
+    r->on_pause_arg = arg;
+    redis_store_new_run(r);
+    r->own_node = r->node;
+    r->node = guest_name(r);
+    redis_store_tend_leases(r, true);
+    r->guest_ask = ask;
+    redis_store_introduce(r);
+}
+
+int
+redis_store_return(struct store *base, struct err *err)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct codec_node guest = redis_store_node(r);
+    struct journal *own, *old = r->journal;
+    char run[sizeof(r->run)];
+
+    if (r->own_node == NULL)
+        return 0;
+    own = journal_open(r->state_folder, err);
+    if (own == NULL)
+        return -1;
+    memcpy(run, r->run, sizeof(run));
+    guest.run = run;
+    if (r->guest_ask != NULL)
+        answer(r, STORE_OTHER);
+    r->journal = own;
+    r->on_pause = NULL;
+    free(r->node);
+    r->node = r->own_node;
+    r->own_node = NULL;
+    redis_store_new_run(r); /* the process that failed may have said who it is; the younger is in its right */
+    r->met = false;
+    redis_store_tend_leases(r, true);
+    redis_store_forswear_leases(r, &guest);
+    journal_close(&old);
+    redis_store_introduce(r);
+    return 0;
+}
