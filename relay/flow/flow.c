@@ -23,6 +23,7 @@ flow_new(const struct flow_setup *setup)
     f->store = setup->store;
     f->upstream = setup->upstream;
     f->metrics = setup->metrics;
+    f->inherits_spool = setup->inherits_spool;
     slots_init(&f->jobs);
     list_init(&f->all);
     list_init(&f->orders);
@@ -151,8 +152,8 @@ plan_look(struct flow *f, const struct flow_look *look, enum recipient_class cla
 int
 flow_open_spool(struct flow *f, const struct spool_conf *conf, struct err *err)
 {
-    struct spool_setup setup = {.loop = f->loop, .metrics = f->metrics, .found = release_on_found,
-        .changed = release_on_changed};
+    struct spool_setup setup = {.loop = f->loop, .metrics = f->metrics, .inherits = f->inherits_spool,
+        .found = release_on_found, .changed = release_on_changed};
 
     setup.arg = f->release = release_new(f);
     f->spool = spool_new(&setup, conf, err);

@@ -30,6 +30,7 @@ struct flow_setup {
     struct store *store;
     struct upstream *upstream;
     struct metrics *metrics;
+    bool inherits_spool; /* the process this one takes the place of still has it, and will give it up */
 };
 
 struct flow *flow_new(const struct flow_setup *setup);

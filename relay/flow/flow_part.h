@@ -16,6 +16,7 @@ struct flow {
     struct store *store;
     struct upstream *upstream;
     struct metrics *metrics;
+    bool inherits_spool;
     struct config *config;
     struct slots jobs;
     struct list all; /* the same jobs */

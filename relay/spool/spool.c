@@ -14,6 +14,8 @@
 #include "relay/spool/spool_place.h"
 
 static const int64_t look_ms = 1000, reopen_ms = 5000;
+/* How often the lock is asked for that another process will give up, and how long messages wait for it. */
+static const int64_t inherit_look_ms = 20, inherit_ms = 60000;
 
 static const char *const state_names[] = {"closed", "loading", "ready", "full", "sick"};
 static_assert(sizeof(state_names) / sizeof(state_names[0]) == SPOOL_STATE_COUNT, "a name for each");
@@ -94,13 +96,14 @@ spool_opened(struct spool *s, bool works)
 {
     struct spool_ask *scan;
 
+    if (works && s->next_seq <= s->facts.highest_seq)
+        s->next_seq = s->facts.highest_seq + 1;
+    spool_end_early(s, works);
     if (!works) {
         s->reopen_mono_ms = clock_mono_ms() + reopen_ms;
         return;
     }
     s->reopen_mono_ms = 0;
-    if (s->next_seq <= s->facts.highest_seq)
-        s->next_seq = s->facts.highest_seq + 1;
     s->is_scanning = true;
     scan = spool_ask_new(s, ASK_SCAN, NULL);
     scan->handle = slots_add(&s->asks, scan);
@@ -179,20 +182,48 @@ ask_thread(struct spool *s, enum spool_ask_kind kind)
     spool_submit(s, a);
 }
 
+/* ---- a spool another process still has ---- */
+
+static void
+open_file(struct spool *s)
+{
+    s->looks = true;
+    ask_thread(s, ASK_OPEN);
+}
+
+/* False: it is not ours. Who waits for it is told no when it is too late, but it is asked for as long as it
+ * takes. */
+static bool
+have_lock(struct spool *s)
+{
+    struct err err;
+
+    if (s->early_until_mono_ms == 0)
+        return true;
+    if (spool_place_lock(s->place_fd, s->folder, &err) == 0) {
+        s->early_until_mono_ms = 0;
+        open_file(s);
+        return true;
+    }
+    if (clock_mono_ms() >= s->early_until_mono_ms)
+        spool_end_early(s, false);
+    return false;
+}
+
 static void
 on_look(void *arg)
 {
     struct spool *s = arg;
+    bool ours = have_lock(s);
 
-    timer_start(&s->look, look_ms);
-    if (s->looks)
+    timer_start(&s->look, ours ? look_ms : inherit_look_ms);
+    if (!ours || s->looks)
         return;
     if (s->facts.is_open) {
         s->looks = true;
         ask_thread(s, ASK_LOOK);
     } else if (s->reopen_mono_ms != 0 && clock_mono_ms() >= s->reopen_mono_ms) {
-        s->looks = true;
-        ask_thread(s, ASK_OPEN);
+        open_file(s);
     }
 }
 
@@ -213,11 +244,14 @@ spool_new(const struct spool_setup *setup, const struct spool_conf *conf, struct
     s->terms = terms_of(conf);
     s->next_seq = 1;
     slots_init(&s->asks);
+    list_init(&s->early);
     list_init(&s->again);
     list_init(&s->last);
     timer_init(&s->look, setup->loop, on_look, s);
     s->place_fd = spool_place_open(s->folder, err);
-    if (s->place_fd >= 0) {
+    s->takes_early = setup->inherits;
+    s->early_until_mono_ms = setup->inherits ? clock_mono_ms() + inherit_ms : 0;
+    if (s->place_fd >= 0 && (setup->inherits || spool_place_lock(s->place_fd, s->folder, err) == 0)) {
         s->thread = spool_thread_new(s->folder);
         s->worker = worker_new_batch(setup->loop, SIZE_MAX, spool_thread_batch, s->thread, err);
     }
@@ -233,9 +267,9 @@ spool_start(struct spool *s, struct err *err)
         return -1;
     s->is_started = true;
     s->state = SPOOL_LOADING;
-    s->looks = true;
-    ask_thread(s, ASK_OPEN);
-    timer_start(&s->look, look_ms);
+    if (have_lock(s) && !s->looks)
+        open_file(s);
+    timer_start(&s->look, s->looks ? look_ms : inherit_look_ms);
     return 0;
 }
 
@@ -289,9 +323,10 @@ bool
 spool_takes(const struct spool *s, enum spool_result *why_out)
 {
     bool full = s->facts.is_open && s->facts.is_full;
+    bool takes = s->facts.is_open ? !full : s->takes_early;
 
-    *why_out = full ? SPOOL_NO_SPACE : s->facts.is_open ? SPOOL_DONE : SPOOL_FAILED;
-    return s->facts.is_open && !full;
+    *why_out = takes ? SPOOL_DONE : full ? SPOOL_NO_SPACE : SPOOL_FAILED;
+    return takes;
 }
 
 void

@@ -17,6 +17,10 @@
  * are right and which no accepted message can be like: whoever may write the file is not trusted with what
  * the upstream hears (spool_sound.h).
  *
+ * Under a new process of the node the old one keeps the spool until it has drained. Until then the spool is
+ * LOADING, asks for the lock again and again, and takes messages already: they are stored first of all when
+ * it opens, or FAILED when that takes longer than the other can need.
+ *
  * After SICK: a message somebody has in flight (a take that was DONE, and no settlement that was) is left to
  * him and not found again; all others are found again, in the state they have on disk, so whoever remembers
  * them replaces what he knew. What was answered NO_SPACE or FAILED is not done: added messages are erased,
@@ -69,6 +73,7 @@ void spool_brief_of(const struct spool_message *m, struct spool_brief *out);
 struct spool_setup {
     struct loop *loop;
     struct metrics *metrics;
+    bool inherits; /* another process has the lock and will give it up */
     /* On the loop. found: a message of an earlier run (or one that came back after SICK), while LOADING, in
      * order of seq. changed: the state is another one (the end of the scan is one). */
     void (*found)(void *arg, const struct spool_brief *brief);
@@ -77,8 +82,8 @@ struct spool_setup {
 };
 
 /* Checks the folder (made when missing, mode 0700), its owner and file system (a network file system is
- * refused: its locks and syncs cannot be trusted) and locks it: two daemons on one spool are refused. Opens
- * nothing yet. */
+ * refused: its locks and syncs cannot be trusted) and locks it, unless it is to be inherited: two daemons on
+ * one spool are refused. Opens nothing yet. */
 struct spool *spool_new(const struct spool_setup *setup, const struct spool_conf *conf, struct err *err);
 /* Starts the thread, which opens the database; by then the process has the rights it will keep. */
 int spool_start(struct spool *s, struct err *err);
@@ -86,17 +91,18 @@ int spool_start(struct spool *s, struct err *err);
 void spool_free(struct spool **s);
 /* Settings of a reload; the folder stays. */
 void spool_configure(struct spool *s, const struct spool_conf *conf);
-/* Would spool_add be tried now? FULL and SICK say no, and LOADING until the file is open; while messages are
- * still being found it is yes. *why_out then is what a client may hear. */
+/* Would spool_add be tried now? FULL and SICK say no, and LOADING until the file is open (unless the spool is
+ * inherited and will be given soon); while messages are still being found it is yes. *why_out then is what a
+ * client may hear. */
 bool spool_takes(const struct spool *s, enum spool_result *why_out);
 
 /* ---- one message ---- */
 
 typedef void spool_done_fn(void *arg, enum spool_result result);
 
-/* Stores all of them or none, and gives each its seq (in order, before the call returns; they are good once
- * done says so). Each has a body and is sound (spool_sound.h). Messages and bodies stay the caller's,
- * unchanged until done. Two messages may have the same body. */
+/* Stores all of them or none, and gives each its seq (in order; it is good once done says so). Each has a
+ * body and is sound (spool_sound.h). Messages and bodies stay the caller's, unchanged until done. Two
+ * messages may have the same body. */
 struct handle spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spool_done_fn *done,
     void *arg);
 

@@ -96,6 +96,13 @@ result_of_blob(enum blob_status status)
     return status == BLOB_OK ? SPOOL_DONE : status == BLOB_NO_SPACE ? SPOOL_NO_SPACE : SPOOL_FAILED;
 }
 
+static void
+number(struct spool *s, struct spool_ask *a)
+{
+    for (size_t i = 0; i < a->n_added; i++)
+        a->added[i].message->seq = s->next_seq++;
+}
+
 /* Lends messages and bodies to the thread, and gives the messages their seqs. */
 static enum spool_result
 lend(struct spool *s, struct spool_ask *a, struct spool_message *const *messages, size_t n)
@@ -108,13 +115,13 @@ lend(struct spool *s, struct spool_ask *a, struct spool_message *const *messages
         struct spool_added *add = &a->added[i];
 
         add->message = messages[i];
-        add->message->seq = s->next_seq++;
         sg_assert(messages[i]->body != NULL);
         if (result == SPOOL_DONE)
             result = result_of_blob(blob_view(messages[i]->body, &add->body));
         if (add->body.bytes > (uint64_t)SPOOL_CHUNK_BYTES * SPOOL_CHUNKS_MAX)
             result = SPOOL_NO_SPACE;
     }
+    number(s, a);
     return result;
 }
 
@@ -136,6 +143,32 @@ are_sound(struct spool_message *const *messages, size_t n)
     return true;
 }
 
+/* Before the spool is ours nobody knows which numbers are free. */
+static void
+wait_early(struct spool *s, struct spool_ask *a)
+{
+    list_init(&a->job.link);
+    list_add_tail(&s->early, &a->job.link);
+}
+
+void
+spool_end_early(struct spool *s, bool works)
+{
+    enum spool_result why = SPOOL_FAILED;
+
+    s->takes_early = false;
+    works = works && spool_takes(s, &why);
+    for (struct list *it; (it = list_pop(&s->early)) != NULL;) {
+        struct spool_ask *a = LIST_ITEM(LIST_ITEM(it, struct job, link), struct spool_ask, job);
+
+        number(s, a);
+        if (works)
+            spool_submit(s, a);
+        else
+            answer_later(s, a, why);
+    }
+}
+
 struct handle
 spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spool_done_fn *done, void *arg)
 {
@@ -147,9 +180,12 @@ spool_add(struct spool *s, struct spool_message *const *messages, size_t n, spoo
         result = why;
     if (result == SPOOL_DONE && !are_sound(messages, n))
         result = SPOOL_FAILED;
-    if (result == SPOOL_DONE)
+    if (result == SPOOL_DONE && s->takes_early && s->asks.live <= SPOOL_QUEUE_MAX)
+        wait_early(s, a);
+    else if (result == SPOOL_DONE)
         return ask(s, a);
-    answer_later(s, a, result);
+    else
+        answer_later(s, a, result);
     return a->handle;
 }
 

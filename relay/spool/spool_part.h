@@ -16,6 +16,9 @@ struct spool {
     struct timer look; /* each second */
     struct slots asks; /* all that are not answered */
     struct list last;  /* what is still to be written when the thread has ended */
+    bool takes_early;            /* the lock is not ours yet, or the file not open: what comes waits for it */
+    struct list early;           /* what waits */
+    int64_t early_until_mono_ms; /* so long; 0: the lock is ours */
     struct list again; /* settlements nobody waits for that the thread could not carry out */
     enum spool_state state;
     bool is_started, is_scanning, looks;
@@ -33,6 +36,8 @@ void spool_set_state(struct spool *s);
 /* The file is open: the messages in it are told from the first on. */
 void spool_opened(struct spool *s, bool works);
 void spool_scanned(struct spool *s);
+/* What waited for an inherited spool is stored now, or (not works) answered no. */
+void spool_end_early(struct spool *s, bool works);
 /* What nobody waits for and could not be written is tried again. */
 void spool_settle_again(struct spool *s);
 

@@ -48,6 +48,12 @@ check_folder(int fd, const char *folder, struct err *err)
     if (file_is_on_network(folder, &name))
         return err_set(err, "%s is on %s: its locks and syncs cannot be trusted; use a local disk", folder,
             name);
+    return 0;
+}
+
+int
+spool_place_lock(int fd, const char *folder, struct err *err)
+{
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)

@@ -10,8 +10,11 @@
 
 /* Makes the folder when it is missing (mode 0700), refuses one that others may write or read, that belongs
  * to somebody else (root does not ask: it gives the folder away), or that is on a file system of the
- * network, and locks it. Returns the descriptor that holds the lock; -1: refused. */
+ * network. Returns the descriptor by which it is locked; -1: refused. */
 int spool_place_open(const char *folder, struct err *err);
+/* 0: the lock is ours, for as long as fd is open. -1: somebody else has it (errno EWOULDBLOCK), or it cannot
+ * be had. */
+int spool_place_lock(int fd, const char *folder, struct err *err);
 
 /* The database and its log, as they were when they were seen first; zero: not seen yet. */
 struct spool_files {
