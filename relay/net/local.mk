@@ -2,8 +2,10 @@
 libsendgov_a_SOURCES += \
     relay/net/addr.c relay/net/addr.h \
     relay/net/dial.c relay/net/dial.h \
+    relay/net/inherited.c relay/net/inherited.h \
     relay/net/listener.c relay/net/listener.h \
     relay/net/loop.c relay/net/loop.h relay/net/loop_part.h relay/net/timer.c \
+    relay/net/packets.c relay/net/packets.h \
     relay/net/resolver.c relay/net/resolver.h \
     relay/net/stream.c relay/net/stream.h relay/net/stream_io.c relay/net/stream_part.h \
     relay/net/worker.c relay/net/worker.h
