@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "relay/admin/admin.h"
+#include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
@@ -16,14 +17,20 @@
 #include "relay/flow/flow.h"
 #include "relay/front/front.h"
 #include "relay/net/dial.h"
+#include "relay/net/inherited.h"
 #include "relay/net/worker.h"
+#include "relay/predecessor.h"
 #include "relay/process.h"
 #include "relay/store/store.h"
+#include "relay/upgrade.h"
 #include "relay/upstream/upstream.h"
 
 #define WORKER_THREADS 2
 #define WORKER_QUEUE_MAX 256
 #define UPSTREAM_QUIT_MS 5000
+#define IN_FLIGHT_LOOK_MS 200
+#define READY_WAIT_MS 10000
+#define READY_LOOK_MS 10
 
 enum daemon_state {
     DAEMON_RUNNING,
@@ -31,8 +38,10 @@ enum daemon_state {
 };
 
 struct daemon {
+    struct daemon_start start;
     struct config *config;
     enum daemon_state state;
+    int status; /* to exit with */
     int lock_fd;
     struct metrics *metrics;
     struct loop *loop;
@@ -44,8 +53,12 @@ struct daemon {
     struct flow *flow;
     struct front *front;
     struct admin *admin;
+    struct upgrade *upgrade;
     struct timer watchdog;
+    struct timer ready;   /* in the place of another process: when is the store there? */
+    int64_t ready_until_mono_ms;
     struct timer give_up; /* draining: QUIT is not waited for longer */
+    int64_t drain_until_mono_ms;
 };
 
 static void
@@ -180,9 +193,11 @@ reload(void *arg, const char *actor, struct err *err)
     struct config *new = NULL;
     int rc;
 
-    /* It would open again the listeners that were just closed. */
+    /* It would open again the listeners that were just closed, or that were handed over. */
     if (d->state == DAEMON_DRAINING)
         (void)err_set(err, "the daemon is about to end");
+    else if (d->upgrade == NULL || upgrade_is_under_way(d->upgrade))
+        (void)err_set(err, "an upgrade is under way; its new process reads the configuration");
     else
         new = config_load(d->config->file, err);
     if (new == NULL) {
@@ -199,12 +214,18 @@ reload(void *arg, const char *actor, struct err *err)
 
 /* ---- the end ---- */
 
+/* The answer to what was offered is worth more than a clean QUIT: without it a message is uncertain. */
 static void
 on_gave_up(void *arg)
 {
     struct daemon *d = arg;
+    struct flow_status flow;
 
-    loop_stop(d->loop);
+    flow_status(d->flow, &flow);
+    if (flow.in_flight > 0 && clock_mono_ms() < d->drain_until_mono_ms)
+        timer_start(&d->give_up, IN_FLIGHT_LOOK_MS);
+    else
+        loop_stop(d->loop);
 }
 
 static void
@@ -225,18 +246,57 @@ on_front_drained(void *arg)
 }
 
 static void
+begin_drain(struct daemon *d)
+{
+    d->state = DAEMON_DRAINING;
+    d->drain_until_mono_ms = clock_mono_ms() + d->config->drain_ms;
+    flow_stop_release(d->flow);
+}
+
+static void
 drain(void *arg)
 {
     struct daemon *d = arg;
 
     if (d->state == DAEMON_DRAINING)
         return;
-    d->state = DAEMON_DRAINING;
+    if (d->upgrade == NULL) { /* it does not serve yet */
+        loop_stop(d->loop);
+        return;
+    }
+    upgrade_cancel(d->upgrade);
+    begin_drain(d);
     admin_set_draining(d->admin);
     log_text(LOG_NOTICE, "drain", "no new connections; messages under way have %d ms", d->config->drain_ms);
     process_notify("STOPPING=1");
-    flow_stop_release(d->flow);
     front_drain(d->front, d->config->drain_ms, on_front_drained, d);
+}
+
+/* Another process serves on the same sockets: nobody is refused. */
+static void
+retire(void *arg)
+{
+    struct daemon *d = arg;
+
+    begin_drain(d);
+    timer_stop(&d->watchdog);
+    admin_hand_over(d->admin);
+    front_retire(d->front, d->config->drain_ms, on_front_drained, d);
+}
+
+static void
+upgrade(struct daemon *d)
+{
+    struct err err;
+    int rc;
+
+    if (d->state == DAEMON_DRAINING || d->upgrade == NULL)
+        rc = err_set(&err, "%s",
+            d->upgrade == NULL ? "this process does not serve yet" : "the daemon is about to end");
+    else
+        rc = upgrade_begin(d->upgrade, d->config, &err);
+    if (rc != 0)
+        log_text(LOG_ERROR, "upgrade-refused", "%s", err.text);
 }
 
 static void
@@ -247,6 +307,8 @@ on_signal(void *arg, int signo)
 
     if (signo == SIGHUP)
         (void)reload(d, "SIGHUP", &err);
+    else if (signo == SIGUSR2)
+        upgrade(d);
     else if (d->state == DAEMON_DRAINING)
         loop_stop(d->loop);
     else
@@ -260,6 +322,56 @@ on_watchdog(void *arg)
 
     process_notify("WATCHDOG=1");
     timer_start(&d->watchdog, process_watchdog_ms());
+}
+
+/* ---- in the place of another process ---- */
+
+static int go_live(struct daemon *d, struct err *err);
+
+static void
+on_pause_of_predecessor(void *arg, struct span line)
+{
+    struct daemon *d = arg;
+
+    store_hear_pause(d->store, line);
+}
+
+/* The other process hears why, and goes on. */
+static void
+give_place_back(struct daemon *d, const char *why)
+{
+    log_text(LOG_ERROR, "start", "%s", why);
+    predecessor_tell_failed(d->start.predecessor, why);
+    d->status = 1;
+    loop_stop(d->loop);
+}
+
+static void
+on_ready(void *arg)
+{
+    struct daemon *d = arg;
+    struct store_status store;
+    struct err err;
+
+    store_status(d->store, &store);
+    if (!store.up && clock_mono_ms() >= d->ready_until_mono_ms) {
+        (void)err_set(&err, "Redis cannot be reached by the new process: %s", store.detail);
+        give_place_back(d, err.text);
+    } else if (!store.up)
+        timer_start(&d->ready, READY_LOOK_MS);
+    else if (go_live(d, &err) != 0)
+        give_place_back(d, err.text);
+    else
+        predecessor_tell_running(d->start.predecessor);
+}
+
+/* Without the store it would refuse what the other one would take. */
+static void
+take_place(struct daemon *d)
+{
+    d->ready_until_mono_ms = clock_mono_ms() + READY_WAIT_MS;
+    predecessor_listen(d->start.predecessor, d->loop, on_pause_of_predecessor, d);
+    on_ready(d);
 }
 
 /* ---- the beginning ---- */
@@ -282,7 +394,8 @@ make_upstream_and_flow(struct daemon *d, struct err *err)
     struct flow_setup flow;
 
     d->upstream = upstream_new(&upstream);
-    flow = (struct flow_setup){d->loop, d->store, d->upstream, d->metrics};
+    flow = (struct flow_setup){.loop = d->loop, .store = d->store, .upstream = d->upstream,
+        .metrics = d->metrics, .inherits_spool = d->start.predecessor != NULL};
     d->flow = flow_new(&flow);
     if (upstream_configure(d->upstream, c->routes, c->n_routes, c->mailboxes, c->n_mailboxes, err) != 0)
         return -1;
@@ -295,7 +408,8 @@ make_upstream_and_flow(struct daemon *d, struct err *err)
 static int
 make_front(struct daemon *d, struct err *err)
 {
-    struct front_setup setup = {d->loop, d->worker, d->flow, d->metrics};
+    struct front_setup setup = {.loop = d->loop, .worker = d->worker, .flow = d->flow,
+        .metrics = d->metrics, .inherited = d->start.inherited, .waits = d->start.predecessor != NULL};
     struct front_plan *plan;
 
     d->front = front_new(&setup);
@@ -309,8 +423,9 @@ make_front(struct daemon *d, struct err *err)
 static int
 make_admin(struct daemon *d, struct err *err)
 {
-    struct admin_setup setup = {d->loop, d->store, d->upstream, d->flow, d->front, d->metrics, d, reload,
-        drain};
+    struct admin_setup setup = {.loop = d->loop, .store = d->store, .upstream = d->upstream,
+        .flow = d->flow, .front = d->front, .metrics = d->metrics, .inherited = d->start.inherited, .arg = d,
+        .reload = reload, .drain = drain};
 
     d->admin = admin_new(&setup, d->config, err);
     return d->admin == NULL ? -1 : 0;
@@ -319,7 +434,7 @@ make_admin(struct daemon *d, struct err *err)
 static int
 watch_signals(struct daemon *d, struct err *err)
 {
-    const int signals[] = {SIGHUP, SIGTERM, SIGINT};
+    const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR2};
 
     signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -347,6 +462,44 @@ drop_root(const struct config *c, struct err *err)
     return 0;
 }
 
+static int
+lock_state(struct daemon *d, struct err *err)
+{
+    const struct config *c = d->config;
+
+    d->lock_fd = d->start.predecessor != NULL ? predecessor_take_lock(d->start.predecessor, c->state, err)
+                                              : process_lock_state(c->state, c->user, err);
+    return d->lock_fd >= 0 ? 0 : config_locate(c, "state", err);
+}
+
+/* Nothing that the other process still has is touched before it said so. */
+static int
+ask_predecessor(struct daemon *d, struct err *err)
+{
+    char identity[UPGRADE_IDENTITY_MAX];
+
+    if (d->start.predecessor == NULL)
+        return 0;
+    upgrade_identity(d->config, identity);
+    return predecessor_ask(d->start.predecessor, identity, err);
+}
+
+/* The last step of the start: from here on it answers its operator and, where that was held back, clients. */
+static int
+go_live(struct daemon *d, struct err *err)
+{
+    struct upgrade_setup upgrade = {.loop = d->loop, .store = d->store, .front = d->front,
+        .argv = d->start.argv, .lock = d->lock_fd, .replaced = retire, .arg = d};
+
+    if (make_admin(d, err) != 0)
+        return -1;
+    upgrade.admin = d->admin;
+    d->upgrade = upgrade_new(&upgrade);
+    front_open(d->front);
+    inherited_close_rest(d->start.inherited);
+    return 0;
+}
+
 /* Ports below 1024 and files of root are opened first. Threads start when root is gone; connections are
  * made and taken with the first turn of the loop, which is later still. */
 static int
@@ -354,14 +507,14 @@ make_parts(struct daemon *d, struct err *err)
 {
     if (config_preflight(d->config, log_note, d, err) != 0)
         return -1;
-    d->lock_fd = process_lock_state(d->config->state, d->config->user, err);
-    if (d->lock_fd < 0)
-        return config_locate(d->config, "state", err);
+    if (lock_state(d, err) != 0)
+        return -1;
     d->metrics = metrics_new();
     d->loop = loop_new(d->metrics, err);
     if (d->loop == NULL || watch_signals(d, err) != 0)
         return -1;
     timer_init(&d->watchdog, d->loop, on_watchdog, d);
+    timer_init(&d->ready, d->loop, on_ready, d);
     timer_init(&d->give_up, d->loop, on_gave_up, d);
     d->worker = worker_new(d->loop, WORKER_QUEUE_MAX, err);
     if (d->worker == NULL)
@@ -370,9 +523,11 @@ make_parts(struct daemon *d, struct err *err)
     if (d->resolver == NULL)
         return -1;
     d->dialer = dialer_new(d->loop, d->resolver);
-    if (make_store(d, err) != 0 || make_upstream_and_flow(d, err) != 0)
+    if (ask_predecessor(d, err) != 0)
         return -1;
-    if (make_front(d, err) != 0 || make_admin(d, err) != 0)
+    if (make_store(d, err) != 0 || make_upstream_and_flow(d, err) != 0 || make_front(d, err) != 0)
+        return -1;
+    if (d->start.predecessor == NULL && go_live(d, err) != 0)
         return -1;
     if (drop_root(d->config, err) != 0)
         return -1;
@@ -382,13 +537,14 @@ make_parts(struct daemon *d, struct err *err)
 }
 
 struct daemon *
-daemon_new(struct config *config, struct err *err)
+daemon_new(const struct daemon_start *start, struct err *err)
 {
     struct daemon *d = xcalloc(1, sizeof(*d));
 
-    d->config = config_ref(config);
+    d->start = *start;
+    d->config = config_ref(start->config);
     d->lock_fd = -1;
-    log_setup(config->log_level, config->log_format);
+    log_setup(d->config->log_level, d->config->log_format);
     (void)process_raise_descriptors();
     if (make_parts(d, err) != 0)
         daemon_free(&d);
@@ -405,10 +561,12 @@ daemon_run(struct daemon *d)
     process_notify("READY=1");
     if (process_watchdog_ms() > 0)
         on_watchdog(d);
+    if (d->start.predecessor != NULL)
+        take_place(d);
     if (loop_run(d->loop) != 0)
         return 1;
     log_text(LOG_NOTICE, "stop", "sendgovd ends");
-    return 0;
+    return d->status;
 }
 
 void
@@ -424,6 +582,9 @@ daemon_free(struct daemon **dp)
         flow_free(&d->flow);
         upstream_free(&d->upstream);
         store_free(&d->store);
+        upgrade_free(&d->upgrade); /* the store's last words may be for the successor */
+        if (d->start.predecessor != NULL)
+            predecessor_unlisten(d->start.predecessor);
         dialer_free(&d->dialer);
         resolver_free(&d->resolver);
         worker_free(&d->worker);

@@ -6,9 +6,19 @@
 
 struct config;
 struct daemon;
+struct inherited;
+struct predecessor;
 
-/* Builds all parts, opens the listeners and drops root; -1 and err otherwise. Takes a reference to config. */
-struct daemon *daemon_new(struct config *config, struct err *err);
+struct daemon_start {
+    struct config *config;           /* daemon takes a reference */
+    char *const *argv;               /* of this process, for an upgrade */
+    struct inherited *inherited;     /* sockets it was started with */
+    struct predecessor *predecessor; /* NULL: it takes nobody's place */
+};
+
+/* Builds all parts, opens the listeners and drops root; -1 and err otherwise. In the place of another process
+ * it waits for that one's word. What start points to must live until daemon_free. */
+struct daemon *daemon_new(const struct daemon_start *start, struct err *err);
 /* Runs until it is told to stop; the exit status. */
 int daemon_run(struct daemon *d);
 void daemon_free(struct daemon **d);

@@ -1,4 +1,6 @@
 # the daemon's main
 sbin_PROGRAMS += sendgovd
-sendgovd_SOURCES = relay/sendgovd.c relay/daemon.h relay/daemon.c relay/process.h relay/process.c
+sendgovd_SOURCES = relay/sendgovd.c relay/daemon.h relay/daemon.c relay/process.h relay/process.c \
+    relay/handover.h relay/upgrade.h relay/upgrade.c \
+    relay/predecessor.h relay/predecessor.c relay/successor.h relay/successor.c
 sendgovd_LDADD = libsendgov.a

@@ -182,6 +182,30 @@ admin_new(const struct admin_setup *setup, struct config *config, struct err *er
     return a;
 }
 
+size_t
+admin_sockets(const struct admin *a, int *fds_out, size_t max)
+{
+    const int fds[] = {control_fd(a->control), a->http ? http_fd(a->http) : -1};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (fds[i] < 0)
+            continue;
+        if (n < max)
+            fds_out[n] = fds[i];
+        n++;
+    }
+    return n;
+}
+
+void
+admin_hand_over(struct admin *a)
+{
+    admin_set_draining(a);
+    control_hand_over(a->control);
+    http_close(&a->http);
+}
+
 void
 admin_free(struct admin **ap)
 {

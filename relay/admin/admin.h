@@ -13,6 +13,7 @@ struct upstream;
 struct flow;
 struct front;
 struct metrics;
+struct inherited;
 
 struct admin_setup {
     struct loop *loop;
@@ -21,6 +22,7 @@ struct admin_setup {
     struct flow *flow;
     struct front *front;
     struct metrics *metrics;
+    struct inherited *inherited; /* asked before a socket is opened; NULL: none */
     void *arg;
     /* Loads the configuration file again; -1 and err when it was refused (and the old one stays). */
     int (*reload)(void *arg, const char *actor, struct err *err); /* logs it, whatever comes of it */
@@ -37,6 +39,10 @@ void admin_commit(struct admin *a, struct admin_plan **plan);
 void admin_discard(struct admin *a, struct admin_plan **plan);
 /* Both steps at once; -1 and nothing changed when the first fails. */
 int admin_configure(struct admin *a, struct config *config, struct err *err);
+/* The sockets of both doors, which stay the admin's; returns how many there are. */
+size_t admin_sockets(const struct admin *a, int *fds_out, size_t max);
+/* Another process listens on the same sockets: no new connections here, and the socket's file stays. */
+void admin_hand_over(struct admin *a);
 /* The process has begun to stop, whoever said so: /ready says it from now on. */
 void admin_set_draining(struct admin *a);
 

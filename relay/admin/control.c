@@ -1,14 +1,17 @@
 #include "relay/admin/control.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "relay/admin/command.h"
 #include "relay/admin/control_socket.h"
 #include "relay/base/log.h"
 #include "relay/base/xmalloc.h"
+#include "relay/net/inherited.h"
 #include "relay/net/listener.h"
 #include "relay/net/stream.h"
 
@@ -190,8 +193,15 @@ static int
 listen_at(struct control *c, struct control_plan *plan, struct err *err)
 {
     const char *path = plan->config->admin.socket;
-    int fd = control_socket_open(path, &plan->file, err);
+    char address[sizeof("unix:") + sizeof(((struct sockaddr_un *)0)->sun_path)];
+    int fd;
 
+    snprintf(address, sizeof(address), "unix:%s", path);
+    fd = inherited_take(c->admin->setup.inherited, address);
+    if (fd < 0)
+        fd = control_socket_open(path, &plan->file, err);
+    else
+        control_socket_know(path, &plan->file);
     if (fd < 0)
         return -1;
     plan->listener = listener_adopt(c->admin->setup.loop, fd, path, on_accept, c, err);
@@ -247,6 +257,20 @@ control_commit(struct control *c, struct control_plan **plan)
     control_socket_give(&c->file, p->config->user, c->n_readers ? c->readers[0] : (gid_t)-1);
     free(p);
     *plan = NULL;
+}
+
+int
+control_fd(const struct control *c)
+{
+    return c->listener ? listener_fd(c->listener) : -1;
+}
+
+void
+control_hand_over(struct control *c)
+{
+    if (c->listener)
+        listener_close(&c->listener);
+    control_socket_forget(&c->file);
 }
 
 void

@@ -23,6 +23,10 @@ struct control *control_new(struct admin *a);
 struct control_plan *control_prepare(struct control *c, const struct config *config, struct err *err);
 void control_commit(struct control *c, struct control_plan **plan);
 void control_discard(struct control_plan **plan);
+/* The listening socket; -1: none. */
+int control_fd(const struct control *c);
+/* Another process listens on the same socket: stops listening, and the file stays. */
+void control_hand_over(struct control *c);
 /* Closes all connections and removes the socket. */
 void control_free(struct control **c);
 

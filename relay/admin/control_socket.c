@@ -121,6 +121,22 @@ control_socket_open(const char *path, struct socket_file *file_out, struct err *
 }
 
 void
+control_socket_know(const char *path, struct socket_file *file_out)
+{
+    struct stat st = {0};
+
+    (void)lstat(path, &st);
+    *file_out = (struct socket_file){xstrdup(path), st.st_dev, st.st_ino};
+}
+
+void
+control_socket_forget(struct socket_file *file)
+{
+    free(file->path);
+    file->path = NULL;
+}
+
+void
 control_socket_remove(struct socket_file *file)
 {
     struct stat st;
@@ -129,6 +145,5 @@ control_socket_remove(struct socket_file *file)
         return;
     if (lstat(file->path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
         unlink(file->path);
-    free(file->path);
-    file->path = NULL;
+    control_socket_forget(file);
 }

@@ -13,6 +13,7 @@
 #include "relay/admin/http_page.h"
 #include "relay/base/xmalloc.h"
 #include "relay/net/addr.h"
+#include "relay/net/inherited.h"
 #include "relay/net/listener.h"
 #include "relay/net/loop.h"
 
@@ -22,6 +23,7 @@ struct http {
     struct admin *admin;
     char *address;
     unsigned port;
+    int fd; /* listens; the server's */
     struct evhttp *server;
     struct http_conns *conns;
 };
@@ -141,18 +143,24 @@ on_request(struct evhttp_request *req, void *arg)
 /* ---- life ---- */
 
 static struct evconnlistener *
-listen_at(struct loop *loop, const char *address, struct err *err)
+listen_at(struct admin *a, const char *address, struct err *err)
 {
+    struct event_base *base = loop_base(a->setup.loop);
     unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
     struct evconnlistener *listener;
     struct net_addr at;
+    int fd;
 
     if (net_addr_parse(address, &at, err) != 0)
         return NULL;
     if (at.ss.ss_family == AF_INET6)
         flags |= LEV_OPT_BIND_IPV6ONLY;
-    listener = evconnlistener_new_bind(
-        loop_base(loop), NULL, NULL, flags, BACKLOG, (struct sockaddr *)&at.ss, (int)at.len);
+    fd = inherited_take(a->setup.inherited, address);
+    if (fd >= 0)
+        listener = evconnlistener_new(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 0, fd);
+    else
+        listener = evconnlistener_new_bind(
+            base, NULL, NULL, flags, BACKLOG, (struct sockaddr *)&at.ss, (int)at.len);
     if (!listener)
         err_set_errno(err, "admin.http: cannot listen on %s", address);
     return listener;
@@ -185,7 +193,7 @@ set_bounds(struct http *h)
 struct http *
 http_open(struct admin *a, const char *address, struct err *err)
 {
-    struct evconnlistener *listener = listen_at(a->setup.loop, address, err);
+    struct evconnlistener *listener = listen_at(a, address, err);
     struct http *h;
 
     if (!listener)
@@ -194,6 +202,7 @@ http_open(struct admin *a, const char *address, struct err *err)
     h->admin = a;
     h->address = xstrdup(address);
     h->port = port_of(listener);
+    h->fd = evconnlistener_get_fd(listener);
     h->server = evhttp_new(loop_base(a->setup.loop));
     sg_assert(h->server);
     set_bounds(h);
@@ -226,6 +235,12 @@ unsigned
 http_port(const struct http *h)
 {
     return h->port;
+}
+
+int
+http_fd(const struct http *h)
+{
+    return h->fd;
 }
 
 unsigned

@@ -18,6 +18,8 @@ struct http *http_open(struct admin *a, const char *address, struct err *err);
 void http_close(struct http **h);
 const char *http_address(const struct http *h);
 unsigned http_port(const struct http *h);
+/* The listening socket. */
+int http_fd(const struct http *h);
 /* Open now. */
 unsigned http_connections(const struct http *h);
 

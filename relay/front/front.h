@@ -9,6 +9,7 @@
 #include "relay/flow/flow.h"
 
 struct front;
+struct inherited;
 struct front_plan;
 struct worker;
 
@@ -17,6 +18,8 @@ struct front_setup {
     struct worker *worker; /* password hashing */
     struct flow *flow;
     struct metrics *metrics;
+    bool waits; /* nobody is let in before front_open */
+    struct inherited *inherited; /* asked before a socket is opened; NULL: none */
 };
 
 struct front *front_new(const struct front_setup *setup);
@@ -30,6 +33,14 @@ struct front_plan *front_prepare(struct front *f, struct config *config, struct 
 void front_commit(struct front *f, struct front_plan **plan);
 void front_discard(struct front *f, struct front_plan **plan);
 
+/* Lets clients in, where setup.waits held them back; otherwise nothing. */
+void front_open(struct front *f);
+/* The listening sockets, which stay the front's; returns how many there are. */
+size_t front_sockets(const struct front *f, int *fds_out, size_t max);
+/* Another process accepts on the same sockets: stop accepting, but refuse nobody who has come. A session gets
+ * 421 when its client is silent between messages for some seconds; after half of deadline_ms all that is left
+ * is as by front_drain. */
+void front_retire(struct front *f, int deadline_ms, void (*done)(void *arg), void *arg);
 /* Stop accepting; sessions get 421 after the message they are in. done when none is left or after
  * deadline_ms. */
 void front_drain(struct front *f, int deadline_ms, void (*done)(void *arg), void *arg);

@@ -38,6 +38,8 @@ struct front_socket {
 
 enum front_state {
     FRONT_OPEN,
+    FRONT_WAITING,  /* nobody is let in yet */
+    FRONT_RETIRING, /* no new connections; sessions end when they are silent */
     FRONT_DRAINING, /* no new connections; sessions end after their message */
 };
 
@@ -46,6 +48,7 @@ struct front {
     struct worker *worker;
     struct flow *flow;
     struct metrics *metrics;
+    struct inherited *inherited;
     enum front_state state;
     struct generation *generation; /* in force; NULL before the first commit */
     struct list sockets, sessions;
@@ -54,6 +57,9 @@ struct front {
     struct peers peers;
     struct verify *verify;
     struct buf out; /* replies of the session that is being served; empty between calls */
+    struct timer retire; /* RETIRING: who is silent now? */
+    int64_t retire_until_mono_ms;
+    int drain_ms; /* what comes after RETIRING has so long */
     struct timer drain_deadline;
     struct task drained;
     void (*drain_done)(void *arg);

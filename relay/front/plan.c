@@ -9,6 +9,7 @@
 #include "relay/front/identity.h"
 #include "relay/front/session.h"
 #include "relay/front/trace.h"
+#include "relay/net/inherited.h"
 
 struct front_plan {
     struct generation *generation;
@@ -175,11 +176,14 @@ static int
 open_socket(struct front *f, struct front_plan *plan, const char *address, struct err *err)
 {
     struct front_socket *s = xcalloc(1, sizeof *s);
+    int fd;
 
     s->front = f;
     s->address = xstrdup(address);
     list_add_tail(&plan->fresh, &s->link);
-    s->listener = listener_open(f->loop, address, front_on_accept, s, err);
+    fd = inherited_take(f->inherited, address);
+    s->listener = fd >= 0 ? listener_adopt(f->loop, fd, address, front_on_accept, s, err)
+                          : listener_open(f->loop, address, front_on_accept, s, err);
     if (s->listener == NULL)
         return -1;
     listener_pause(s->listener);

@@ -78,6 +78,7 @@ arm(struct session *s, bool begun, bool moved)
 {
     const struct front_conf *c = &s->generation->config->front;
 
+    s->heard_mono_ms = loop_now_ms(s->front->loop);
     if (s->server.state == SERVER_BODY) {
         if (s->clock == CLOCK_BODY)
             return;
@@ -235,14 +236,28 @@ say_goodbye(struct session *s, int code, const char *enhanced, const char *text,
     finish(s);
 }
 
+/* Nothing has begun that has not ended. */
+static bool
+is_between_messages(const struct session *s)
+{
+    return s->state == SESSION_TALKING && s->server.tx == NULL && s->clock != CLOCK_COMMAND;
+}
+
+void
+session_retire(struct session *s, int64_t silent_ms, int64_t begin_ms)
+{
+    int64_t wait_ms = s->messages_sent > 0 ? silent_ms : begin_ms;
+
+    if (is_between_messages(s) && loop_now_ms(s->front->loop) - s->heard_mono_ms >= wait_ms)
+        say_goodbye(s, 421, "4.3.2", "The relay is shutting down; try again", "retire");
+}
+
 void
 session_drain(struct session *s)
 {
-    bool busy = s->state != SESSION_TALKING || s->server.tx != NULL || s->clock == CLOCK_COMMAND;
-
     if (s->state == SESSION_HANDSHAKE)
         session_close(s, "drain");
-    else if (!busy)
+    else if (is_between_messages(s))
         say_goodbye(s, 421, "4.3.2", "The relay is shutting down; try again later", "drain");
 }
 

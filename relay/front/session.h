@@ -64,6 +64,7 @@ struct session {
     uint64_t body_bytes_seen;  /* CLOCK_BODY: stream_bytes_in at the last look */
     uint32_t messages_sent;    /* that flow took */
     int64_t opened_mono_ms;
+    int64_t heard_mono_ms;     /* since then the client has said nothing, and nothing was said to it */
     struct in6_addr address;
     char id[MESSAGE_ID_MAX];
     char peer_text[64];
@@ -74,6 +75,8 @@ struct session {
 void session_open(struct front_socket *socket, int fd, const struct net_addr *peer, struct peer *peer_entry);
 /* At once, unread and unsent things lost. why: a word for the log. */
 void session_close(struct session *s, const char *why);
+/* Says 421 when the client has said nothing for so long between messages: begin_ms before its first one. */
+void session_retire(struct session *s, int64_t silent_ms, int64_t begin_ms);
 /* Says 421 as soon as no message is under way. */
 void session_drain(struct session *s);
 /* The drain has lasted too long. */

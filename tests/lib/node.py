@@ -6,10 +6,11 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 
 from ports import free_port
-from process import Process, wait_until
+from process import Adopted, Process, adopt_orphans, wait_until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 BUILD = os.environ.get("SENDGOV_BUILD", os.path.join(ROOT, "build-check"))
@@ -85,13 +86,15 @@ class Node:
         return int((address if isinstance(address, str) else address[0]).rpartition(":")[2])
 
     # life
-    def start(self, ready=True, environment=(), descriptors=None, under=()):
-        """descriptors: how many the process may have. under: words before the command line (strace.under)."""
+    def start(self, ready=True, environment=(), descriptors=None, under=(), binary=None, inherits=()):
+        """descriptors: how many the process may have. under: words before the command line (strace.under). binary: another
+        file than the build's. inherits: descriptors it gets from us."""
         leaks = 0 if under else 1  # LeakSanitizer does not work for a process that is traced
         env = dict(os.environ, ASAN_OPTIONS=f"abort_on_error=0:exitcode=99:detect_leaks={leaks}:allocator_may_return_null=1",
                    UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1", **dict(environment))
         limit = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors)] if descriptors else []
-        self.process = Process([*under, *limit, program("sendgovd"), "-c", self.file], os.path.join(self.folder, "log"), env=env)
+        self.process = Process([*under, *limit, binary or program("sendgovd"), "-c", self.file], os.path.join(self.folder, "log"),
+                               env=env, descriptors=inherits)
         if ready:
             self.wait_ready()
         return self
@@ -126,6 +129,20 @@ class Node:
     def _ended(self, status, asked):
         self.ends.append({"name": self.name, "status": status, "asked": asked, "log": self.process.text()})
         self.process = None
+
+    def upgrade(self, timeout_s=20):
+        """SIGUSR2; returns the process that drains, when the new one serves."""
+        adopt_orphans()
+        old, before = self.process, len(self.log_events("upgrade"))
+        self.signal(signal.SIGUSR2)
+
+        def serving():
+            alive = old.alive()  # it may be through as soon as it has said so
+            found = [re.match(r"process (\d+) serves now", e["msg"]) for e in self.log_events("upgrade")[before:]]
+            assert alive or any(found), self.log()[-4000:]
+            return [m.group(1) for m in found if m]
+        self.process = Adopted(old, int(wait_until(serving, timeout_s, f"the new process of {self.name} to serve")[0]))
+        return old
 
     def signal(self, number):
         self.process.signal(number)

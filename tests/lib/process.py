@@ -1,4 +1,5 @@
 """Child processes of a test: started with their output in files, awaited by what they write, ended by their own pid."""
+import ctypes
 import os
 import signal
 import subprocess
@@ -24,13 +25,13 @@ def wait_until(true, timeout_s=10, what="the condition", every_s=0.01):
 class Process:
     """One child. Its standard output and error go to `log`."""
 
-    def __init__(self, argv, log, env=None, cwd=None):
+    def __init__(self, argv, log, env=None, cwd=None, descriptors=()):
         self.argv = argv
         self.log = log
         with open(log, "ab") as out:
             self.start_offset = out.tell()
             self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env,
-                                          cwd=cwd)
+                                          cwd=cwd, pass_fds=descriptors)
 
     @property
     def pid(self):
@@ -79,3 +80,48 @@ class Process:
     def kill(self):
         self.signal(signal.SIGKILL)
         return self.child.wait()
+
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans():
+    """What a child leaves behind becomes our child, so that its end can be waited for."""
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
+class _Orphan:
+    """What Popen is for a child, of a process that is ours only once its parent has ended."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid == self.pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+            except ChildProcessError:
+                assert os.path.exists(f"/proc/{self.pid}"), f"{self.pid} ended while its parent lived"
+        return self.returncode
+
+    def wait(self, timeout_s=10):
+        deadline = time.monotonic() + timeout_s
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout_s)
+            time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+
+class Adopted(Process):
+    """A process another one of ours started, with the same log. See adopt_orphans."""
+
+    def __init__(self, parent, pid):  # pylint: disable=super-init-not-called
+        self.argv, self.log, self.start_offset = parent.argv, parent.log, parent.start_offset
+        self.child = _Orphan(pid)
