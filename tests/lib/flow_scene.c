@@ -77,7 +77,8 @@ scene_start(struct scene *s, uint64_t cap, uint64_t period_ms, const struct peer
     s->config->limits = &s->limit;
     s->config->front.temp_folder = "/tmp";
     s->config->n_limits = 1;
-    setup = (struct flow_setup){s->w.loop, s->store, s->w.up, s->w.metrics};
+    setup = (struct flow_setup){.loop = s->w.loop, .store = s->store, .upstream = s->w.up,
+        .metrics = s->w.metrics};
     s->flow = flow_new(&setup);
     flow_configure(s->flow, s->config);
 }

@@ -244,7 +244,7 @@ world_begin(struct world *w, const char *yaml)
     w->worker = worker_new(w->loop, 16, &err);
     assert_non_null(w->worker);
     assert_int_equal(worker_start(w->worker, 1, &err), 0);
-    setup = (struct front_setup){w->loop, w->worker, NULL, w->metrics};
+    setup = (struct front_setup){.loop = w->loop, .worker = w->worker, .flow = NULL, .metrics = w->metrics};
     w->front = front_new(&setup);
     /* $6$ of "right" with few rounds */
     world_write(w, "users", "# logins\nerp:$6$rounds=1000$saltsalt$"

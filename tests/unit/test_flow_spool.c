@@ -936,7 +936,8 @@ restart(struct kept *k)
 
     flow_free(&k->s.flow);
     world_renew(&k->s.w);
-    setup = (struct flow_setup){k->s.w.loop, k->s.store, k->s.w.up, k->s.w.metrics};
+    setup = (struct flow_setup){.loop = k->s.w.loop, .store = k->s.store, .upstream = k->s.w.up,
+        .metrics = k->s.w.metrics};
     k->s.flow = flow_new(&setup);
     open_spool(k, false);
 }
