@@ -144,6 +144,20 @@ job_refuse_with(struct job *job, const char *end, int code, const char *enhanced
     end_round(job, &s);
 }
 
+/* Connections and charges are to be had, and none can be used. A message of the spool waits then as if there
+ * were none, or its turn would come again at once. */
+static void
+give_up(struct job *job, const char *end, const char *enhanced, const char *why)
+{
+    static const struct lease_failure none = {0};
+
+    if (job->seq != 0 && job->gate == NULL)
+        job->gate = job->verdict.kind == VERDICT_NO_DECISION
+            ? release_gate_of_verdict(job->flow, &job->verdict, why)
+            : release_gate_of_upstream(job->flow, job->message, &none, why);
+    job_refuse_with(job, end, 451, enhanced, why);
+}
+
 /* Once more from the start, as long as there are tries; each try is a charge of its own. */
 static void
 job_start_over(struct job *job, const char *end, const char *enhanced, const char *why)
@@ -155,7 +169,7 @@ job_start_over(struct job *job, const char *end, const char *enhanced, const cha
     if (!is_wanted(job))
         job_refuse_with(job, "Cm", 451, "4.4.2", "the client left before its message could be tried again");
     else if (++job->tries >= TRIES_MAX)
-        job_refuse_with(job, end, 451, enhanced, why);
+        give_up(job, end, enhanced, why);
     else if (plan_round(job) != 0) /* of those it was granted for */
         job_refuse_plan(job);
     else

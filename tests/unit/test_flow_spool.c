@@ -716,6 +716,49 @@ test_refusal_waits_for_the_disk(void **state)
     kept_stop(&k);
 }
 
+static void
+drop_every_connection(struct scene *s)
+{
+    peer_drop_all(&s->w.peer, true);
+    s->meddler.done = false;
+}
+
+static bool
+is_given_up(struct kept *k)
+{
+    struct queue_why why;
+
+    release_why(k->s.flow, k->seq, &why);
+    return why.gate != NULL && why.gate->kind == QUEUE_GATE_UPSTREAM && is_back(k);
+}
+
+/* Connections are to be had and none can be used: it waits for the upstream, and its turn does not come again
+ * at once. */
+static void
+test_useless_connections_are_no_busy_loop(void **state)
+{
+    static const struct spool_recipient states[1] = {{.state = SPOOL_WAITING}};
+    struct kept k;
+    double refunds;
+
+    (void)state;
+    kept_start(&k, 10, NULL, 0);
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    scene_meddle(&k.s, CONN_LEASED, drop_every_connection);
+    put_row(&k, states, 1);
+    kept_until(&k, is_given_up);
+    refunds = scene_count(&k.s, M_REFUNDS, NULL);
+    assert_true(refunds > 0);
+    for (int64_t end = clock_mono_ms() + 300; clock_mono_ms() < end;)
+        scene_turn(&k.s);
+    assert_true(scene_count(&k.s, M_REFUNDS, NULL) == refunds);
+    scene_meddle(&k.s, CONN_LEASED, NULL);
+    kept_until(&k, is_empty);
+    assert_int_equal(k.s.w.peer.messages, 2);
+    assert_int_equal(k.attempts, 0);
+    kept_stop(&k);
+}
+
 /* Its row went while it was on its way, put aside as damaged: what waits of it is written anew. */
 static void
 test_row_that_went_is_written_anew(void **state)
@@ -1076,6 +1119,7 @@ main(void)
         cmocka_unit_test(test_sick_spool_is_no_busy_loop),
         cmocka_unit_test(test_outcome_waits_for_the_disk),
         cmocka_unit_test(test_refusal_waits_for_the_disk),
+        cmocka_unit_test(test_useless_connections_are_no_busy_loop),
         cmocka_unit_test(test_row_that_went_is_written_anew),
         cmocka_unit_test(test_reload_lets_no_parked_go),
         cmocka_unit_test(test_reload_between_rounds),
