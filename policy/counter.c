@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define WARMUP_KEPT_US (40 * US_PER_DAY) /* of silence; then the route begins at step 1 again */
+#define WARMUP_KEPT_US (40 * US_PER_DAY) /* of silence; then only the nodes know the step */
 
 static bool
 is_window(enum limit_kind kind)
@@ -31,9 +31,12 @@ counter_allowed(const struct limit_conf *l, uint64_t cap)
 }
 
 static void
-begin_warmup(struct counter *c, uint32_t step, uint64_t now_us)
+begin_warmup(struct counter *c, const struct counter_terms *t, uint64_t now_us)
 {
-    c->warm = (struct warmup_state){.step = step, .utc_day = now_us / US_PER_DAY};
+    uint64_t today = now_us / US_PER_DAY;
+
+    c->warm = (struct warmup_state){.step = t->step,
+        .utc_day = t->step_day > 0 && t->step_day < today ? t->step_day : today};
 }
 
 void
@@ -48,7 +51,7 @@ counter_init(struct counter *c, const struct counter_terms *t, uint64_t now_us)
         rate_init(&c->rate, t->cap, t->period_us, t->burst, now_us);
     c->window.cap_seen = c->rate.cap_seen = t->allowed;
     if (t->kind == LIMIT_WARMUP)
-        begin_warmup(c, t->step, now_us);
+        begin_warmup(c, t, now_us);
 }
 
 /* Nothing is known of the past but that it was long enough to fill the limit. */
@@ -106,7 +109,7 @@ change_kind(struct counter *c, const struct counter_terms *t, uint64_t now_us)
     else if (!is_window(c->kind) && is_window(t->kind))
         rate_to_window(c, t, now_us);
     if (t->kind == LIMIT_WARMUP)
-        begin_warmup(c, t->step, now_us);
+        begin_warmup(c, t, now_us);
     c->kind = t->kind;
     c->changed = true;
 }

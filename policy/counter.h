@@ -44,6 +44,7 @@ struct counter_terms {
     uint64_t cap, burst; /* in force; burst: of a rate */
     uint64_t allowed;    /* the most one period can have held as configured, whatever lowers the cap now */
     uint32_t step;       /* where a warm-up begins */
+    uint64_t step_day;   /* the UTC day to which that step belongs; 0: this one */
     uint64_t began_us;   /* when all counters began; 0: not known */
 };
 

@@ -51,7 +51,7 @@ load(const struct charge_line *line, const struct decide_line *d, uint64_t now_u
 {
     struct counter_terms t = {counter_kind(line->limit), line->limit->unit, counter_period_us(line->limit),
         cap_in_force(line->cap, d), least_of(least_of(line->limit->burst, d->burst_most), CAP_MAX),
-        counter_allowed(line->limit, line->cap), line->step, d->began_us};
+        counter_allowed(line->limit, line->cap), line->step, d->step_day, d->began_us};
 
     if (d->counter) {
         *c = *d->counter;
@@ -63,36 +63,41 @@ load(const struct charge_line *line, const struct decide_line *d, uint64_t now_u
     }
 }
 
-/* Turns the warm-ups' days and sets the caps in force. False: a step is not the one that was asked for. */
-static bool
+/* Turns the warm-ups' days and sets the caps in force. Not DECIDE_DONE: a step is not the one that was asked
+ * for. */
+static enum decide_status
 set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t now_us, struct counter *c,
     struct work *w, size_t *step_line_out, uint32_t *step_out)
 {
-    bool advanced[CHARGE_LINES_MAX] = {false};
+    enum warmup_turn turns[CHARGE_LINES_MAX] = {WARMUP_STAYS};
 
     for (size_t i = 0; i < r->n_lines; i++) {
         const struct charge_line *line = &r->lines[i];
+        bool is_known;
 
         if (c[i].kind != LIMIT_WARMUP || d[i].day_line != i)
             continue;
-        if (c[i].warm.step != line->step) {
-            *step_line_out = i;
-            *step_out = c[i].warm.step;
-            return false;
-        }
-        advanced[i] = warmup_turn_day(&c[i].warm, now_us / US_PER_DAY, least_of(line->cap, CAP_MAX),
-            line->limit->schedule->use_percent);
+        is_known = c[i].warm.step == line->step;
+        if (is_known)
+            turns[i] = warmup_turn_day(&c[i].warm, now_us / US_PER_DAY, least_of(line->cap, CAP_MAX),
+                line->limit->schedule);
+        if (is_known && turns[i] != WARMUP_FALLS)
+            continue;
+        c[i].changed |= is_known;
+        *step_line_out = i;
+        *step_out = c[i].warm.step;
+        return is_known ? DECIDE_FELL : DECIDE_STEP;
     }
     for (size_t i = 0; i < r->n_lines; i++) {
         const struct charge_line *line = &r->lines[i];
 
-        w[i].cap = cap_in_force(advanced[d[i].day_line] ? line->next_cap : line->cap, &d[i]);
+        w[i].cap = cap_in_force(turns[d[i].day_line] == WARMUP_ADVANCES ? line->next_cap : line->cap, &d[i]);
         if (c[i].kind == LIMIT_RATE)
             w[i].cap = c[i].rate.burst;
         w[i].fixed = least_of(line->fixed, CAP_MAX);
         w[i].each = line->each;
     }
-    return true;
+    return DECIDE_DONE;
 }
 
 static bool
@@ -177,13 +182,15 @@ decide_charge(const struct charge_request *r, const struct decide_line *d, uint6
     struct work w[CHARGE_LINES_MAX];
     uint64_t g = r->recipients;
     size_t binding = r->n_lines;
+    enum decide_status status;
 
     memset(v, 0, sizeof(*v));
     v->time_us = now_us;
     for (size_t i = 0; i < r->n_lines; i++)
         load(&r->lines[i], &d[i], now_us, &fresh[i]);
-    if (!set_caps(r, d, now_us, fresh, w, step_line_out, step_out))
-        return DECIDE_STEP;
+    status = set_caps(r, d, now_us, fresh, w, step_line_out, step_out);
+    if (status != DECIDE_DONE)
+        return status;
     for (size_t i = 0; i < r->n_lines; i++) {
         uint64_t most = grant_of(&w[i], counter_used(&fresh[i]), r->recipients);
 

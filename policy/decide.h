@@ -24,6 +24,7 @@ struct decide_line {
                               * LIMIT_UNLIMITED: nothing lowers it */
     uint64_t burst_most;
     uint64_t began_us;       /* when all counters began; 0: not known */
+    uint64_t step_day;       /* without a counter: the UTC day the request's step belongs to; 0: today */
     size_t day_line;         /* hour cap of a warm-up: the line of the day limit whose step rules, else its
                               * own index */
 };
@@ -31,18 +32,21 @@ struct decide_line {
 enum decide_status {
     DECIDE_DONE,
     DECIDE_STEP, /* a warm-up is at another step than the request's; ask again with the caps of that step */
+    DECIDE_FELL, /* the same, because days without mail took it back just now: the counters that say `changed`
+                  * are to be remembered first */
 };
 
 /* fresh has one counter per line. When the verdict is GRANTED and the request did not only look, all of them
- * are to be remembered now, else those that say `changed`. On DECIDE_STEP *step_line_out and *step_out say
- * which line is at which step. */
+ * are to be remembered now, else those that say `changed`. Otherwise *step_line_out and *step_out
+ * say which line is at which step. */
 enum decide_status decide_charge(const struct charge_request *request, const struct decide_line *lines,
     uint64_t now_us, struct counter *fresh, struct verdict *verdict_out, size_t *step_line_out,
     uint32_t *step_out);
 /* Fills day_line of every line. */
 void decide_link_days(const struct charge_request *request, struct decide_line *lines);
 
-/* After DECIDE_STEP: gives the line, and the hour caps that hang on it, the caps of that step. */
+/* After DECIDE_STEP and DECIDE_FELL: gives the line, and the hour caps that hang on it, the caps of that
+ * step. */
 void decide_set_step(struct charge_request *request, const struct decide_line *lines, size_t line,
     uint32_t step);
 

@@ -42,18 +42,23 @@ const char *limit_kind_to_str(enum limit_kind k);
 #define WINDOW_BUCKETS 64
 #define CHARGE_LIFETIME_MS 1000 /* and at most a fortieth of the shortest window */
 
-enum curve_kind { CURVE_GEOMETRIC, CURVE_TABLE };
+enum curve_kind { CURVE_GEOMETRIC, CURVE_TABLE, CURVE_LINEAR, CURVE_COUNT };
 
 /* A warm-up schedule. growth in thousandths (1400 = 1.4): no floating point in a decision. */
 struct schedule_conf {
     const char *name;
     enum curve_kind curve;
-    uint64_t first;          /* geometric: cap of step 1, external recipients per 24 h */
+    uint64_t first;          /* geometric, linear: cap of step 1, external recipients per 24 h */
     uint32_t growth_milli;   /* geometric */
+    uint64_t increment;      /* linear: what each step adds */
     const uint64_t *table;   /* table: cap of step 1, 2, ... */
     size_t n_table;
     uint64_t ceiling;        /* no step goes above; LIMIT_UNLIMITED: none */
     uint32_t use_percent;    /* the peak of a day must have reached this share of its cap to advance */
+    /* What days without mail cost; 0 or LIMIT_UNLIMITED days: nothing. */
+    uint64_t decay_days;      /* one step for each so many of them in a row */
+    uint64_t restart_days;    /* after so many it begins again ... */
+    uint32_t restart_percent; /* ... at this share of the step it was at; 0: at step 1 */
 };
 
 /* One limit. A name is unique in the configuration; Redis keys use the name, never the value. */

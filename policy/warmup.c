@@ -88,6 +88,14 @@ geometric(const struct schedule_conf *s, uint32_t step)
     return b.n == 0 ? 0 : b.words[0];
 }
 
+static uint64_t
+linear(const struct schedule_conf *s, uint32_t step)
+{
+    unsigned __int128 cap = s->first + (unsigned __int128)s->increment * (step - 1);
+
+    return cap < LIMIT_UNLIMITED ? (uint64_t)cap : LIMIT_UNLIMITED;
+}
+
 static uint32_t
 clamp_step(uint32_t step)
 {
@@ -109,6 +117,11 @@ warmup_cap(const struct schedule_conf *s, uint32_t step)
     case CURVE_TABLE:
         if (s->n_table > 0)
             cap = s->table[step <= s->n_table ? step - 1 : s->n_table - 1];
+        break;
+    case CURVE_LINEAR:
+        cap = linear(s, step);
+        break;
+    case CURVE_COUNT:
         break;
     }
     return cap < s->ceiling ? cap : s->ceiling;
@@ -153,23 +166,48 @@ warmup_last_step(const struct schedule_conf *s)
     return low;
 }
 
+/* days: without mail, in a row. */
+static uint32_t
+step_after_idle(uint32_t step, uint64_t days, const struct schedule_conf *s)
+{
+    uint64_t lost = s->decay_days > 0 ? days / s->decay_days : 0;
+    uint32_t left = lost < step ? step - (uint32_t)lost : 1;
+    uint64_t again = (uint64_t)step * s->restart_percent / 100;
+
+    if (s->restart_days > 0 && days >= s->restart_days && again < left)
+        left = again > 1 ? (uint32_t)again : 1;
+    return left;
+}
+
+static bool
+has_earned(const struct warmup_state *state, uint64_t cap, const struct schedule_conf *s)
+{
+    return !state->held && state->step < WARMUP_STEP_MAX
+        && (unsigned __int128)state->peak * 100 >= (unsigned __int128)cap * s->use_percent;
+}
+
 /* A clock that jumps ahead by many days still advances one step; one that goes back changes nothing, and
  * the day that was reached stays the state's day, so the same day cannot be turned twice. */
-bool
-warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, uint32_t use_percent)
+enum warmup_turn
+warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, const struct schedule_conf *s)
 {
-    bool advance;
+    enum warmup_turn turn = WARMUP_STAYS;
+    uint32_t left;
 
     if (utc_day <= state->utc_day)
-        return false;
-    advance = !state->held && state->step < WARMUP_STEP_MAX
-        && (unsigned __int128)state->peak * 100 >= (unsigned __int128)cap * use_percent;
-    if (advance)
+        return WARMUP_STAYS;
+    left = step_after_idle(state->step, utc_day - state->utc_day - 1, s);
+    if (left < state->step) {
+        state->step = left;
+        turn = WARMUP_FALLS;
+    } else if (has_earned(state, cap, s)) {
         state->step++;
+        turn = WARMUP_ADVANCES;
+    }
     state->utc_day = utc_day;
     state->peak = 0;
     state->held = state->backed = false;
-    return advance;
+    return turn;
 }
 
 void

@@ -137,7 +137,14 @@ for k, line in ipairs(lines) do
         if counters[k].step ~= line[L_STEP] then
             return {STEP, now, k, counters[k].step}
         end
-        advanced[k] = turn_day(counters[k], now, line[L_CAP], line[L_USE])
+        local turn = turn_day(counters[k], now, line)
+
+        if turn < 0 then -- what it is at now has other caps than these
+            counters[k].changed = true
+            save(false)
+            return {STEP, now, k, counters[k].step}
+        end
+        advanced[k] = turn > 0
     end
 end
 local granted, binding = n, 0

@@ -170,8 +170,10 @@ local function counter_used(c)
     return c.kind == KIND_RATE and c.level or c.total
 end
 
-local function begin_warmup(c, step, now)
-    c.step, c.day, c.peak, c.held = step, div(now, DAY_US), 0, 0
+local function begin_warmup(c, line, now)
+    local today, known = div(now, DAY_US), line[L_IDLE][4]
+
+    c.step, c.day, c.peak, c.held = line[L_STEP], known > 0 and min(known, today) or today, 0, 0
 end
 
 -- line: the limit's terms; cap and burst are those in force
@@ -186,7 +188,7 @@ local function counter_init(line, cap, burst, now)
         c.seen = line[L_CAP]
     end
     if c.kind == KIND_WARMUP then
-        begin_warmup(c, line[L_STEP], now)
+        begin_warmup(c, line, now)
     end
     return c
 end
@@ -244,7 +246,7 @@ local function counter_turn(c, line, cap, burst, now)
             rate_to_window(c, line, cap, now)
         end
         if kind == KIND_WARMUP then
-            begin_warmup(c, line[L_STEP], now)
+            begin_warmup(c, line, now)
         end
         c.kind, c.changed = kind, true
     end
@@ -272,17 +274,33 @@ local function counter_take(c, n, cap, now)
     end
 end
 
--- The day rule of policy/warmup.h. True when the step advanced.
-local function turn_day(c, now, cap, use)
-    local today = div(now, DAY_US)
-    local advance
+-- The step after so many days without mail (policy/warmup.c).
+local function step_after_idle(step, days, idle)
+    local decay, restart, again = idle[1], idle[2], div(step * idle[3], 100)
+    local left = max(step - (decay > 0 and div(days, decay) or 0), 1)
+
+    if restart > 0 and days >= restart then
+        left = max(min(left, again), 1)
+    end
+    return left
+end
+
+-- The day rule of policy/warmup.h. -> 1: one step on, -1: it fell, 0
+local function turn_day(c, now, line)
+    local today, turn = div(now, DAY_US), 0
+    local left
 
     if today <= c.day then
-        return false
+        return 0
     end
-    advance = c.held == 0 and c.step < 1000 and c.peak * 100 >= cap * use
-    c.step, c.day, c.peak, c.held = c.step + (advance and 1 or 0), today, 0, 0
-    return advance
+    left = step_after_idle(c.step, today - c.day - 1, line[L_IDLE])
+    if left < c.step then
+        c.step, turn = left, -1
+    elseif c.held == 0 and c.step < 1000 and c.peak * 100 >= line[L_CAP] * line[L_USE] then
+        c.step, turn = c.step + 1, 1
+    end
+    c.day, c.peak, c.held = today, 0, 0
+    return turn
 end
 
 local function counter_frees_at(c, need)

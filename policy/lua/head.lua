@@ -31,6 +31,7 @@ local SCHEMA = 1
 -- fields of a line of a request, as store_codec.c packs them
 local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST = 1, 2, 3, 4, 5, 6, 7
 local L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_EXPECTED, L_CHARGED = 8, 9, 10, 11, 12, 13, 14
+local L_IDLE = 15 -- of a warm-up: {decay days, restart days, restart percent, day of the step}
 
 local function div(a, b)
     return (a - fmod(a, b)) / b

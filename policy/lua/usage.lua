@@ -2,9 +2,9 @@
 -- KEYS: g, o, then the state key (or, for a concurrency limit, its leases). ARGV[1]: msgpack of {line,
 --   prefix, line of the limit whose step a warm-up goes by: the day's for an hour cap}
 -- -> {time, used, cap in force for the next charge, us until one more passes (-1: not under this cap), then
---   of a warm-up: the step that is stored, peak and held as the next charge finds them, 1 if it will
---   advance}. Where the stored step is not that of the lines, cap and what follows from it are wrong: to be
---   asked again
+--   of a warm-up: the step that is stored (or, after days without mail, to which it will have fallen), peak
+--   and held as the next charge finds them, 1 if it will advance, the UTC day that is stored}. Where that
+--   step is not that of the lines, cap and what follows from it are wrong: to be asked again
 local line, prefix, day = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local lowered, lowered_burst, lowered_next =
@@ -16,7 +16,7 @@ if line[L_KIND] == 2 then
     local common = call('HGET', KEYS[2], 'l:' .. prefix)
 
     cap = common and min(line[L_CAP], cap_at(common, 3)) or line[L_CAP]
-    return {now, used, cap, used < cap and 0 or -1, 0, 0, 0, 0}
+    return {now, used, cap, used < cap and 0 or -1, 0, 0, 0, 0, 0}
 end
 local state = load_state(KEYS[3])
 
@@ -28,12 +28,16 @@ local function counter_of(l, its_cap, its_burst)
 end
 
 local c = counter_of(line, cap, burst)
-local step, peak, held, advances = 0, 0, 0, false
+local step, peak, held, advances, since = 0, 0, 0, false, 0
 if c.kind == KIND_WARMUP then
     local d = day[L_NAME] == line[L_NAME] and c or counter_of(day, day[L_CAP], 0)
 
-    step = d.step
-    advances = step == day[L_STEP] and turn_day(d, now, day[L_CAP], day[L_USE])
+    step, since = d.step, d.day
+    local turn = turn_day(d, now, day)
+    if turn < 0 then
+        step = d.step
+    end
+    advances = turn > 0 and step == day[L_STEP]
     if advances then
         cap = min(line[L_NEXT], lowered_next[1] or CAP_MAX)
     end
@@ -47,4 +51,4 @@ if cap < 1 then
 elseif used + 1 > cap then
     wait = max(counter_frees_at(c, used + 1 - cap) - now, 0)
 end
-return {now, used, cap, wait, step, peak, held > 0 and 1 or 0, advances and 1 or 0}
+return {now, used, cap, wait, step, peak, held > 0 and 1 or 0, advances and 1 or 0, since}

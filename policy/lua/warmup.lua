@@ -24,12 +24,12 @@ end
 if c.step ~= line[L_STEP] then
     return {now, c.step, 1}
 end
-turn_day(c, min(at, now), line[L_CAP], line[L_USE])
+turn_day(c, min(at, now), line)
 if op == 2 and c.held < 2 then
     c.step, c.held = max(c.step - 1, 1), 2
 end
 c.held = max(c.held, 1)
-turn_day(c, now, line[L_CAP], line[L_USE]) -- held: it does not advance
+turn_day(c, now, line) -- held: it does not advance
 save_state(KEYS[2], state, {[line[L_NAME]] = c}, now)
 call('HSET', KEYS[3], field, id)
 return {now, c.step}

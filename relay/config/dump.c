@@ -119,8 +119,10 @@ dump_schedules(struct dumping *p, const struct draft *d)
 
         if (i < d->schedules.n)
             continue;
-        buf_printf(&p->text, "schedules.%s: first %llu, growth %u.%03u, use %u  # built in\n", s->name,
-            (unsigned long long)s->first, s->growth_milli / 1000, s->growth_milli % 1000, s->use_percent);
+        buf_printf(&p->text, "schedules.%s: first %llu, growth %u.%03u, use %u, decay_days %llu, "
+            "restart_days %llu, restart_percent %u  # built in\n", s->name, (unsigned long long)s->first,
+            s->growth_milli / 1000, s->growth_milli % 1000, s->use_percent,
+            (unsigned long long)s->decay_days, (unsigned long long)s->restart_days, s->restart_percent);
     }
 }
 

@@ -8,22 +8,24 @@ static const struct schedule_conf built_in[] = {
         .first = 50,
         .growth_milli = 1400,
         .ceiling = LIMIT_UNLIMITED,
-        .use_percent = 50},
+        .use_percent = 50,
+        .decay_days = 7,
+        .restart_days = 30},
     {.name = "cautious",
         .curve = CURVE_GEOMETRIC,
         .first = 20,
         .growth_milli = 1300,
         .ceiling = LIMIT_UNLIMITED,
-        .use_percent = 50},
+        .use_percent = 50,
+        .decay_days = 7,
+        .restart_days = 30},
 };
 #define BUILT_IN (sizeof built_in / sizeof built_in[0])
 
+/* What geometric and linear curves have in common. */
 static int
-check_geometric(struct draft *d, struct schedule_entry *e)
+check_formula(struct draft *d, struct schedule_entry *e)
 {
-    if (e->conf.first == 0 || e->conf.growth_milli == 0)
-        return draft_fail(d, e->head.node, "schedule %s needs first and growth, or curve: table with a table",
-            e->head.name);
     if (e->table.n > 0)
         return draft_fail(d, entry_key(&e->head, "table"), "table belongs to curve: table");
     if (e->conf.first == LIMIT_UNLIMITED)
@@ -34,6 +36,29 @@ check_geometric(struct draft *d, struct schedule_entry *e)
 }
 
 static int
+check_geometric(struct draft *d, struct schedule_entry *e)
+{
+    if (e->conf.first == 0 || e->conf.growth_milli == 0)
+        return draft_fail(d, e->head.node, "schedule %s needs first and growth, or curve: table with a table",
+            e->head.name);
+    if (e->conf.increment != 0)
+        return draft_fail(d, entry_key(&e->head, "increment"), "increment belongs to curve: linear");
+    return check_formula(d, e);
+}
+
+static int
+check_linear(struct draft *d, struct schedule_entry *e)
+{
+    if (e->conf.first == 0 || e->conf.increment == 0)
+        return draft_fail(d, e->head.node, "schedule %s needs first and increment", e->head.name);
+    if (e->conf.growth_milli != 0)
+        return draft_fail(d, entry_key(&e->head, "growth"), "growth belongs to curve: geometric");
+    if (e->conf.increment == LIMIT_UNLIMITED)
+        return draft_fail(d, entry_key(&e->head, "increment"), "increment must be a number");
+    return check_formula(d, e);
+}
+
+static int
 check_table(struct draft *d, struct schedule_entry *e)
 {
     if (e->table.n == 0)
@@ -41,9 +66,11 @@ check_table(struct draft *d, struct schedule_entry *e)
     if (e->table.n > 1000)
         return draft_fail(d, entry_key(&e->head, "table"), "table has more than 1000 steps");
     if (e->conf.first != 0)
-        return draft_fail(d, entry_key(&e->head, "first"), "first belongs to curve: geometric");
+        return draft_fail(d, entry_key(&e->head, "first"), "first belongs to curve: geometric or linear");
     if (e->conf.growth_milli != 0)
         return draft_fail(d, entry_key(&e->head, "growth"), "growth belongs to curve: geometric");
+    if (e->conf.increment != 0)
+        return draft_fail(d, entry_key(&e->head, "increment"), "increment belongs to curve: linear");
     if (e->conf.ceiling < e->table.items[0])
         return draft_fail(d, entry_key(&e->head, "ceiling"), "ceiling is below the first step");
     e->conf.table = e->table.items;
@@ -61,7 +88,21 @@ check_schedule(struct draft *d, struct schedule_entry *e)
         if (strcmp(e->head.name, reserved[i]) == 0)
             return draft_fail(
                 d, e->head.node, "'%s' always means no warm-up; choose another name", e->head.name);
-    return e->conf.curve == CURVE_TABLE ? check_table(d, e) : check_geometric(d, e);
+    if (e->conf.restart_days < e->conf.decay_days && e->conf.decay_days != LIMIT_UNLIMITED)
+        return draft_fail(d, entry_key(&e->head, "restart_days"),
+            "restart_days is below decay_days (%llu): nothing would be left to decay",
+            (unsigned long long)e->conf.decay_days);
+    switch (e->conf.curve) {
+    case CURVE_GEOMETRIC:
+        return check_geometric(d, e);
+    case CURVE_TABLE:
+        return check_table(d, e);
+    case CURVE_LINEAR:
+        return check_linear(d, e);
+    case CURVE_COUNT:
+        break;
+    }
+    return -1;
 }
 
 static const struct schedule_conf *

@@ -52,7 +52,7 @@ static const char *const upstream_tls_words[] = {"starttls", "implicit", "off", 
 static const char *const auth_words[] = {"none", "login", "plain", "xoauth2", NULL};
 static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain", NULL};
 static const char *const unit_words[] = {"messages", "recipients", "external", "bytes", NULL};
-static const char *const curve_words[] = {"geometric", "table", NULL};
+static const char *const curve_words[] = {"geometric", "table", "linear", NULL};
 static const char *const class_words[] = {"ok", "block-tenant", "block-connector", "block-sender",
     "block-domain", "budget", "throttle", "auth", "temporary", "message", NULL};
 
@@ -67,7 +67,7 @@ static_assert(WORDS(upstream_tls_words) == UPSTREAM_TLS_OFF + 1, "a word for eac
 static_assert(WORDS(auth_words) == UPSTREAM_AUTH_PLAIN + 2, "a word for each way to log in, and xoauth2");
 static_assert(WORDS(scope_words) == SCOPE_COUNT, "a word for each scope");
 static_assert(WORDS(unit_words) == UNIT_COUNT, "a word for each unit");
-static_assert(WORDS(curve_words) == CURVE_TABLE + 1, "a word for each curve");
+static_assert(WORDS(curve_words) == CURVE_COUNT, "a word for each curve");
 static_assert(WORDS(class_words) == CLASS_COUNT, "a word for each reply class");
 
 const struct section_info section_table[SECTION_COUNT] = {
@@ -394,18 +394,28 @@ const struct setting setting_table[] = {
 
     {SECTION_SCHEDULE, "curve", WORD(schedule_entry, conf.curve, enum curve_kind, curve_words),
         .fallback = "geometric",
-        .help = "geometric: first * growth ^ (step - 1). table: the caps one by one."},
+        .help = "geometric: first * growth ^ (step - 1). table: the caps one by one. linear: "
+                "first + increment * (step - 1)."},
     {SECTION_SCHEDULE, "first", NUMBER(schedule_entry, conf.first, 1, 10000000),
-        .help = "geometric: external recipients per 24 h at step 1."},
+        .help = "geometric, linear: external recipients per 24 h at step 1."},
     {SECTION_SCHEDULE, "growth", .type = TYPE_GROWTH,
         .offset = AT(schedule_entry, conf.growth_milli, uint32_t), .least = 1001, .most = 3000,
         .help = "geometric: factor from step to step, such as 1.4."},
+    {SECTION_SCHEDULE, "increment", NUMBER(schedule_entry, conf.increment, 1, 10000000),
+        .help = "linear: what each step adds."},
     {SECTION_SCHEDULE, "table", .type = TYPE_COUNTS, .offset = AT(schedule_entry, table, struct count_list),
         .least = 1, .most = 1000000000, .help = "table: the caps of step 1, 2, ... in rising order."},
     {SECTION_SCHEDULE, "ceiling", NUMBER(schedule_entry, conf.ceiling, 1, 1000000000),
         .fallback = "unlimited", .help = "No step goes above it."},
     {SECTION_SCHEDULE, "use", U32(schedule_entry, conf.use_percent, 1, 100), .fallback = "50",
         .help = "Percent of the cap that a day must have used before the next step."},
+    {SECTION_SCHEDULE, "decay_days", NUMBER(schedule_entry, conf.decay_days, 1, 365), .fallback = "7",
+        .help = "Days without mail in a row, by UTC, that cost one step; twice as many cost two, for a "
+                "reputation that is not used fades. unlimited: none."},
+    {SECTION_SCHEDULE, "restart_days", NUMBER(schedule_entry, conf.restart_days, 1, 365), .fallback = "30",
+        .help = "Days without mail in a row after which the curve begins again. unlimited: never."},
+    {SECTION_SCHEDULE, "restart_percent", U32(schedule_entry, conf.restart_percent, 0, 99), .fallback = "0",
+        .help = "Where it begins again: at this share of the step it was at; 0 is step 1."},
 
     {SECTION_REPLY, "reply", .type = TYPE_REPLY_CODE, .offset = AT(reply_entry, rule, struct reply_rule),
         .flags = SETTING_REQUIRED,

@@ -171,7 +171,7 @@ look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct 
 
             lines[i].counter = is_kept(p, now_us) ? &p->counter : NULL;
             lines[i].is_expected = false; /* nothing is ever lost here */
-            lines[i].charged_us = 0;
+            lines[i].charged_us = lines[i].step_day = 0;
             lines[i].cap_most = lowered(p, now_us);
             lines[i].burst_most = LIMIT_UNLIMITED;
             lines[i].began_us = b->began_us;
@@ -209,13 +209,18 @@ book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct ve
 {
     struct decide_line lines[CHARGE_LINES_MAX];
     struct counter fresh[CHARGE_LINES_MAX];
+    enum decide_status status;
     size_t line;
     uint32_t step;
 
     look_up(b, r, now_us, lines);
-    /* Once per warm-up at most: its counter's step does not move meanwhile. */
-    while (decide_charge(r, lines, now_us, fresh, v, &line, &step) == DECIDE_STEP)
+    /* Twice per warm-up at most: its counter's step moves once. */
+    while ((status = decide_charge(r, lines, now_us, fresh, v, &line, &step)) != DECIDE_DONE) {
+        if (status == DECIDE_FELL)
+            write_down(b, r, fresh, false, now_us);
+        look_up(b, r, now_us, lines);
         decide_set_step(r, lines, line, step);
+    }
     write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look, now_us);
 }
 
@@ -248,7 +253,7 @@ terms_of(const struct book *b, const struct limit_conf *limit, uint64_t cap, uin
 {
     return (struct counter_terms){counter_kind(limit), limit->unit, counter_period_us(limit),
         cap < CAP_MAX ? cap : CAP_MAX, limit->burst < CAP_MAX ? limit->burst : CAP_MAX,
-        counter_allowed(limit, cap), step, b->began_us};
+        counter_allowed(limit, cap), step, 0, b->began_us};
 }
 
 uint32_t
@@ -268,7 +273,7 @@ book_warmup(struct book *b, const struct limit_conf *limit, const char *instance
     else
         counter_init(&p->counter, &t, now_us);
     p->present = true;
-    warmup_turn_day(&p->counter.warm, now_us / US_PER_DAY, t.cap, limit->schedule->use_percent);
+    warmup_turn_day(&p->counter.warm, now_us / US_PER_DAY, t.cap, limit->schedule);
     if (back)
         warmup_step_back(&p->counter.warm);
     p->counter.warm.held = true;
@@ -330,15 +335,15 @@ usage_warmup(struct book *b, const struct book_question *q, uint64_t now_us, uin
 {
     const struct page *p = find(b, q->day->scope, q->instance, q->day->name);
     uint32_t step = is_kept(p, now_us) && p->counter.warm.step > 0 ? p->counter.warm.step : 1;
-    uint64_t day_cap, cap, next;
+    uint64_t day_cap, next;
     struct counter_terms t;
     struct warmup_state warm;
 
     plan_warmup_caps(q->day, step, &day_cap, &next);
-    plan_warmup_caps(q->limit, step, &cap, &next);
     t = terms_of(b, q->day, day_cap, step);
     warm = current(b, q->day, q->instance, &t, now_us).warm;
-    *cap_out = warmup_turn_day(&warm, now_us / US_PER_DAY, t.cap, q->day->schedule->use_percent) ? next : cap;
+    warmup_turn_day(&warm, now_us / US_PER_DAY, t.cap, q->day->schedule);
+    plan_warmup_caps(q->limit, warm.step, cap_out, &next);
     return warm;
 }
 

@@ -443,6 +443,15 @@ journal_step(const struct journal *j, const char *limit, const char *instance)
     return s->hash == hash && s->step < UINT32_MAX ? (uint32_t)s->step : 0;
 }
 
+uint64_t
+journal_step_ms(const struct journal *j, const char *limit, const char *instance)
+{
+    uint64_t hash = hash_two(limit, instance);
+    const struct step *s = find_step(j, hash);
+
+    return s->hash == hash ? s->at_ms : 0;
+}
+
 int
 journal_read_pauses(const struct journal *j, struct buf *out, struct err *err)
 {

@@ -68,6 +68,8 @@ void journal_set_step(struct journal *j, const char *limit, const char *instance
     uint64_t now_ms);
 /* 0: not known. */
 uint32_t journal_step(const struct journal *j, const char *limit, const char *instance);
+/* When it was at that step, as far as this node heard; 0: not known. */
+uint64_t journal_step_ms(const struct journal *j, const char *limit, const char *instance);
 
 /* The text of store.pauses; empty when there is none. */
 int journal_read_pauses(const struct journal *j, struct buf *out, struct err *err);

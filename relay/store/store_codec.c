@@ -152,13 +152,25 @@ capped(uint64_t value)
 /* Of a question that nothing is charged by. */
 static const struct decide_line no_facts;
 
-/* The fields are L_NAME .. L_CHARGED of head.lua. day_line counts from 0 here and from 1 there. */
+static void
+add_idle_rules(struct command *c, const struct schedule_conf *s, const struct decide_line *facts)
+{
+    msgpack_array(&c->arg, s ? 4 : 0);
+    if (!s)
+        return;
+    add_uint(c, capped(s->decay_days));
+    add_uint(c, capped(s->restart_days));
+    add_uint(c, s->restart_percent);
+    add_uint(c, facts->step_day);
+}
+
+/* The fields are L_NAME .. L_IDLE of head.lua. day_line counts from 0 here and from 1 there. */
 static void
 add_line(struct command *c, const struct charge_line *line, const struct decide_line *facts)
 {
     const struct limit_conf *l = line->limit;
 
-    msgpack_array(&c->arg, 14);
+    msgpack_array(&c->arg, 15);
     msgpack_str(&c->arg, store_limit_name(l));
     add_uint(c, counter_kind(l));
     add_uint(c, l->unit);
@@ -173,6 +185,7 @@ add_line(struct command *c, const struct charge_line *line, const struct decide_
     add_uint(c, facts->day_line + 1);
     add_uint(c, facts->is_expected);
     add_uint(c, facts->charged_us);
+    add_idle_rules(c, l->schedule, facts);
 }
 
 static void
@@ -248,6 +261,8 @@ void
 codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
     const struct charge_line *line)
 {
+    struct decide_line facts = {.step_day = change->step_day};
+
     command_begin(c, SCRIPT_WARMUP);
     add_key(c, node, "g");
     add_scope_key(c, node, line->limit->scope, change->instance);
@@ -255,7 +270,7 @@ codec_warmup(struct command *c, const struct codec_node *node, const struct code
     msgpack_array(&c->arg, 6);
     add_uint(c, (uint64_t)change->op);
     add_str(c, node->epoch);
-    add_line(c, line, &no_facts);
+    add_line(c, line, &facts);
     add_str(c, node->run);
     add_uint(c, change->number);
     add_uint(c, change->at_us);

@@ -56,7 +56,7 @@ struct codec_times {
     unsigned times; /* > 1: so many equal charges, numbered seq, seq + 1 ... (policy/lua/charge_usual.lua) */
 };
 
-/* facts: one per line; is_expected, charged_us and day_line are used. */
+/* facts: one per line; is_expected, charged_us, step_day and day_line are used. */
 void codec_charge(struct command *c, const struct codec_node *node, const struct charge_request *request,
     const struct decide_line *facts, const struct codec_times *times);
 void codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *request,
@@ -66,6 +66,7 @@ struct codec_change {
     const char *instance;
     uint64_t number; /* of the node's run: one that was done is not done again */
     uint64_t at_us;  /* when it happened */
+    uint64_t step_day; /* as in decide_line */
 };
 void codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
     const struct charge_line *line);

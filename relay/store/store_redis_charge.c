@@ -9,7 +9,8 @@
 #include "relay/base/xmalloc.h"
 #include "relay/store/store_redis_part.h"
 
-#define STEP_TRIES 8 /* per question; each answers for one warm-up */
+#define MS_PER_DAY (US_PER_DAY / 1000)
+#define STEP_TRIES 8 /* per question; two answer for one warm-up */
 #define CLOCK_SLACK_MS 60000 /* the own idea of Redis' time may run behind it */
 
 /* ---- charge ---- */
@@ -45,17 +46,21 @@ scope_of_line(const struct charge_request *r, size_t line)
     return NULL;
 }
 
-/* The steps this node has heard of are newer than the request's. */
+/* The steps this node has heard of are newer than the request's. Where Redis has forgotten them, the days
+ * since then count as days without mail. */
 static void
-set_known_steps(struct redis_store *s, struct charge_request *r, const struct decide_line *facts)
+set_known_steps(struct redis_store *s, struct charge_request *r, struct decide_line *facts)
 {
     for (size_t i = 0; i < r->n_lines; i++) {
         const struct limit_conf *l = r->lines[i].limit;
+        const char *instance;
         uint32_t step;
 
         if (l->kind != LIMIT_WARMUP || facts[i].day_line != i)
             continue;
-        step = journal_step(s->journal, l->name, scope_of_line(r, i)->instance);
+        instance = scope_of_line(r, i)->instance;
+        step = journal_step(s->journal, l->name, instance);
+        facts[i].step_day = journal_step_ms(s->journal, l->name, instance) / MS_PER_DAY;
         if (step > 0 && step != r->lines[i].step)
             decide_set_step(r, facts, i, step);
     }
@@ -137,8 +142,7 @@ redis_store_note_granted(struct redis_store *s, const struct ask *ask, const str
         const char *limit = r->lines[reply->steps[i].line].limit->name;
         const char *instance = scope_of_line(r, reply->steps[i].line)->instance;
 
-        if (journal_step(s->journal, limit, instance) != reply->steps[i].step)
-            journal_set_step(s->journal, limit, instance, reply->steps[i].step, now_ms);
+        journal_set_step(s->journal, limit, instance, reply->steps[i].step, now_ms);
     }
     if (r->look)
         return;
@@ -342,14 +346,15 @@ on_usage(void *arg, const struct redisReply *reply, enum store_error error)
     struct usage_part *part = arg;
     struct redis_store *s = redis_store_of(part->ask->store);
     struct usage *u = &part->ask->usage[part->index];
-    int64_t f[8];
+    int64_t f[9];
 
-    if (error != STORE_OK || !codec_integers(reply, f, 8)) {
+    if (error != STORE_OK || !codec_integers(reply, f, 9)) {
         end_part(part, error != STORE_OK ? error : STORE_PROTOCOL);
         return;
     }
     if (u->limit->kind == LIMIT_WARMUP && f[4] >= 1 && f[4] <= WARMUP_STEP_MAX && f[4] != part->step) {
-        journal_set_step(s->journal, day_of(s, u)->name, u->instance, (uint32_t)f[4], (uint64_t)f[0] / 1000);
+        journal_set_step(s->journal, day_of(s, u)->name, u->instance, (uint32_t)f[4],
+            (uint64_t)f[8] * MS_PER_DAY);
         if (++part->tries < STEP_TRIES && send_usage(s, part))
             return;
     }

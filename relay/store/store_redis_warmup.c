@@ -99,7 +99,8 @@ tell(struct warmup_change *w)
 {
     struct redis_store *r = w->store;
     struct codec_node node = redis_store_node(r);
-    struct codec_change change = {w->back ? 2 : 1, w->instance, w->number, w->at_us};
+    struct codec_change change = {w->back ? 2 : 1, w->instance, w->number, w->at_us,
+        journal_step_ms(r->journal, w->name, w->instance) * 1000 / US_PER_DAY};
 
     if (w->told > 0)
         return;

@@ -158,7 +158,9 @@ schedules(void **state)
 {
     struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365(
         "], licences: 5, warmup: steps") "schedules:\n  steps: {curve: table, table: [50, 1_00, 100], "
-                                         "ceiling: 80, use: 70}\n  cautious: {first: 10, growth: 1.25}\n");
+                                         "ceiling: 80, use: 70}\n  cautious: {first: 10, growth: 1.25, "
+                                         "decay_days: unlimited}\n  even: {curve: linear, first: 20, "
+                                         "increment: 30, restart_days: 60, restart_percent: 50}\n");
     const struct schedule_conf *s = config_route(c, "out")->warmup;
 
     (void)state;
@@ -167,9 +169,17 @@ schedules(void **state)
     assert_int_equal(s->table[1], 100);
     assert_int_equal(s->ceiling, 80);
     assert_int_equal(s->use_percent, 70);
-    assert_int_equal(c->n_schedules, 3); /* new-tenant is built in, cautious is replaced */
+    assert_int_equal(s->decay_days, 7);
+    assert_int_equal(s->restart_days, 30);
+    assert_int_equal(s->restart_percent, 0);
+    assert_int_equal(c->n_schedules, 4); /* new-tenant is built in, cautious is replaced */
     assert_int_equal(c->schedules[1].growth_milli, 1250);
-    assert_string_equal(c->schedules[2].name, "new-tenant");
+    assert_true(c->schedules[1].decay_days == LIMIT_UNLIMITED);
+    assert_int_equal(c->schedules[2].curve, CURVE_LINEAR);
+    assert_int_equal(c->schedules[2].increment, 30);
+    assert_int_equal(c->schedules[2].restart_days, 60);
+    assert_int_equal(c->schedules[2].restart_percent, 50);
+    assert_string_equal(c->schedules[3].name, "new-tenant");
     config_unref(&c);
 }
 
@@ -201,6 +211,9 @@ shipped_schedules_are_the_built_in_ones(void **state)
             assert_int_equal(own->growth_milli, shipped->growth_milli);
             assert_int_equal(own->use_percent, shipped->use_percent);
             assert_true(own->ceiling == shipped->ceiling);
+            assert_int_equal(own->decay_days, shipped->decay_days);
+            assert_int_equal(own->restart_days, shipped->restart_days);
+            assert_int_equal(own->restart_percent, shipped->restart_percent);
         }
         config_unref(&with);
         config_unref(&without);

@@ -29,14 +29,16 @@
 #define CLIENTS 3
 #define LIMITS 9
 #define PIPELINE 64
+#define DAYS_KNOWN 32
 #define PAUSE_STEPS 20000
 #define PAUSED_INSTANCES 3
 
 static const uint64_t table[] = {5, 12, 30, 31, 80};
 static struct schedule_conf geometric = {.name = "g", .curve = CURVE_GEOMETRIC, .first = 20,
-    .growth_milli = 1400, .ceiling = 300, .use_percent = 50};
+    .growth_milli = 1400, .ceiling = 300, .use_percent = 50, .decay_days = 2, .restart_days = 9,
+    .restart_percent = 40};
 static struct schedule_conf steps = {.name = "t", .curve = CURVE_TABLE, .table = table, .n_table = 5,
-    .ceiling = LIMIT_UNLIMITED, .use_percent = 80};
+    .ceiling = LIMIT_UNLIMITED, .use_percent = 80, .decay_days = 3, .restart_days = LIMIT_UNLIMITED};
 
 /* A charge on its way to Redis and what the book said to it. */
 struct question {
@@ -59,8 +61,13 @@ struct model {
     bool has_granted;
     struct question *asked; /* PIPELINE of them */
     size_t n_asked;
+    /* by scope instance: the last day it was charged, since the last edit */
+    struct {
+        char name[INSTANCE_MAX + 3];
+        uint64_t utc_day;
+    } days[DAYS_KNOWN];
     size_t counts[VERDICT_KIND_COUNT];
-    size_t refunds, edits, steps_asked, batches, batched;
+    size_t refunds, edits, steps_asked, falls, batches, batched;
 };
 
 static uint64_t
@@ -261,7 +268,7 @@ charge_redis(struct model *m, struct charge_request *r, struct verdict *v)
     struct charge_reply out;
 
     decide_link_days(r, facts);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 2 * LIMITS; i++) { /* each is at another step, and falls from it */
         redisReply *reply;
 
         codec_charge(&m->command, &m->node, r, facts, &times);
@@ -358,6 +365,50 @@ charge_many(struct model *m, const struct charge_request *r)
     assert_true(in_book.kind != VERDICT_GRANTED || in_book.granted < r->recipients);
 }
 
+/* Is it the instance's first charge of this day? Internal mail leaves limits of external mail alone. */
+static bool
+turns_day(struct model *m, const struct charge_scope *scope, bool external)
+{
+    char name[INSTANCE_MAX + 3];
+    size_t i = 0;
+    bool turns;
+
+    snprintf(name, sizeof(name), "%d%d%.*s", external, (int)scope->scope, INSTANCE_MAX - 1, scope->instance);
+    while (m->days[i].name[0] && strcmp(m->days[i].name, name) != 0)
+        assert_true(++i < DAYS_KNOWN);
+    memcpy(m->days[i].name, name, sizeof(name));
+    turns = m->now_us / US_PER_DAY > m->days[i].utc_day;
+    if (turns)
+        m->days[i].utc_day = m->now_us / US_PER_DAY;
+    return turns;
+}
+
+/* Then days without mail may take a step back: Redis does that before it can say which caps it wants. */
+static bool
+turns_any_day(struct model *m, const struct charge_request *r)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < r->n_scopes; i++)
+        any |= turns_day(m, &r->scopes[i], r->external);
+    return any;
+}
+
+/* The request's route, and whether it is lower than what it was. */
+static void
+count_fall(struct model *m, const struct charge_request *r)
+{
+    static uint32_t last[ROUTES];
+    unsigned route = (unsigned)(r->scopes[0].instance[6] - '0');
+
+    for (size_t i = 0; i < r->n_lines; i++) {
+        if (r->lines[i].limit != &m->limits[2])
+            continue;
+        m->falls += r->lines[i].step < last[route];
+        last[route] = r->lines[i].step;
+    }
+}
+
 static void
 charge(struct model *m)
 {
@@ -367,7 +418,8 @@ charge(struct model *m)
     random_request(m, &r);
     copy = r;
     book_charge(m->book, &copy, m->now_us, &in_book);
-    if (pick(m, 32) > 0) {
+    count_fall(m, &copy);
+    if (!turns_any_day(m, &r) && pick(m, 32) > 0) {
         ask(m, &copy, &in_book);
     } else {
         catch_up(m);
@@ -382,18 +434,18 @@ charge(struct model *m)
         m->granted = in_book;
         m->has_granted = true;
     }
-    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Days and
-     * warm-ups apart: a cap that grows at midnight may let it pass earlier. */
+    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Within a
+     * day: at midnight the cap of a warm-up may change. */
     if (pick(m, 8) == 0 && in_book.kind == VERDICT_OVER && in_book.retry_after_ms > 1
-        && in_book.retry_after_ms < 3600000) {
+        && in_book.retry_after_ms < 3600000
+        && m->now_us / US_PER_DAY == (m->now_us + (uint64_t)in_book.retry_after_ms * 1000) / US_PER_DAY) {
         int64_t wait_ms = in_book.retry_after_ms;
 
         r.look = true;
         book_charge(m->book, &r, m->now_us + (uint64_t)wait_ms * 1000, &in_book);
         assert_int_equal(in_book.kind, VERDICT_GRANTED);
         book_charge(m->book, &r, m->now_us + (uint64_t)(wait_ms - 1) * 1000, &in_book);
-        if (m->now_us / US_PER_DAY == (m->now_us + (uint64_t)wait_ms * 1000) / US_PER_DAY)
-            assert_int_equal(in_book.kind, VERDICT_OVER);
+        assert_int_equal(in_book.kind, VERDICT_OVER);
     }
 }
 
@@ -427,6 +479,7 @@ edit(struct model *m)
     struct limit_conf *l = &m->limits[pick(m, LIMITS)];
 
     catch_up(m);
+    memset(m->days, 0, sizeof(m->days));
     m->edits++;
     if (pick(m, 4) == 0)
         set_began(m, pick(m, 2) ? m->now_us / 1000 - pick(m, 4 * 3600000) : 0);
@@ -485,7 +538,7 @@ warm(struct model *m)
 {
     char route[] = "route-x";
     bool back = pick(m, 2);
-    struct codec_change change = {back ? 2 : 1, route, ++m->changes, m->now_us};
+    struct codec_change change = {back ? 2 : 1, route, ++m->changes, m->now_us, 0};
     uint32_t in_book;
 
     catch_up(m);
@@ -547,7 +600,7 @@ move_clock(struct model *m)
 {
     switch (pick(m, 400)) {
     case 0:
-        m->now_us += pick(m, 3 * US_PER_DAY);
+        m->now_us += pick(m, pick(m, 3) == 0 ? 12 * US_PER_DAY : 3 * US_PER_DAY);
         break;
     case 1:
         m->now_us -= pick(m, 3000000);
@@ -582,14 +635,15 @@ random_histories_agree(void **state)
     }
     catch_up(m);
     print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, "
-        "%zu steps asked, %zu in %zu batches\n", n, m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER],
-        m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked, m->batched, m->batches);
+        "%zu steps asked, %zu falls, %zu in %zu batches\n", n, m->counts[VERDICT_GRANTED],
+        m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked,
+        m->falls, m->batched, m->batches);
     /* A history in which one of them never happens proves nothing about it. */
     assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
     assert_true(m->counts[VERDICT_OVER] > n / 20);
     assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);
-    assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0);
+    assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0 && m->falls > 10);
 }
 
 /* ---- edits of a limit whose counter was forgotten and began anew ---- */
@@ -728,7 +782,7 @@ static void
 a_change_told_twice_is_done_once(void **state)
 {
     struct model *m = *state;
-    struct codec_change change = {2, "contoso", 7, 0};
+    struct codec_change change = {2, "contoso", 7, 0, 0};
     uint32_t step = climb(m, 5);
 
     assert_true(step > 3);
@@ -747,7 +801,7 @@ static void
 a_late_step_back_belongs_to_its_day(void **state)
 {
     struct model *m = *state;
-    struct codec_change change = {2, "contoso", 7, 0};
+    struct codec_change change = {2, "contoso", 7, 0, 0};
     uint32_t step = climb(m, 5), late;
 
     change.at_us = m->now_us - US_PER_DAY - 3600000000ull; /* when the last charge was */

@@ -14,6 +14,7 @@
 #include "policy/plan.h"
 #include "relay/base/clock.h"
 #include "relay/base/xmalloc.h"
+#include "relay/store/journal.h"
 #include "tests/lib/store_rig.h"
 
 /* ---- warm-ups of several nodes ---- */
@@ -144,7 +145,7 @@ add_route_warmup(struct rig *r)
 
 /* A first charge of a route whose warm-up begins at this step. */
 static void
-charge_at_step(struct rig *r, uint32_t recipients, uint32_t step)
+charge_on_node(struct rig *r, size_t node, uint32_t recipients, uint32_t step)
 {
     struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .sender = SPAN_LIT("a@x"),
         .sender_domain = SPAN_LIT("x"), .external = true, .recipients = recipients, .least = 1,
@@ -153,10 +154,16 @@ charge_at_step(struct rig *r, uint32_t recipients, uint32_t step)
 
     assert_int_equal(plan_charge(r->limits, r->n_limits, &s, &request), 0);
     r->answers = r->granted = 0;
-    store_charge(r->nodes[0].store, &request, on_charge, r);
+    store_charge(r->nodes[node].store, &request, on_charge, r);
     assert_true(turn_until(r, answered));
     assert_int_equal(r->verdict.kind, VERDICT_GRANTED);
     assert_int_equal(r->granted, recipients);
+}
+
+static void
+charge_at_step(struct rig *r, uint32_t recipients, uint32_t step)
+{
+    charge_on_node(r, 0, recipients, step);
 }
 
 /* An hour cap goes by the step of its day, here 10: 1033 a day. */
@@ -309,6 +316,47 @@ a_step_back_outlives_its_configuration(void **state)
     assert_int_equal(r->usage.cap, 300);
 }
 
+static const struct schedule_conf fading = {.name = "curve", .curve = CURVE_GEOMETRIC, .first = 50,
+    .growth_milli = 1400, .ceiling = LIMIT_UNLIMITED, .use_percent = 50, .decay_days = 7, .restart_days = 30};
+
+/* What the node wrote down so many days ago, before Redis forgot the route. */
+static void
+remember_step(struct rig *r, size_t node, uint32_t step, int days_ago)
+{
+    struct err err;
+    struct journal *j = journal_open(r->nodes[node].folder, &err);
+
+    assert_non_null(j);
+    journal_set_step(j, "contoso-warmup", "contoso", step,
+        (uint64_t)clock_utc_ms() - (uint64_t)days_ago * 86400000);
+    journal_close(&j);
+}
+
+/* Redis keeps a route for 40 days without mail; the step that only the nodes know does not come back as if
+ * nothing had been. */
+static void
+a_step_of_the_journal_is_as_old_as_it_is(void **state)
+{
+    static const struct {
+        int days_ago;
+        uint32_t was, is;
+        uint64_t cap;
+    } cases[NODES] = {{7, 5, 5, 192}, {17, 5, 3, 98}, {45, 5, 1, 50}};
+    struct rig *r = *state;
+
+    add_route_warmup(r);
+    r->limits[0].schedule = r->limits[1].schedule = &fading;
+    for (size_t i = 0; i < NODES; i++) {
+        remember_step(r, i, cases[i].was, cases[i].days_ago);
+        open_node(r, i);
+        assert_true(turn_until(r, all_open));
+        charge_on_node(r, i, 1, 1);
+        assert_int_equal(use(r, i, 0)->warmup_step, cases[i].is);
+        assert_int_equal(r->usage.cap, cases[i].cap);
+        cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso");
+    }
+}
+
 int
 main(void)
 {
@@ -322,6 +370,7 @@ main(void)
         CASE(a_step_back_is_told_until_redis_has_it),
         CASE(a_step_back_waits_for_a_connection),
         CASE(a_step_back_outlives_its_configuration),
+        CASE(a_step_of_the_journal_is_as_old_as_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
