@@ -80,7 +80,7 @@ set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t n
         is_known = c[i].warm.step == line->step;
         if (is_known)
             turns[i] = warmup_turn_day(&c[i].warm, now_us / US_PER_DAY, least_of(line->cap, CAP_MAX),
-                line->limit->schedule);
+                d[i].is_frozen, line->limit->schedule);
         if (is_known && turns[i] != WARMUP_FALLS)
             continue;
         c[i].changed |= is_known;

@@ -25,6 +25,7 @@ struct decide_line {
     uint64_t burst_most;
     uint64_t began_us;       /* when all counters began; 0: not known */
     uint64_t step_day;       /* without a counter: the UTC day the request's step belongs to; 0: today */
+    bool is_frozen;          /* an operator holds the warm-ups of the instance */
     size_t day_line;         /* hour cap of a warm-up: the line of the day limit whose step rules, else its
                               * own index */
 };

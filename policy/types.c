@@ -43,6 +43,13 @@ static const char *const class_names[] = {
 };
 static_assert(sizeof(class_names) / sizeof(*class_names) == CLASS_COUNT, "a name for each class");
 
+static const char *const extent_names[] = {
+    [PAUSE_EXTERNAL] = "external",
+    [PAUSE_ALL] = "all",
+    [PAUSE_GROWTH] = "growth",
+};
+static_assert(sizeof(extent_names) / sizeof(*extent_names) == PAUSE_EXTENT_COUNT, "a name for each extent");
+
 static const char *const verdict_names[] = {
     [VERDICT_GRANTED] = "granted",
     [VERDICT_OVER] = "over",
@@ -97,6 +104,12 @@ const char *
 reply_class_to_str(enum reply_class c)
 {
     return (unsigned)c < CLASS_COUNT ? class_names[c] : "?";
+}
+
+const char *
+pause_extent_to_str(enum pause_extent e)
+{
+    return (unsigned)e < PAUSE_EXTENT_COUNT ? extent_names[e] : "?";
 }
 
 const char *

@@ -101,7 +101,13 @@ enum reply_class {
 const char *reply_class_to_str(enum reply_class c);
 
 /* What a pause stops. */
-enum pause_extent { PAUSE_EXTERNAL, PAUSE_ALL };
+enum pause_extent {
+    PAUSE_EXTERNAL,
+    PAUSE_ALL,
+    PAUSE_GROWTH, /* no mail: an operator holds the warm-up, it does not advance */
+    PAUSE_EXTENT_COUNT,
+};
+const char *pause_extent_to_str(enum pause_extent e);
 
 #define INSTANCE_MAX 330 /* bytes of a scope instance's name: an address at most */
 #define PAUSE_TEXT_MAX 512

@@ -189,7 +189,8 @@ has_earned(const struct warmup_state *state, uint64_t cap, const struct schedule
 /* A clock that jumps ahead by many days still advances one step; one that goes back changes nothing, and
  * the day that was reached stays the state's day, so the same day cannot be turned twice. */
 enum warmup_turn
-warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, const struct schedule_conf *s)
+warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, bool is_frozen,
+    const struct schedule_conf *s)
 {
     enum warmup_turn turn = WARMUP_STAYS;
     uint32_t left;
@@ -200,7 +201,7 @@ warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap, cons
     if (left < state->step) {
         state->step = left;
         turn = WARMUP_FALLS;
-    } else if (has_earned(state, cap, s)) {
+    } else if (!is_frozen && has_earned(state, cap, s)) {
         state->step++;
         turn = WARMUP_ADVANCES;
     }
@@ -216,4 +217,21 @@ warmup_step_back(struct warmup_state *state)
     if (!state->backed && state->step > 1)
         state->step--;
     state->held = state->backed = true;
+}
+
+void
+warmup_move(struct warmup_state *state, const struct warmup_move *move)
+{
+    switch (move->kind) {
+    case WARMUP_MOVE_TO:
+        state->step = clamp_step(move->to);
+        break;
+    case WARMUP_MOVE_ON:
+        state->step = clamp_step(state->step + 1);
+        break;
+    case WARMUP_MOVE_BACK:
+        state->step = clamp_step(state->step - 1);
+        break;
+    }
+    state->held = true;
 }

@@ -41,11 +41,22 @@ enum warmup_turn {
     WARMUP_FALLS,    /* by days without mail; any number of steps */
 };
 
-/* Brings the state to utc_day; cap is that of the state's step. */
+/* Brings the state to utc_day; cap is that of the state's step. is_frozen: an operator holds it, it does not
+ * advance (what days without mail take they take nevertheless). */
 enum warmup_turn warmup_turn_day(struct warmup_state *state, uint64_t utc_day, uint64_t cap,
+    bool is_frozen,
     const struct schedule_conf *s);
 
 /* A block: one step back (at most one a day), and the day is held. */
 void warmup_step_back(struct warmup_state *state);
+
+/* An operator's word. */
+enum warmup_move_kind { WARMUP_MOVE_TO, WARMUP_MOVE_ON, WARMUP_MOVE_BACK };
+struct warmup_move {
+    enum warmup_move_kind kind;
+    uint32_t to; /* TO: the step */
+};
+/* It stays on the curve, and was that day's step: the day is held. */
+void warmup_move(struct warmup_state *state, const struct warmup_move *move);
 
 #endif

@@ -82,7 +82,7 @@ end
 
 -- Bring every counter to now.
 local lowered, lowered_burst, lowered_next = load_lowered(KEYS[3], general[4], scopes, counts, lines, now)
-local states, counters, caps, advanced = {}, {}, {}, {}
+local states, counters, caps, advanced, scope_of = {}, {}, {}, {}, {}
 local i, key = 0, 3
 for s, count in ipairs(counts) do
     if count > 0 then
@@ -91,6 +91,7 @@ for s, count in ipairs(counts) do
     end
     for _ = 1, count do
         i = i + 1
+        scope_of[i] = scopes[s]
         local line = lines[i]
         local entry = states[s].named[line[L_NAME]]
         local cap = min(line[L_CAP], lowered[i] or CAP_MAX)
@@ -137,7 +138,7 @@ for k, line in ipairs(lines) do
         if counters[k].step ~= line[L_STEP] then
             return {STEP, now, k, counters[k].step}
         end
-        local turn = turn_day(counters[k], now, line)
+        local turn = turn_day(counters[k], now, line, scope_of[k])
 
         if turn < 0 then -- what it is at now has other caps than these
             counters[k].changed = true

@@ -285,8 +285,20 @@ local function step_after_idle(step, days, idle)
     return left
 end
 
+-- Does an operator hold the warm-ups of this scope ("number:instance")? What cannot be read holds them. It
+-- reads g, which is KEYS[1].
+local function is_frozen(scope, now)
+    local text = call('HGET', KEYS[1], 'p:' .. scope .. ':w')
+    local till = text and tonumber((string.match(text, '^w (%d+) ')))
+
+    if not text or byte(text) == 114 then -- 'r': resumed
+        return false
+    end
+    return not till or till == 0 or till * 1000 > now
+end
+
 -- The day rule of policy/warmup.h. -> 1: one step on, -1: it fell, 0
-local function turn_day(c, now, line)
+local function turn_day(c, now, line, scope)
     local today, turn = div(now, DAY_US), 0
     local left
 
@@ -296,7 +308,8 @@ local function turn_day(c, now, line)
     left = step_after_idle(c.step, today - c.day - 1, line[L_IDLE])
     if left < c.step then
         c.step, turn = left, -1
-    elseif c.held == 0 and c.step < 1000 and c.peak * 100 >= line[L_CAP] * line[L_USE] then
+    elseif c.held == 0 and c.step < 1000 and c.peak * 100 >= line[L_CAP] * line[L_USE]
+        and not is_frozen(scope, now) then
         c.step, turn = c.step + 1, 1
     end
     c.day, c.peak, c.held = today, 0, 0

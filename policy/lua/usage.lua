@@ -33,7 +33,7 @@ if c.kind == KIND_WARMUP then
     local d = day[L_NAME] == line[L_NAME] and c or counter_of(day, day[L_CAP], 0)
 
     step, since = d.step, d.day
-    local turn = turn_day(d, now, day)
+    local turn = turn_day(d, now, day, prefix)
     if turn < 0 then
         step = d.step
     end

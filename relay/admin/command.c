@@ -16,6 +16,7 @@ static const char *const scope_words[] = {"route", "mailbox", "client", "sender"
 static const char *const extent_words[] = {"external", "all", NULL};
 
 #define REASON {"reason", PARAM_TEXT, true, NULL, "why; kept in the log together with who"}
+#define ROUTE {"route", PARAM_TEXT, true, NULL, "name of the route"}
 #define INSTANCE_HELP "name of the route, mailbox, client, sender or sender domain"
 #define INSTANCE(needed) {"instance", PARAM_TEXT, needed, NULL, INSTANCE_HELP}
 
@@ -48,6 +49,15 @@ static const struct command commands[] = {
         "each limit: used, cap in force, when it frees"},
     {"warmup", PRIVILEGE_READ, {{"route", PARAM_TEXT, false, NULL, "only this route"}}, run_warmup,
         "each route's step, cap and peak of today"},
+    {"warmup-hold", PRIVILEGE_ALL,
+        {ROUTE, REASON, {"for", PARAM_DURATION, false, NULL, "how long; without it until somebody resumes"}},
+        run_warmup_hold, "keep a warm-up on its step"},
+    {"warmup-resume", PRIVILEGE_ALL, {ROUTE, REASON}, run_warmup_resume, "let it advance again"},
+    {"warmup-step", PRIVILEGE_ALL,
+        {ROUTE, REASON, {"back", PARAM_WORD, false, yes_words, "yes: one step back"}}, run_warmup_step,
+        "put a warm-up one step on"},
+    {"warmup-set", PRIVILEGE_ALL, {ROUTE, {"step", PARAM_NUMBER, true, NULL, "the step, from 1"}, REASON},
+        run_warmup_set, "put a warm-up on a step"},
     {"pauses", PRIVILEGE_READ, {{0}}, run_pauses, "the pauses in force"},
     {"upstreams", PRIVILEGE_READ, {{0}}, run_upstreams, "connections towards the upstreams"},
     {"config", PRIVILEGE_READ, {{0}}, run_config, "the configuration in force, secrets masked"},

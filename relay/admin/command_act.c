@@ -85,7 +85,8 @@ is_paused(const struct admin *a, const struct target *t)
     size_t n = store_pauses(a->setup.store, &p);
 
     for (size_t i = 0; i < n; i++) {
-        if (p[i].scope == t->scope && strcmp(p[i].instance, t->instance) == 0)
+        if (p[i].extent != PAUSE_GROWTH && p[i].scope == t->scope
+            && strcmp(p[i].instance, t->instance) == 0)
             return true;
     }
     return false;
@@ -220,7 +221,7 @@ run_pause(struct call *call)
     o = json_object();
     json_object_set_new(o, "scope", json_string(limit_scope_to_str(p.scope)));
     json_object_set_new(o, "instance", json_text(p.instance));
-    json_object_set_new(o, "extent", json_string(p.extent == PAUSE_ALL ? "all" : "external"));
+    json_object_set_new(o, "extent", json_string(pause_extent_to_str(p.extent)));
     json_object_set_new(o, "until", json_time(p.until_utc_ms));
     json_object_set_new(o, "stood", json_boolean(result == PAUSE_STANDS));
     call_ok(call, o);

@@ -1,5 +1,6 @@
 /* The commands' handlers, by what they do: command_show.c only looks, command_act.c changes something and
- * logs who did; command_queue.c and command_queue_act.c do so with what the spool holds. */
+ * logs who did; command_warmup.c does so with warm-ups, command_queue.c and command_queue_act.c with what the
+ * spool holds. */
 #ifndef SENDGOV_ADMIN_COMMAND_RUN_H
 #define SENDGOV_ADMIN_COMMAND_RUN_H
 
@@ -8,12 +9,16 @@
 
 #include "policy/types.h"
 
+struct admin;
 struct call;
 
 /* Is there a route, mailbox or client of that name? Otherwise the call is refused, with what there is. */
 bool call_check_named(struct call *call, enum limit_scope scope, const char *instance);
 /* May that be the reason of a command, in a text of so many bytes? Otherwise the call is refused. */
 bool call_check_reason(struct call *call, const char *reason, size_t size);
+
+/* An operator's hold of this route's warm-up; NULL: none. Valid until the next turn. */
+const struct pause *call_find_hold(const struct admin *a, const char *route);
 
 void run_status(struct call *call);
 void run_limits(struct call *call);
@@ -27,6 +32,11 @@ void run_resume(struct call *call);
 void run_open(struct call *call);
 void run_reload(struct call *call);
 void run_drain(struct call *call);
+
+void run_warmup_hold(struct call *call);
+void run_warmup_resume(struct call *call);
+void run_warmup_step(struct call *call);
+void run_warmup_set(struct call *call);
 
 void run_queue(struct call *call);
 void run_queue_show(struct call *call);

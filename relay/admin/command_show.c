@@ -56,11 +56,14 @@ pauses_to_json(const struct admin *a)
     json_t *list = json_array();
 
     for (size_t i = 0; i < n; i++) {
-        json_t *o = json_object();
+        json_t *o;
 
+        if (p[i].extent == PAUSE_GROWTH) /* shown with its warm-up */
+            continue;
+        o = json_object();
         json_object_set_new(o, "scope", json_string(limit_scope_to_str(p[i].scope)));
         json_object_set_new(o, "instance", json_text(p[i].instance));
-        json_object_set_new(o, "extent", json_string(p[i].extent == PAUSE_ALL ? "all" : "external"));
+        json_object_set_new(o, "extent", json_string(pause_extent_to_str(p[i].extent)));
         json_object_set_new(
             o, "class", json_string(p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class)));
         json_object_set_new(o, "since", json_time(p[i].since_utc_ms));
@@ -341,8 +344,26 @@ run_limits(struct call *call)
     ask(call, &filter, "limits", on_limits);
 }
 
+/* null: no operator holds it. */
 static json_t *
-warmup_to_json(const struct usage *u)
+hold_to_json(const struct admin *a, const char *route)
+{
+    const struct pause *p = call_find_hold(a, route);
+    json_t *o;
+
+    if (!p)
+        return json_null();
+    o = json_object();
+    json_object_set_new(o, "actor", json_text(p->actor));
+    json_object_set_new(o, "reason", json_text(p->reason));
+    json_object_set_new(o, "since", json_time(p->since_utc_ms));
+    json_object_set_new(o, "until", json_time(p->until_utc_ms));
+    json_object_set_new(o, "left_ms", left_to_json(p, store_now_ms(a->setup.store)));
+    return o;
+}
+
+static json_t *
+warmup_to_json(const struct admin *a, const struct usage *u)
 {
     const struct schedule_conf *s = u->limit->schedule;
     uint64_t cap = warmup_cap(s, u->warmup_step);
@@ -360,6 +381,7 @@ warmup_to_json(const struct usage *u)
     json_object_set_new(
         o, "peak_needed", json_u64(cap / 100 * s->use_percent + (cap % 100 * s->use_percent + 99) / 100));
     json_object_set_new(o, "held", json_boolean(u->warmup_held));
+    json_object_set_new(o, "hold", hold_to_json(a, u->instance));
     json_object_set_new(o, "frees_after_ms", json_integer(u->frees_after_ms));
     return o;
 }
@@ -376,7 +398,7 @@ on_warmup(void *arg, bool ok, enum store_error error, const struct usage *usage,
     }
     list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, warmup_to_json(&usage[i]));
+        json_array_append_new(list, warmup_to_json(call->admin, &usage[i]));
     answer_list(call, "warmups", list);
 }
 

@@ -8,6 +8,7 @@
 #include "policy/refusal.h"
 #include "policy/warmup.h"
 #include "relay/admin/advice.h"
+#include "relay/admin/command_run.h"
 #include "relay/admin/scrape.h"
 #include "relay/admin/spool_view.h"
 #include "relay/admin/usage_view.h"
@@ -154,6 +155,17 @@ format_end(const struct pause *p, int64_t now_ms, char *out, size_t size)
         snprintf(out, size, "%s, in %s", time, left);
 }
 
+/* Holds of warm-ups stop none; they are shown with their warm-up. */
+static size_t
+n_pauses_of_mail(const struct pause *p, size_t n)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += p[i].extent != PAUSE_GROWTH;
+    return count;
+}
+
 static void
 add_pauses(const struct admin *a, struct buf *out)
 {
@@ -162,19 +174,21 @@ add_pauses(const struct admin *a, struct buf *out)
     char until[CLOCK_RFC3339_MAX + UNITS_TEXT_MAX + 8], since[CLOCK_RFC3339_MAX], advice[REPLY_ADVICE_MAX];
     int64_t now_ms = store_now_ms(a->setup.store);
 
-    if (n == 0) {
+    if (n_pauses_of_mail(p, n) == 0) {
         buf_add_str(out, "<h2>Pauses</h2><p>none</p>");
         return;
     }
     buf_add_str(out, "<h2>Pauses</h2><table><tr><th>what<th>mail<th>cause<th>since<th>until<th>reason"
         "<th>what to do<th>by</tr>\n");
     for (size_t i = 0; i < n; i++) {
+        if (p[i].extent == PAUSE_GROWTH)
+            continue;
         clock_format_rfc3339(p[i].since_utc_ms, since);
         format_end(&p[i], now_ms, until, sizeof(until));
         buf_printf(out, "<tr><td class=bad>%s ", limit_scope_to_str(p[i].scope));
         html_add(out, p[i].instance);
         buf_add_str(out, "</td>");
-        cell(out, p[i].extent == PAUSE_ALL ? "all" : "external");
+        cell(out, pause_extent_to_str(p[i].extent));
         cell(out, p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class));
         cell(out, since);
         cell(out, until);
@@ -190,10 +204,12 @@ add_pauses(const struct admin *a, struct buf *out)
 static void
 add_warmups(const struct admin *a, struct buf *out)
 {
-    buf_add_str(out, "<h2>Warm-up</h2><table><tr><th>route<th>schedule<th>step<th>cap per 24 h</tr>\n");
+    buf_add_str(out, "<h2>Warm-up</h2><table><tr><th>route<th>schedule<th>step<th>cap per 24 h<th>held by"
+        "<th>reason</tr>\n");
     for (size_t i = 0; i < a->config->n_routes; i++) {
         const struct route_conf *r = &a->config->routes[i];
         uint32_t step = store_warmup_step(a->setup.store, r->name);
+        const struct pause *hold = call_find_hold(a, r->name);
 
         if (!r->warmup)
             continue;
@@ -202,6 +218,8 @@ add_warmups(const struct admin *a, struct buf *out)
         cell(out, r->warmup->name);
         cell_u64(out, step);
         cell_u64(out, warmup_cap(r->warmup, step));
+        cell(out, hold ? hold->actor : "");
+        cell(out, hold ? hold->reason : "");
         buf_add_str(out, "</tr>\n");
     }
     buf_add_str(out, "</table>");

@@ -3,7 +3,7 @@ libsendgov_a_SOURCES += relay/admin/advice.h relay/admin/advice.c \
     relay/admin/admin.h relay/admin/admin.c relay/admin/admin_state.h \
     relay/admin/command.h relay/admin/command.c relay/admin/command_act.c relay/admin/command_run.h \
     relay/admin/command_show.c relay/admin/command_queue.h relay/admin/command_queue.c \
-    relay/admin/command_queue_act.c relay/admin/command_queue_filter.c \
+    relay/admin/command_queue_act.c relay/admin/command_queue_filter.c relay/admin/command_warmup.c \
     relay/admin/spool_view.h relay/admin/spool_view.c \
     relay/admin/control.h relay/admin/control.c relay/admin/control_socket.h \
     relay/admin/control_socket.c relay/admin/http.h relay/admin/http.c relay/admin/http_conns.h \

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "policy/warmup.h"
+#include "relay/admin/command_run.h"
 #include "relay/admin/usage_view.h"
 #include "relay/base/clock.h"
 #include "relay/base/log.h"
@@ -26,8 +27,9 @@ refresh_store(struct metrics *m, const struct store *s)
     metric_reset(m, M_PAUSED);
     n = store_pauses(s, &p);
     for (size_t i = 0; i < n; i++)
-        metric_add(m, M_PAUSED, 1, limit_scope_to_str(p[i].scope),
-            p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class), NULL);
+        if (p[i].extent != PAUSE_GROWTH)
+            metric_add(m, M_PAUSED, 1, limit_scope_to_str(p[i].scope),
+                p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class), NULL);
 }
 
 static void
@@ -58,19 +60,23 @@ refresh_upstream(struct metrics *m, const struct upstream *u)
 }
 
 static void
-refresh_warmups(struct metrics *m, const struct config *c, const struct store *s)
+refresh_warmups(struct metrics *m, const struct admin *a)
 {
+    const struct config *c = a->config;
+
     metric_reset(m, M_WARMUP_DAY);
     metric_reset(m, M_WARMUP_CAP);
+    metric_reset(m, M_WARMUP_HELD);
     for (size_t i = 0; i < c->n_routes; i++) {
         const struct route_conf *r = &c->routes[i];
         uint32_t step;
 
         if (!r->warmup)
             continue;
-        step = store_warmup_step(s, r->name);
+        step = store_warmup_step(a->setup.store, r->name);
         metric_set(m, M_WARMUP_DAY, step, r->name, NULL, NULL);
         metric_set(m, M_WARMUP_CAP, (double)warmup_cap(r->warmup, step), r->name, NULL, NULL);
+        metric_set(m, M_WARMUP_HELD, call_find_hold(a, r->name) != NULL, r->name, NULL, NULL);
     }
 }
 
@@ -130,7 +136,7 @@ scrape_refresh(struct admin *a)
     refresh_spool(m, a->setup.flow);
     refresh_front(m, a->setup.front);
     refresh_upstream(m, a->setup.upstream);
-    refresh_warmups(m, a->config, a->setup.store);
+    refresh_warmups(m, a);
     refresh_limits(m, a->usage);
     metric_add(m, M_LOG_DROPPED, (double)log_dropped() - metric_get(m, M_LOG_DROPPED, NULL, NULL, NULL), NULL,
         NULL, NULL);

@@ -41,6 +41,8 @@ METRIC(WARMUP_DAY, METRIC_GAUGE, "sendgov_warmup_day", "route", NULL, NULL,
     "The step of the warm-up curve, from 1.")
 METRIC(WARMUP_CAP, METRIC_GAUGE, "sendgov_warmup_cap", "route", NULL, NULL,
     "External recipients per 24 h at this step.")
+METRIC(WARMUP_HELD, METRIC_GAUGE, "sendgov_warmup_held", "route", NULL, NULL,
+    "1: an operator holds the warm-up, it does not advance.")
 METRIC(PAUSED, METRIC_GAUGE, "sendgov_paused", "scope", "class", NULL, "Pauses in force.")
 METRIC(UPSTREAM_REPLIES, METRIC_COUNTER, "sendgov_upstream_replies_total", "class", "enhanced", NULL,
     "Upstream replies to a transaction by class.")

@@ -153,14 +153,24 @@ add_param(json_t *q, const char *name, const char *value)
     return json_object_set_new(q, param, json_string(value)) == 0;
 }
 
-/* Options are parameters of the same name, and the operand is the id; the flags of pause are its extent. */
+/* Operands are the id of a message, or the route of a warm-up and its step. */
+static bool
+add_operands(const struct ctl *c, json_t *q)
+{
+    const char *const names[] = {"route", "step"};
+    bool is_warmup = strcmp(c->verb->word, "warmup") == 0, ok = true;
+
+    for (int i = 0; ok && i < c->n_operands; i++)
+        ok = add_param(q, is_warmup ? names[i] : "id", c->operands[i]);
+    return ok;
+}
+
+/* Options are parameters of the same name; the flags of pause are its extent. */
 static bool
 add_params(const struct ctl *c, json_t *q)
 {
-    bool is_pause = strcmp(c->verb->command, "pause") == 0, ok = true;
+    bool is_pause = strcmp(c->verb->command, "pause") == 0, ok = add_operands(c, q);
 
-    if (c->n_operands > 0)
-        ok = add_param(q, "id", c->operands[0]);
     for (size_t i = 0; ok && i < VERB_OPTIONS_MAX && c->verb->options[i].name; i++) {
         const struct verb_option *o = &c->verb->options[i];
 

@@ -221,11 +221,43 @@ render_limits(struct ctl *c, const json_t *a)
 static const char *
 warmup_state(const json_t *w)
 {
+    if (has_value(w, "hold"))
+        return "held, see below";
     if (get_bool(w, "held"))
-        return "held today: a reply was not clean";
+        return "held today: a reply was not clean, or it was moved";
     if (get_number(w, "peak") >= get_number(w, "peak_needed"))
         return "advances at 00:00 UTC";
     return "advances when PEAK reaches NEEDED";
+}
+
+/* Who holds what, and why. */
+static void
+print_holds(struct ctl *c, const json_t *list)
+{
+    const char *const headings[] = {"HELD", "SINCE", "UNTIL", "BY", "REASON", NULL};
+    char since[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
+    bool is_any = false;
+    struct grid g;
+    size_t i;
+    json_t *w;
+
+    grid_init(&g, headings);
+    json_array_foreach(list, i, w) {
+        const json_t *hold = json_object_get(w, "hold");
+
+        if (!has_value(w, "hold"))
+            continue;
+        grid_add(&g, "%s", get_text(w, "route"));
+        grid_add(&g, "%s", time_text(hold, "since", since));
+        grid_add(&g, "%s", has_value(hold, "until") ? time_text(hold, "until", until) : "resumed");
+        grid_add(&g, "%s", get_text(hold, "actor"));
+        grid_add(&g, "%s", get_text(hold, "reason"));
+        is_any = true;
+    }
+    if (is_any)
+        fputc('\n', c->out);
+    grid_print(&g, c->out);
+    grid_fini(&g);
 }
 
 void
@@ -251,7 +283,35 @@ render_warmup(struct ctl *c, const json_t *a)
         grid_add(&g, "%s", number_text(w, "next_cap", next));
         grid_add(&g, "%s", warmup_state(w));
     }
-    grid_finish(&g, c->out, "no route warms up");
+    if (grid_finish(&g, c->out, "no route warms up") > 0)
+        print_holds(c, json_object_get(a, "warmups"));
+}
+
+void
+render_warmup_held(struct ctl *c, const json_t *a)
+{
+    char until[TIME_TEXT_MAX];
+
+    fprintf(c->out, "%s: %s stays on its step until %s\n", get_bool(a, "stood") ? "held already" : "held",
+        get_text(a, "route"), has_value(a, "until") ? time_text(a, "until", until) : "somebody resumes it");
+}
+
+void
+render_warmup_resumed(struct ctl *c, const json_t *a)
+{
+    fprintf(c->out, get_bool(a, "resumed") ? "resumed\n" : "was not held\n");
+}
+
+void
+render_warmup_moved(struct ctl *c, const json_t *a)
+{
+    char cap[NUMBER_TEXT_MAX];
+
+    if (get_number(a, "from") == get_number(a, "to"))
+        fprintf(c->out, "%s stays on step %lld\n", get_text(a, "route"), get_number(a, "to"));
+    else
+        fprintf(c->out, "%s: step %lld, was %lld; %s external recipients per 24 h\n", get_text(a, "route"),
+            get_number(a, "to"), get_number(a, "from"), number_text(a, "cap", cap));
 }
 
 void

@@ -33,6 +33,7 @@ struct release {
     uint64_t pauses_seen; /* a mark of those in force */
     bool pauses_changed;  /* since the watch looked */
     char caps_seen[sizeof(((struct store_status *)0)->differs)]; /* which limit another node lowers */
+    uint64_t changes_seen; /* of the store */
     bool stopped;
 };
 
@@ -73,17 +74,20 @@ look_at_pauses(struct release *r)
     r->pauses_seen = mark;
 }
 
-/* A cap that another node lowered is higher when that node goes or has another configuration: what waits for
- * the time it was told under the lower one may ask again. */
+/* A cap that another node lowered is higher when that node goes or has another configuration, that of a
+ * warm-up when an operator put it on a higher step: what waits for the time it was told under the lower one
+ * may ask again. */
 static void
 look_at_caps(struct release *r)
 {
     struct store_status s;
 
     store_status(r->flow->store, &s);
-    if (strcmp(s.differs, r->caps_seen) == 0)
+    if (strcmp(s.differs, r->caps_seen) == 0 && s.changes == r->changes_seen)
         return;
+    r->changes_seen = s.changes;
     memcpy(r->caps_seen, s.differs, sizeof(r->caps_seen));
+    hints_clear(&r->flow->hints); /* they would send it back for as long */
     queue_open(r->queue, QUEUE_GATE_LIMIT, NULL);
     release_wake(r);
 }

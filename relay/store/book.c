@@ -18,6 +18,7 @@ struct page {
     struct counter counter;
     uint64_t kept_until_ms; /* present: forgotten after that; the same for all of an instance */
     uint64_t lowered_cap, lowered_until_us;
+    uint64_t frozen_until_us; /* of the page without a limit: that of the instance itself */
 };
 
 struct book {
@@ -159,16 +160,32 @@ lowered(const struct page *p, uint64_t now_us)
     return p && p->lowered_until_us > now_us ? p->lowered_cap : LIMIT_UNLIMITED;
 }
 
+static bool
+is_frozen(struct book *b, enum limit_scope scope, const char *instance, uint64_t now_us)
+{
+    const struct page *p = find(b, scope, instance, "");
+
+    return p && p->frozen_until_us > now_us;
+}
+
+void
+book_freeze(struct book *b, enum limit_scope scope, const char *instance, uint64_t until_us)
+{
+    find_or_make(b, scope, instance, "")->frozen_until_us = until_us;
+}
+
 static void
 look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct decide_line *lines)
 {
     decide_link_days(r, lines);
     for (size_t s = 0; s < r->n_scopes; s++) {
         const struct charge_scope *scope = &r->scopes[s];
+        bool frozen = is_frozen(b, scope->scope, scope->instance, now_us);
 
         for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
             struct page *p = find(b, scope->scope, scope->instance, r->lines[i].limit->name);
 
+            lines[i].is_frozen = frozen;
             lines[i].counter = is_kept(p, now_us) ? &p->counter : NULL;
             lines[i].is_expected = false; /* nothing is ever lost here */
             lines[i].charged_us = lines[i].step_day = 0;
@@ -256,8 +273,9 @@ terms_of(const struct book *b, const struct limit_conf *limit, uint64_t cap, uin
         counter_allowed(limit, cap), step, 0, b->began_us};
 }
 
-uint32_t
-book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us)
+/* The warm-up's page, brought to now. */
+static struct warmup_state *
+present_warmup(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t now_us)
 {
     struct page *p = find_or_make(b, limit->scope, instance, limit->name);
     uint32_t step;
@@ -273,12 +291,32 @@ book_warmup(struct book *b, const struct limit_conf *limit, const char *instance
     else
         counter_init(&p->counter, &t, now_us);
     p->present = true;
-    warmup_turn_day(&p->counter.warm, now_us / US_PER_DAY, t.cap, limit->schedule);
-    if (back)
-        warmup_step_back(&p->counter.warm);
-    p->counter.warm.held = true;
+    warmup_turn_day(&p->counter.warm, now_us / US_PER_DAY, t.cap,
+        is_frozen(b, limit->scope, instance, now_us), limit->schedule);
     keep(b, limit->scope, instance, now_us);
-    return p->counter.warm.step;
+    return &p->counter.warm;
+}
+
+uint32_t
+book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back, uint64_t now_us)
+{
+    struct warmup_state *w = present_warmup(b, limit, instance, now_us);
+
+    if (back)
+        warmup_step_back(w);
+    w->held = true;
+    return w->step;
+}
+
+struct book_moved
+book_move(struct book *b, const struct limit_conf *limit, const char *instance,
+    const struct warmup_move *move, uint64_t now_us)
+{
+    struct warmup_state *w = present_warmup(b, limit, instance, now_us);
+    uint32_t before = w->step;
+
+    warmup_move(w, move);
+    return (struct book_moved){before, w->step};
 }
 
 uint64_t
@@ -342,7 +380,8 @@ usage_warmup(struct book *b, const struct book_question *q, uint64_t now_us, uin
     plan_warmup_caps(q->day, step, &day_cap, &next);
     t = terms_of(b, q->day, day_cap, step);
     warm = current(b, q->day, q->instance, &t, now_us).warm;
-    warmup_turn_day(&warm, now_us / US_PER_DAY, t.cap, q->day->schedule);
+    warmup_turn_day(&warm, now_us / US_PER_DAY, t.cap, is_frozen(b, q->day->scope, q->instance, now_us),
+        q->day->schedule);
     plan_warmup_caps(q->limit, warm.step, cap_out, &next);
     return warm;
 }

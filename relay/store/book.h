@@ -22,6 +22,14 @@ bool book_refund(struct book *b, const struct charge_request *request, uint32_t 
 /* One warm-up line: hold its day, or step it back. Returns the step it is at then. */
 uint32_t book_warmup(struct book *b, const struct limit_conf *limit, const char *instance, bool back,
     uint64_t now_us);
+/* An operator's word about one: what it was and is then. */
+struct book_moved {
+    uint32_t before, step;
+};
+struct book_moved book_move(struct book *b, const struct limit_conf *limit, const char *instance,
+    const struct warmup_move *move, uint64_t now_us);
+/* An operator holds the warm-ups of this instance until then; 0: no more. */
+void book_freeze(struct book *b, enum limit_scope scope, const char *instance, uint64_t until_us);
 /* Percent of what is used now becomes the cap until `until_us`. Returns it. */
 uint64_t book_lower(struct book *b, const struct limit_conf *limit, const char *instance, uint64_t percent,
     uint64_t now_us, uint64_t until_us);

@@ -94,7 +94,7 @@ pause_ends_later(const struct pause *a, const struct pause *b)
 }
 
 static size_t
-places_of(enum limit_scope scope)
+places_of_scope(enum limit_scope scope)
 {
     switch (scope) {
     case SCOPE_ROUTE:
@@ -110,20 +110,29 @@ places_of(enum limit_scope scope)
     return PLACES_SENDER;
 }
 
-static bool
-share_places(enum limit_scope a, enum limit_scope b)
+static size_t
+places_of(const struct pause *p)
 {
-    return a == b || (a != SCOPE_ROUTE && b != SCOPE_ROUTE && places_of(a) == places_of(b));
+    return p->extent == PAUSE_GROWTH ? PLACES_GROWTH : places_of_scope(p->scope);
 }
 
 static bool
-has_place(const struct pause_list *l, enum limit_scope scope)
+share_places(const struct pause *a, const struct pause *b)
+{
+    if (a->extent == PAUSE_GROWTH || b->extent == PAUSE_GROWTH)
+        return a->extent == b->extent;
+    return a->scope == b->scope
+        || (a->scope != SCOPE_ROUTE && b->scope != SCOPE_ROUTE && places_of(a) == places_of(b));
+}
+
+static bool
+has_place(const struct pause_list *l, const struct pause *p)
 {
     size_t taken = 0;
 
     for (size_t i = 0; i < l->n; i++)
-        taken += share_places(l->pauses[i].scope, scope);
-    return taken < places_of(scope) && l->n < PAUSES_KEPT_MAX;
+        taken += share_places(&l->pauses[i], p);
+    return taken < places_of(p) && l->n < PAUSES_KEPT_MAX;
 }
 
 bool
@@ -155,7 +164,7 @@ pause_list_add(struct pause_list *l, struct pause *p, const struct pause_wider *
     struct pause own = *p;
     struct pause *old = find_same(l, &own);
 
-    while (!old && !has_place(l, own.scope)) {
+    while (!old && !has_place(l, &own)) {
         if (!wider || !pause_widen(&own, wider))
             return PAUSE_NO_PLACE;
         old = find_same(l, &own);

@@ -12,6 +12,7 @@
 #define PLACES_ROUTE 150
 #define PLACES_MIDDLE 150 /* mailboxes and clients */
 #define PLACES_SENDER 300 /* senders and sender domains */
+#define PLACES_GROWTH 150 /* holds of warm-ups, which stop no mail */
 /* What Redis and this node's memory say is in force is kept without asking for a place, up to a bound for
  * what cannot be. */
 #define PAUSES_KEPT_MAX 2000

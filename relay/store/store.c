@@ -100,6 +100,9 @@ ask_answer(struct ask *ask)
         case ASK_DONE:
             ask->fn.done(ask->arg, ask->ok, ask->error);
             break;
+        case ASK_MOVED:
+            ask->fn.moved(ask->arg, ask->ok, ask->error, ask->step_before, ask->step);
+            break;
         }
     }
     ask_free(ask);
@@ -304,6 +307,18 @@ uint32_t
 store_warmup_step(const struct store *s, const char *route)
 {
     return s->ops->warmup_step(s, route);
+}
+
+void
+store_warmup_resume(struct store *s, const char *route, store_done_fn *done, void *arg)
+{
+    s->ops->warmup_resume(s, route, done, arg);
+}
+
+void
+store_warmup_move(struct store *s, const struct warmup_order *order, store_moved_fn *done, void *arg)
+{
+    s->ops->warmup_move(s, order, done, arg);
 }
 
 void

@@ -17,6 +17,7 @@
 #define SENDGOV_STORE_STORE_H
 
 #include "policy/charge.h"
+#include "policy/warmup.h"
 #include "relay/base/err.h"
 #include "relay/base/slots.h"
 #include "relay/base/span.h"
@@ -120,7 +121,8 @@ enum pause_result store_pause(struct store *s, struct pause *pause, int64_t for_
 /* done after Redis has it too; refused while Redis is away. SCOPE/instance must name a pause in force. */
 void store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
     const char *reason, store_done_fn *done, void *arg);
-/* The pauses this node knows, newest first; returns how many there are. Valid until the next turn. */
+/* The pauses this node knows, holds of warm-ups among them, newest first; returns how many there are. Valid
+ * until the next turn. */
 size_t store_pauses(const struct store *s, const struct pause **pauses_out);
 /* The pause that stops this request, as far as this node knows; NULL: none. */
 const struct pause *store_pause_for(const struct store *s, const struct charge_request *request);
@@ -128,6 +130,18 @@ const struct pause *store_pause_for(const struct store *s, const struct charge_r
 /* A reply that was not clean holds the warm-up day of this route (throttle), or steps it back (block). */
 void store_warmup_hold(struct store *s, const struct limit_conf *limit, const char *route);
 void store_warmup_back(struct store *s, const struct limit_conf *limit, const char *route);
+/* An operator holds a warm-up by a pause of its growth (store_pause, PAUSE_GROWTH), which is kept and told
+ * like any other; this ends it. done as for store_resume. */
+void store_warmup_resume(struct store *s, const char *route, store_done_fn *done, void *arg);
+/* An operator puts it on another step, at once. done after Redis has it; refused while Redis is away. */
+struct warmup_order {
+    const struct limit_conf *limit; /* whose steps they are */
+    struct owner owner;             /* of the limit */
+    const char *route;
+    struct warmup_move move;
+};
+typedef void store_moved_fn(void *arg, bool ok, enum store_error error, uint32_t before, uint32_t step);
+void store_warmup_move(struct store *s, const struct warmup_order *order, store_moved_fn *done, void *arg);
 /* The upstream's word that its own cap is lower than ours: for so long, the cap in force of this limit
  * becomes a share of what the instance used of it until now (at least 1). */
 void store_lower_cap(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
@@ -167,6 +181,8 @@ struct store_status {
     unsigned nodes;          /* alive, this one included */
     /* nodes have different limits: the lowest are in force, and this is one of them; "": they do not */
     char differs[256];
+    /* Another number than before: pauses changed, or an operator moved a warm-up, on whatever node. */
+    uint64_t changes;
     char node[64];
 };
 void store_status(const struct store *s, struct store_status *out);

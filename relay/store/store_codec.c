@@ -267,13 +267,15 @@ codec_warmup(struct command *c, const struct codec_node *node, const struct code
     add_key(c, node, "g");
     add_scope_key(c, node, line->limit->scope, change->instance);
     add_node_key(c, node);
-    msgpack_array(&c->arg, 6);
+    msgpack_array(&c->arg, 8);
     add_uint(c, (uint64_t)change->op);
     add_str(c, node->epoch);
     add_line(c, line, &facts);
     add_str(c, node->run);
     add_uint(c, change->number);
     add_uint(c, change->at_us);
+    add_scope(c, "", line->limit->scope, change->instance);
+    add_uint(c, change->to);
 }
 
 void
@@ -347,6 +349,21 @@ add_pause_text(struct command *c, const struct pause *p)
     msgpack_str(&c->arg, span_of(text, (size_t)len));
 }
 
+char
+codec_extent_letter(enum pause_extent e)
+{
+    switch (e) {
+    case PAUSE_ALL:
+        return 'a';
+    case PAUSE_GROWTH:
+        return 'w';
+    case PAUSE_EXTERNAL:
+    case PAUSE_EXTENT_COUNT:
+        break;
+    }
+    return 'e';
+}
+
 void
 codec_pause_put(struct command *c, const struct codec_node *node, const struct pause *p, bool remembered)
 {
@@ -355,25 +372,39 @@ codec_pause_put(struct command *c, const struct codec_node *node, const struct p
     msgpack_array(&c->arg, 6);
     add_uint(c, 1);
     add_scope(c, "p:", p->scope, p->instance);
-    add_str(c, p->extent == PAUSE_ALL ? "a" : "e");
+    add_str(c, (const char[]){codec_extent_letter(p->extent), '\0'});
     add_uint(c, p->until_utc_ms > 0 ? (uint64_t)p->until_utc_ms : 0);
     add_pause_text(c, p);
     add_uint(c, remembered && p->since_utc_ms > 0 ? (uint64_t)p->since_utc_ms : 0);
+}
+
+static void
+end_pauses(struct command *c, const struct codec_node *node, unsigned op, enum limit_scope scope,
+    const char *instance)
+{
+    command_begin(c, SCRIPT_PAUSE);
+    add_key(c, node, "g");
+    msgpack_array(&c->arg, 6);
+    add_uint(c, op);
+    add_scope(c, "p:", scope, instance);
+    add_str(c, "");
+    add_uint(c, 0);
+    add_str(c, "");
+    add_uint(c, 0);
 }
 
 void
 codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope,
     const char *instance)
 {
-    command_begin(c, SCRIPT_PAUSE);
-    add_key(c, node, "g");
-    msgpack_array(&c->arg, 6);
-    add_uint(c, 2);
-    add_scope(c, "p:", scope, instance);
-    add_str(c, "");
-    add_uint(c, 0);
-    add_str(c, "");
-    add_uint(c, 0);
+    end_pauses(c, node, 2, scope, instance);
+}
+
+void
+codec_growth_resume(struct command *c, const struct codec_node *node, enum limit_scope scope,
+    const char *instance)
+{
+    end_pauses(c, node, 3, scope, instance);
 }
 
 void

@@ -62,11 +62,12 @@ void codec_charge(struct command *c, const struct codec_node *node, const struct
 void codec_refund(struct command *c, const struct codec_node *node, const struct charge_request *request,
     uint32_t granted, uint64_t time_us);
 struct codec_change {
-    int op; /* 1 hold, 2 back (policy/lua/warmup.lua) */
+    int op; /* 1 hold, 2 back, 3 put on a step, 4 one on, 5 one back (policy/lua/warmup.lua) */
     const char *instance;
     uint64_t number; /* of the node's run: one that was done is not done again */
     uint64_t at_us;  /* when it happened */
     uint64_t step_day; /* as in decide_line */
+    uint32_t to;       /* op 3 */
 };
 void codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
     const struct charge_line *line);
@@ -88,6 +89,10 @@ void codec_pause_put(struct command *c, const struct codec_node *node, const str
 /* Ends both, that of all mail and that of external mail. */
 void codec_pause_end(struct command *c, const struct codec_node *node, enum limit_scope scope,
     const char *instance);
+/* Ends the hold of the instance's warm-ups. */
+void codec_growth_resume(struct command *c, const struct codec_node *node, enum limit_scope scope,
+    const char *instance);
+char codec_extent_letter(enum pause_extent e);
 void codec_open(struct command *c, const struct codec_node *node);
 
 struct codec_heartbeat {
@@ -133,8 +138,8 @@ void codec_charge_reply(const struct redisReply *reply, const struct charge_requ
 bool codec_charges_reply(const struct redisReply *reply, const struct charge_request *request, unsigned times,
     unsigned *granted_out, struct charge_reply *out);
 
-/* A pause's field in Redis, without its "p:": "SCOPE:INSTANCE", all mail, or "SCOPE:INSTANCE:e",
- * external mail. */
+/* A pause's field in Redis, without its "p:": "SCOPE:INSTANCE", all mail, "SCOPE:INSTANCE:e", external mail,
+ * or "SCOPE:INSTANCE:w", the growth of a warm-up. */
 bool codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char instance_out[INSTANCE_MAX],
     enum pause_extent *extent_out);
 /* "e TILL SINCE CLASS ACTOR REASON" (policy/lua/pause.lua) with its field, or "SCOPE:INSTANCE" of either

@@ -284,10 +284,31 @@ codec_pause_name_parse(struct span name, enum limit_scope *scope_out, char insta
     enum pause_extent *extent_out)
 {
     /* No instance has a bare colon, and none is empty: "0:e" is all mail of one that is called e. */
-    bool external = name.n >= strlen("0:x:e") && memcmp(name.p + name.n - 2, ":e", 2) == 0;
+    bool has_suffix = name.n >= strlen("0:x:e") && name.p[name.n - 2] == ':';
+    char suffix = '\0';
 
-    *extent_out = external ? PAUSE_EXTERNAL : PAUSE_ALL;
-    return store_scope_parse(span_of(name.p, name.n - (external ? 2 : 0)), scope_out, instance_out);
+    if (has_suffix)
+        suffix = name.p[name.n - 1];
+    if (has_suffix && suffix != 'e' && suffix != 'w')
+        return false;
+    *extent_out = suffix == 'e' ? PAUSE_EXTERNAL : suffix == 'w' ? PAUSE_GROWTH : PAUSE_ALL;
+    return store_scope_parse(span_of(name.p, name.n - (has_suffix ? 2 : 0)), scope_out, instance_out);
+}
+
+/* in: what the name says. store.pauses and a charge's answer name the instance alone, which is all mail. */
+static bool
+read_extent(struct span kind, enum pause_extent *extent)
+{
+    enum pause_extent named = *extent;
+
+    if (kind.n != 1)
+        return false;
+    for (int e = 0; e < PAUSE_EXTENT_COUNT; e++)
+        if (codec_extent_letter((enum pause_extent)e) == kind.p[0]) {
+            *extent = (enum pause_extent)e;
+            return named == PAUSE_ALL || named == *extent;
+        }
+    return false;
 }
 
 bool
@@ -302,9 +323,7 @@ codec_pause_parse(struct span name, struct span text, struct pause *out, bool *r
     *resumed_out = span_eq(kind, SPAN_LIT("r"));
     if (*resumed_out)
         return read_number(&text, &out->since_utc_ms);
-    if (span_eq(kind, SPAN_LIT("e")))
-        out->extent = PAUSE_EXTERNAL; /* store.pauses and a charge's answer name the instance alone */
-    else if (!span_eq(kind, SPAN_LIT("a")) || out->extent != PAUSE_ALL)
+    if (!read_extent(kind, &out->extent))
         return false;
     if (!read_number(&text, &out->until_utc_ms) || !read_number(&text, &out->since_utc_ms)
         || !read_class(&text, &out->class))

@@ -29,7 +29,7 @@ struct memory_store {
     const struct limit_conf *limits;
     size_t n_limits;
     int64_t now_ms;
-    uint64_t seq, leases;
+    uint64_t seq, leases, moves;
 };
 
 static struct memory_store *
@@ -227,9 +227,14 @@ static enum pause_result
 memory_pause(struct store *s, struct pause *pause, const struct pause_wider *wider)
 {
     struct memory_store *m = memory_of(s);
+    enum pause_result result;
 
     pause_list_expire(&m->pauses, m->now_ms);
-    return pause_list_add(&m->pauses, pause, wider);
+    result = pause_list_add(&m->pauses, pause, wider);
+    if (result == PAUSE_SET && pause->extent == PAUSE_GROWTH)
+        book_freeze(m->book, pause->scope, pause->instance,
+            pause->until_utc_ms > 0 ? (uint64_t)pause->until_utc_ms * 1000 : UINT64_MAX);
+    return result;
 }
 
 static void
@@ -256,6 +261,32 @@ memory_resume(struct store *s, enum limit_scope scope, const char *instance, con
     pause_list_remove(&m->pauses, scope, instance, PAUSE_ALL);
     pause_list_remove(&m->pauses, scope, instance, PAUSE_EXTERNAL);
     answer_done(m, known, done, arg);
+}
+
+static void
+memory_warmup_resume(struct store *s, const char *route, store_done_fn *done, void *arg)
+{
+    struct memory_store *m = memory_of(s);
+    bool known = pause_list_find(&m->pauses, SCOPE_ROUTE, route, PAUSE_GROWTH);
+
+    pause_list_remove(&m->pauses, SCOPE_ROUTE, route, PAUSE_GROWTH);
+    book_freeze(m->book, SCOPE_ROUTE, route, 0);
+    answer_done(m, known, done, arg);
+}
+
+static void
+memory_warmup_move(struct store *s, const struct warmup_order *order, store_moved_fn *done, void *arg)
+{
+    struct memory_store *m = memory_of(s);
+    struct ask *ask = ask_new(&m->asks, s, ASK_MOVED, arg);
+    struct book_moved moved = book_move(m->book, order->limit, order->route, &order->move, now_us(m));
+
+    m->moves++;
+    ask->fn.moved = done;
+    ask->ok = true;
+    ask->step_before = moved.before;
+    ask->step = moved.step;
+    ask_answer_later(ask);
 }
 
 static size_t
@@ -345,6 +376,7 @@ memory_status(const struct store *s, struct store_status *out)
     out->up = true;
     out->redis_time_ms = memory_of(s)->now_ms;
     out->nodes = 1;
+    out->changes = memory_of(s)->moves;
     snprintf(out->node, sizeof(out->node), "memory");
 }
 
@@ -402,6 +434,8 @@ static const struct store_ops memory_ops = {
     .pause_for = memory_pause_for,
     .warmup_change = memory_warmup_change,
     .warmup_step = memory_warmup_step,
+    .warmup_resume = memory_warmup_resume,
+    .warmup_move = memory_warmup_move,
     .lower_cap = memory_lower_cap,
     .usage = memory_usage,
     .open = memory_open,

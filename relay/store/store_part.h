@@ -35,6 +35,8 @@ struct store_ops {
     const struct pause *(*pause_for)(const struct store *s, const struct charge_request *request);
     void (*warmup_change)(struct store *s, const struct limit_conf *limit, const char *route, bool back);
     uint32_t (*warmup_step)(const struct store *s, const char *route);
+    void (*warmup_resume)(struct store *s, const char *route, store_done_fn *done, void *arg);
+    void (*warmup_move)(struct store *s, const struct warmup_order *order, store_moved_fn *done, void *arg);
     void (*lower_cap)(struct store *s, const struct limit_conf *limit, const char *instance, uint64_t percent,
         int64_t for_ms);
     struct handle (*usage)(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done,
@@ -50,7 +52,7 @@ struct store {
     uint64_t refunded[REFUNDS_KNOWN]; /* sequence numbers of charges, each at number % REFUNDS_KNOWN */
 };
 
-enum ask_kind { ASK_CHARGE, ASK_LEASE, ASK_USAGE, ASK_DONE };
+enum ask_kind { ASK_CHARGE, ASK_LEASE, ASK_USAGE, ASK_DONE, ASK_MOVED };
 
 /* One question under way. Its owner is the table below; it is freed by ask_answer. The limits that
  * ask_keep_request and ask_keep_usage were given stay good until then. */
@@ -69,6 +71,7 @@ struct ask {
         store_lease_fn *lease;
         store_usage_fn *usage;
         store_done_fn *done;
+        store_moved_fn *moved;
     } fn;
     void *arg;
     bool forgotten; /* nobody wants the answer */
@@ -81,6 +84,7 @@ struct ask {
     int64_t retry_after_ms;
     struct usage *usage; /* USAGE; owned */
     size_t n_usage, n_open;
+    uint32_t step_before, step; /* MOVED */
 
     /* the question, as far as it must be kept */
     int64_t deadline_mono_ms;
@@ -90,6 +94,9 @@ struct ask {
     char instance[INSTANCE_MAX];
     char limit_name[128];
     enum limit_scope scope;
+    bool growth;             /* DONE: of a hold, not of a pause of mail */
+    struct warmup_move move; /* MOVED */
+    uint64_t number;
 };
 
 struct asks {

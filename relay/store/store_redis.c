@@ -431,6 +431,7 @@ status(const struct store *s, struct store_status *out)
     }
     out->nodes = r->nodes;
     snprintf(out->differs, sizeof(out->differs), "%s", r->differs);
+    out->changes = r->pauses_version;
     snprintf(out->node, sizeof(out->node), "%s", r->node);
 }
 
@@ -598,6 +599,8 @@ static const struct store_ops redis_ops = {
     .pause_for = redis_store_pause_for,
     .warmup_change = redis_store_warmup_change,
     .warmup_step = redis_store_warmup_step,
+    .warmup_resume = redis_store_warmup_resume,
+    .warmup_move = redis_store_warmup_move,
     .lower_cap = redis_store_lower_cap,
     .usage = redis_store_usage,
     .open = open_store,

@@ -1,6 +1,6 @@
 /* store_redis_part: the Redis store's state, shared by its files: store_redis.c (life, heartbeat, status),
  * store_redis_charge.c (charges, refunds, use), store_redis_batch.c (equal charges at once),
- * store_redis_pause.c, store_redis_lease.c, store_redis_warmup.c (holds and steps back),
+ * store_redis_pause.c, store_redis_lease.c, store_redis_warmup.c (holds, steps back, an operator's steps),
  * store_redis_clock.c, store_redis_guest.c. */
 #ifndef SENDGOV_STORE_STORE_REDIS_PART_H
 #define SENDGOV_STORE_STORE_REDIS_PART_H
@@ -173,6 +173,8 @@ struct handle redis_store_usage(struct store *s, const struct usage *wanted, siz
 /* store_redis_warmup.c */
 void redis_store_warmup_change(struct store *s, const struct limit_conf *limit, const char *route, bool back);
 uint32_t redis_store_warmup_step(const struct store *s, const char *route);
+void redis_store_warmup_move(struct store *s, const struct warmup_order *order, store_moved_fn *done,
+    void *arg);
 /* Tells Redis again what it has not confirmed. */
 void redis_store_tend_changes(struct redis_store *r);
 void redis_store_free_changes(struct redis_store *r);
@@ -189,6 +191,7 @@ int64_t redis_store_time_ms(const struct store *s);
 enum pause_result redis_store_pause(struct store *s, struct pause *pause, const struct pause_wider *wider);
 void redis_store_resume(struct store *s, enum limit_scope scope, const char *instance, const char *actor,
     const char *reason, store_done_fn *done, void *arg);
+void redis_store_warmup_resume(struct store *s, const char *route, store_done_fn *done, void *arg);
 size_t redis_store_pauses(const struct store *s, const struct pause **pauses_out);
 const struct pause *redis_store_pause_for(const struct store *s, const struct charge_request *request);
 /* The list a heartbeat brought. */

@@ -7,11 +7,12 @@
 #include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/xmalloc.h"
+#include "relay/store/store_codec.h"
 #include "relay/store/store_keys.h"
 #include "relay/store/store_redis_part.h"
 
-/* ---- store.pauses: a line each, "STATE SCOPE:INSTANCE e|a TILL SINCE CLASS ACTOR REASON"; STATE is "new" or
- * "known", with ":CLIENT:ROUTE" behind it where somebody wider may be paused instead ---- */
+/* ---- store.pauses: a line each, "STATE SCOPE:INSTANCE e|a|w TILL SINCE CLASS ACTOR REASON"; STATE is "new"
+ * or "known", with ":CLIENT:ROUTE" behind it where somebody wider may be paused instead ---- */
 
 static void
 format_state(struct buf *out, const struct pause_note *note)
@@ -33,7 +34,7 @@ format_pause(struct buf *out, const struct pause *p, const struct pause_note *no
     format_state(out, note);
     buf_add_str(out, " ");
     store_scope_name(out, p->scope, p->instance);
-    buf_printf(out, " %c %lld %lld %s ", p->extent == PAUSE_ALL ? 'a' : 'e', (long long)p->until_utc_ms,
+    buf_printf(out, " %c %lld %lld %s ", codec_extent_letter(p->extent), (long long)p->until_utc_ms,
         (long long)p->since_utc_ms, reply_class_to_str(p->class));
     for (const char *c = p->actor[0] ? p->actor : "-"; *c; c++)
         buf_add(out, *c > ' ' && *c < 127 ? c : "_", 1);
@@ -440,20 +441,31 @@ redis_store_sync_pauses(struct redis_store *r, const struct redisReply *reply,
 
 /* ---- resume ---- */
 
+/* Removes from the list what a resume ends; true when there was anything. */
+static bool
+remove_resumed(struct redis_store *r, const struct ask *ask)
+{
+    size_t before = r->pauses.n;
+
+    if (ask->growth) {
+        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_GROWTH);
+    } else {
+        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_ALL);
+        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_EXTERNAL);
+    }
+    return r->pauses.n < before;
+}
+
 static void
 on_resumed(void *arg, const struct redisReply *reply, enum store_error error)
 {
     struct ask *ask = arg;
     struct redis_store *r = redis_store_of(ask->store);
-    bool known = pause_list_find(&r->pauses, ask->scope, ask->instance, PAUSE_ALL)
-        || pause_list_find(&r->pauses, ask->scope, ask->instance, PAUSE_EXTERNAL);
     int64_t f[2];
 
     if (error == STORE_OK && !codec_integers(reply, f, 2))
         error = STORE_PROTOCOL;
-    if (error == STORE_OK && (f[0] == 0 || known)) {
-        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_ALL);
-        pause_list_remove(&r->pauses, ask->scope, ask->instance, PAUSE_EXTERNAL);
+    if (error == STORE_OK && (remove_resumed(r, ask) || f[0] == 0)) {
         save_later(r);
         ask->ok = true;
     }
@@ -461,25 +473,51 @@ on_resumed(void *arg, const struct redisReply *reply, enum store_error error)
     ask_answer(ask);
 }
 
+static struct ask *
+new_resume(struct redis_store *r, enum limit_scope scope, const char *instance, store_done_fn *done,
+    void *arg)
+{
+    struct ask *ask = ask_new(&r->asks, &r->base, ASK_DONE, arg);
+
+    ask->fn.done = done;
+    ask->scope = scope;
+    memcpy(ask->instance, instance, strnlen(instance, sizeof(ask->instance) - 1));
+    return ask;
+}
+
+static void
+send_resume(struct redis_store *r, struct ask *ask)
+{
+    if (!redis_store_send(r, on_resumed, ask)) {
+        ask->error = STORE_DOWN;
+        ask_answer_later(ask);
+    }
+}
+
 void
 redis_store_resume(struct store *base, enum limit_scope scope, const char *instance, const char *actor,
     const char *reason, store_done_fn *done, void *arg)
 {
     struct redis_store *r = redis_store_of(base);
-    struct ask *ask = ask_new(&r->asks, base, ASK_DONE, arg);
     struct codec_node node = redis_store_node(r);
-    size_t n = strnlen(instance, sizeof(ask->instance) - 1);
+    struct ask *ask = new_resume(r, scope, instance, done, arg);
 
     (void)actor; /* who asked knows them, and the outcome, for the log */
     (void)reason;
-    ask->fn.done = done;
-    ask->scope = scope;
-    memcpy(ask->instance, instance, n);
     codec_pause_end(&r->command, &node, scope, ask->instance);
-    if (!redis_store_send(r, on_resumed, ask)) {
-        ask->error = STORE_DOWN;
-        ask_answer_later(ask);
-    }
+    send_resume(r, ask);
+}
+
+void
+redis_store_warmup_resume(struct store *base, const char *route, store_done_fn *done, void *arg)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct codec_node node = redis_store_node(r);
+    struct ask *ask = new_resume(r, SCOPE_ROUTE, route, done, arg);
+
+    ask->growth = true;
+    codec_growth_resume(&r->command, &node, SCOPE_ROUTE, ask->instance);
+    send_resume(r, ask);
 }
 
 size_t

@@ -1,8 +1,8 @@
-/* Holds and steps back of warm-ups. What a reply of the upstream said about a route must not be lost because
- * Redis is away just then: it is kept and told again after each heartbeat until Redis has answered. One of a
- * kind is kept for each limit of a route, the latest; each has a number, by which the script knows one that
- * it has done already, and the time it happened, so that it counts for its own day when it comes after
- * midnight. */
+/* Holds and steps back of warm-ups, and an operator's steps. What a reply of the upstream said about a route
+ * must not be lost because Redis is away just then: it is kept and told again after each heartbeat until
+ * Redis has answered. One of a kind is kept for each limit of a route, the latest; each has a number, by
+ * which the script knows one that it has done already, and the time it happened, so that it counts for its
+ * own day when it comes after midnight. */
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +100,7 @@ tell(struct warmup_change *w)
     struct redis_store *r = w->store;
     struct codec_node node = redis_store_node(r);
     struct codec_change change = {w->back ? 2 : 1, w->instance, w->number, w->at_us,
-        journal_step_ms(r->journal, w->name, w->instance) * 1000 / US_PER_DAY};
+        journal_step_ms(r->journal, w->name, w->instance) * 1000 / US_PER_DAY, 0};
 
     if (w->told > 0)
         return;
@@ -191,4 +191,77 @@ redis_store_warmup_step(const struct store *base, const char *route)
     uint32_t step = limit ? journal_step(r->journal, limit->name, route) : 0;
 
     return step > 0 ? step : 1;
+}
+
+/* ---- an operator's steps: now or not at all ---- */
+
+static bool send_move(struct redis_store *r, struct ask *ask);
+
+static void
+end_move(struct ask *ask, enum store_error error)
+{
+    ask->ok = error == STORE_OK;
+    ask->error = error;
+    ask_answer(ask);
+}
+
+static void
+on_moved(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct ask *ask = arg;
+    struct redis_store *r = redis_store_of(ask->store);
+    int64_t f[4] = {0, 0, 0, 0};
+
+    if (error == STORE_OK && !codec_integers(reply, f, 2))
+        error = STORE_PROTOCOL;
+    if (error == STORE_OK && (f[1] < 1 || f[1] > WARMUP_STEP_MAX))
+        error = STORE_OTHER; /* other counters than this node knew */
+    if (error != STORE_OK) {
+        end_move(ask, error);
+        return;
+    }
+    journal_set_step(r->journal, ask->request.lines[0].limit->name, ask->instance, (uint32_t)f[1],
+        (uint64_t)f[0] / 1000);
+    if (codec_integers(reply, f, 4)) {
+        ask->step = (uint32_t)f[1];
+        ask->step_before = (uint32_t)f[3];
+        end_move(ask, STORE_OK);
+    } else if (++ask->tries >= STEP_TRIES || !send_move(r, ask)) {
+        end_move(ask, STORE_DOWN);
+    }
+}
+
+static bool
+send_move(struct redis_store *r, struct ask *ask)
+{
+    static const int ops[] = {[WARMUP_MOVE_TO] = 3, [WARMUP_MOVE_ON] = 4, [WARMUP_MOVE_BACK] = 5};
+    struct codec_node node = redis_store_node(r);
+    struct charge_line *line = &ask->request.lines[0];
+    uint32_t step = journal_step(r->journal, line->limit->name, ask->instance);
+    struct codec_change change = {ops[ask->move.kind], ask->instance, ask->number,
+        (uint64_t)redis_store_now_ms(r) * 1000,
+        journal_step_ms(r->journal, line->limit->name, ask->instance) * 1000 / US_PER_DAY, ask->move.to};
+
+    line->step = step > 0 ? step : 1;
+    plan_warmup_caps(line->limit, line->step, &line->cap, &line->next_cap);
+    codec_warmup(&r->command, &node, &change, line);
+    return redis_store_send(r, on_moved, ask);
+}
+
+void
+redis_store_warmup_move(struct store *base, const struct warmup_order *order, store_moved_fn *done, void *arg)
+{
+    struct redis_store *r = redis_store_of(base);
+    struct ask *ask = ask_new(&r->asks, base, ASK_MOVED, arg);
+    struct charge_request request = {.n_lines = 1, .lines[0].limit = order->limit, .owner = order->owner};
+
+    ask->fn.moved = done;
+    ask->move = order->move;
+    ask->number = ++r->last_change;
+    ask_keep_request(ask, &request);
+    memcpy(ask->instance, order->route, strnlen(order->route, sizeof(ask->instance) - 1));
+    if (!send_move(r, ask)) {
+        ask->error = STORE_DOWN;
+        ask_answer_later(ask);
+    }
 }

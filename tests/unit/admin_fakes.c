@@ -23,6 +23,7 @@ struct question {
     struct task task;
     store_usage_fn *usage_done;
     store_done_fn *done;
+    store_moved_fn *moved;
     void *arg;
     struct usage *rows;
     size_t n;
@@ -46,7 +47,9 @@ answer(void *arg)
     bool ok = fake.answers == ANSWER_LATER;
 
     open_question = NULL;
-    if (q->usage_done)
+    if (q->moved)
+        q->moved(q->arg, ok, ok ? STORE_OK : STORE_TIMEOUT, 5, fake.moved_to);
+    else if (q->usage_done)
         q->usage_done(q->arg, ok, ok ? STORE_OK : STORE_TIMEOUT, q->rows, q->n);
     else
         q->done(q->arg, ok, ok ? STORE_OK : STORE_TIMEOUT);
@@ -151,6 +154,25 @@ store_resume(struct store *s, enum limit_scope scope, const char *instance, cons
     (void)reason;
     fake.resumes++;
     ask(NULL, done, arg, NULL, 0);
+}
+
+void
+store_warmup_resume(struct store *s, const char *route, store_done_fn *done, void *arg)
+{
+    (void)s;
+    (void)route;
+    fake.resumes++;
+    ask(NULL, done, arg, NULL, 0);
+}
+
+void
+store_warmup_move(struct store *s, const struct warmup_order *order, store_moved_fn *done, void *arg)
+{
+    (void)s;
+    fake.move = order->move;
+    fake.moved_limit = order->limit;
+    ask(NULL, NULL, arg, NULL, 0);
+    open_question->moved = done;
 }
 
 void

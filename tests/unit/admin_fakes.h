@@ -23,6 +23,9 @@ struct fake {
     struct pause paused;      /* the last store_pause */
     int64_t now_ms;           /* the store's time */
     enum pause_result pause_result;
+    struct warmup_move move;  /* the last store_warmup_move, and its answer: from step 5 to this one */
+    const struct limit_conf *moved_limit;
+    uint32_t moved_to;
     bool reload_fails;
 
     /* what flow holds */

@@ -299,6 +299,91 @@ test_pause(void **state)
     fixture_close(&f);
 }
 
+/* ---- an operator's word about a warm-up ---- */
+
+#define WARMUP(verb, more) "{\"command\":\"warmup-" verb "\",\"route\":\"contoso\"" more "}"
+#define WHY ",\"reason\":\"audit\""
+
+static void
+test_warmup_hold(void **state)
+{
+    struct fixture f;
+    json_t *a, *row, *hold;
+
+    (void)state;
+    fixture_open(&f, NULL);
+    fake.now_ms = 1700000000000;
+    expect_error(&f, &root, WARMUP("hold", ""), "usage", "\"reason\" is missing");
+    expect_error(&f, &root, "{\"command\":\"warmup-hold\",\"route\":\"contosso\"" WHY "}", "usage",
+        "did you mean \"contoso\"");
+    json_decref(expect_ok(&f, WARMUP("hold", WHY ",\"for\":\"12h\"")));
+    assert_int_equal(fake.paused.scope, SCOPE_ROUTE);
+    assert_int_equal(fake.paused.extent, PAUSE_GROWTH);
+    assert_string_equal(fake.paused.instance, "contoso");
+    assert_string_equal(fake.paused.reason, "audit");
+    assert_string_equal(fake.paused.actor, "uid=0(root)");
+    assert_int_equal(fake.paused.until_utc_ms, fake.now_ms + 12 * 3600000);
+    fake.pauses[0] = fake.paused;
+    fake.n_pauses = 1;
+    a = expect_ok(&f, "{\"command\":\"warmup\"}");
+    row = json_array_get(json_object_get(a, "warmups"), 0);
+    hold = json_object_get(row, "hold");
+    assert_string_equal(json_string_value(json_object_get(hold, "actor")), "uid=0(root)");
+    assert_string_equal(json_string_value(json_object_get(hold, "reason")), "audit");
+    assert_int_equal(json_integer_value(json_object_get(hold, "left_ms")), 12 * 3600000);
+    json_decref(a);
+    a = expect_ok(&f, "{\"command\":\"pauses\"}"); /* it stops no mail */
+    assert_int_equal(json_array_size(json_object_get(a, "pauses")), 0);
+    json_decref(a);
+    a = expect_ok(&f, "{\"command\":\"resume\",\"scope\":\"route\",\"instance\":\"contoso\"" WHY "}");
+    assert_true(json_is_false(json_object_get(a, "resumed"))); /* which is about mail */
+    json_decref(a);
+    a = expect_ok(&f, WARMUP("resume", WHY));
+    assert_true(json_is_true(json_object_get(a, "resumed")));
+    json_decref(a);
+    fake.n_pauses = 0;
+    a = expect_ok(&f, WARMUP("resume", WHY));
+    assert_true(json_is_false(json_object_get(a, "resumed")));
+    json_decref(a);
+    fake.store.up = false;
+    expect_error(&f, &root, WARMUP("resume", WHY), "refused", "not known to have happened");
+    fake.pause_result = PAUSE_NO_PLACE;
+    expect_error(&f, &root, WARMUP("hold", WHY), "refused", "not held: as many");
+    fixture_close(&f);
+}
+
+static void
+test_warmup_step(void **state)
+{
+    struct fixture f;
+    json_t *a;
+
+    (void)state;
+    fixture_open(&f, NULL);
+    fake.moved_to = 6;
+    a = expect_ok(&f, WARMUP("step", WHY));
+    assert_int_equal(fake.move.kind, WARMUP_MOVE_ON);
+    assert_int_equal(fake.moved_limit->kind, LIMIT_WARMUP);
+    assert_false(fake.moved_limit->hour_cap);
+    assert_int_equal(json_integer_value(json_object_get(a, "from")), 5);
+    assert_int_equal(json_integer_value(json_object_get(a, "to")), 6);
+    assert_int_equal(json_integer_value(json_object_get(a, "cap")), 268);
+    json_decref(a);
+    json_decref(expect_ok(&f, WARMUP("step", WHY ",\"back\":\"yes\"")));
+    assert_int_equal(fake.move.kind, WARMUP_MOVE_BACK);
+    json_decref(expect_ok(&f, WARMUP("set", WHY ",\"step\":\"9\"")));
+    assert_int_equal(fake.move.kind, WARMUP_MOVE_TO);
+    assert_int_equal(fake.move.to, 9);
+    expect_error(&f, &root, WARMUP("set", WHY), "usage", "\"step\" is missing");
+    expect_error(&f, &root, WARMUP("set", WHY ",\"step\":\"0\""), "usage", "from 1 to 1000");
+    expect_error(&f, &root, WARMUP("set", WHY ",\"step\":\"1001\""), "usage", "from 1 to 1000");
+    expect_error(&f, &root, WARMUP("set", WHY ",\"step\":\"x\""), "usage", "must be a number");
+    expect_error(&f, &root, WARMUP("set", ",\"step\":\"9\""), "usage", "\"reason\" is missing");
+    fake.answers = ANSWER_FAILS;
+    expect_error(&f, &root, WARMUP("step", WHY), "refused", "not known to have happened");
+    fixture_close(&f);
+}
+
 static const char resume_line[] =
     "{\"command\":\"resume\",\"scope\":\"route\",\"instance\":\"contoso\",\"reason\":\"fixed\"}";
 
@@ -421,6 +506,8 @@ main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_warmup),
         cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_warmup_hold),
+        cmocka_unit_test(test_warmup_step),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_open_reload_drain),
         cmocka_unit_test(test_gone_before_the_answer),

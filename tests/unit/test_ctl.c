@@ -250,6 +250,48 @@ test_limits(void **state)
     assert_string_equal(out, "no limits\n");
 }
 
+#define WARMUP_ROW(route, hold) \
+    "{\"route\":\"" route "\",\"schedule\":\"new-tenant\",\"step\":2,\"used\":9,\"cap\":70,\"hour_cap\":10," \
+    "\"peak\":40,\"peak_needed\":35,\"next_cap\":98,\"held\":false,\"hold\":" hold "}"
+
+static void
+test_warmup(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(run_with(&d, "warmup", "{\"ok\":true,\"warmups\":[" WARMUP_ROW("fabrikam", "null") ","
+        WARMUP_ROW("contoso", "{\"actor\":\"uid=0(root)\",\"reason\":\"audit\\u001b\","
+            "\"since\":\"2026-11-24T03:04:05.678Z\",\"until\":null}") "]}"), CTL_OK);
+    assert_string_equal(out,
+        "ROUTE     SCHEDULE    STEP  USED  CAP/24H  CAP/H  PEAK  NEEDED  NEXT CAP  STATE\n"
+        "fabrikam  new-tenant     2     9       70     10    40      35        98  advances at 00:00 UTC\n"
+        "contoso   new-tenant     2     9       70     10    40      35        98  held, see below\n\n"
+        "HELD     SINCE                 UNTIL    BY           REASON\n"
+        "contoso  2026-11-24 03:04:05Z  resumed  uid=0(root)  audit?\n");
+    assert_int_equal(run_with(&d, "warmup hold contoso --reason audit --for 12h",
+        "{\"ok\":true,\"route\":\"contoso\",\"until\":\"2026-11-24T03:04:05.678Z\",\"stood\":false}"),
+        CTL_OK);
+    assert_string_equal(d.asked,
+        "{\"command\":\"warmup-hold\",\"route\":\"contoso\",\"reason\":\"audit\",\"for\":\"12h\"}\n");
+    assert_string_equal(out, "held: contoso stays on its step until 2026-11-24 03:04:05Z\n");
+    assert_int_equal(run_with(&d, "warmup resume contoso --reason done", "{\"ok\":true,\"resumed\":true}"),
+        CTL_OK);
+    assert_string_equal(out, "resumed\n");
+    assert_int_equal(run_with(&d, "warmup step contoso --back --reason x",
+        "{\"ok\":true,\"route\":\"contoso\",\"from\":1,\"to\":1,\"cap\":50}"), CTL_OK);
+    assert_string_equal(d.asked,
+        "{\"command\":\"warmup-step\",\"route\":\"contoso\",\"reason\":\"x\",\"back\":\"yes\"}\n");
+    assert_string_equal(out, "contoso stays on step 1\n");
+    assert_int_equal(run_with(&d, "warmup set contoso 6 --reason x",
+        "{\"ok\":true,\"route\":\"contoso\",\"from\":5,\"to\":6,\"cap\":268}"), CTL_OK);
+    assert_string_equal(d.asked,
+        "{\"command\":\"warmup-set\",\"route\":\"contoso\",\"step\":\"6\",\"reason\":\"x\"}\n");
+    assert_string_equal(out, "contoso: step 6, was 5; 268 external recipients per 24 h\n");
+    expect_usage("sendgovctl warmup set contoso --reason x", "needs ROUTE STEP");
+    expect_usage("sendgovctl warmup hold contoso", "needs --reason");
+}
+
 static const char status[] =
     "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_"
     "ms\":61000,"
@@ -575,6 +617,7 @@ main(void)
         cmocka_unit_test(test_question),
         cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_warmup),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_questions),

@@ -429,6 +429,50 @@ test_taken_over_and_refused_later_waits(void **state)
     kept_stop(&k);
 }
 
+/* The scene's limit as a warm-up: 1 external recipient on its first day, 5 on its second. */
+static void
+make_warmup(struct kept *k)
+{
+    static const uint64_t caps[] = {1, 5};
+    static const struct schedule_conf schedule = {.name = "two", .curve = CURVE_TABLE, .table = caps,
+        .n_table = 2, .ceiling = LIMIT_UNLIMITED, .use_percent = 50};
+
+    k->s.limit.kind = LIMIT_WARMUP;
+    k->s.limit.period_ms = 24 * HOUR_MS;
+    k->s.limit.schedule = &schedule;
+    assert_int_equal(scene_relay(&k->s, 1), 250);
+    assert_int_equal(scene_relay(&k->s, 1), 250);
+    assert_int_equal(kept_look(k), 1);
+    assert_int_equal(k->s.w.peer.messages, 1);
+}
+
+static void
+on_moved(void *arg, bool ok, enum store_error error, uint32_t before, uint32_t step)
+{
+    (void)arg;
+    (void)error;
+    assert_true(ok);
+    assert_int_equal(before, 1);
+    assert_int_equal(step, 2);
+}
+
+/* It was told to wait for a day; a higher step lets it go at once. */
+static void
+test_held_mail_hears_of_a_higher_step(void **state)
+{
+    struct warmup_order order = {.route = "contoso", .move = {.kind = WARMUP_MOVE_ON}};
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 1, NULL, 0);
+    make_warmup(&k);
+    order.limit = &k.s.limit;
+    store_warmup_move(k.s.store, &order, on_moved, NULL);
+    kept_until(&k, is_empty);
+    assert_int_equal(k.s.w.peer.messages, 2);
+    kept_stop(&k);
+}
+
 /* What was in doubt when the take-over could not be written stays so, and is no more in doubt than before. */
 static void
 test_take_over_that_fails_changes_nothing(void **state)
@@ -1108,6 +1152,7 @@ main(void)
         cmocka_unit_test(test_slow_upstream_is_taken_over),
         cmocka_unit_test(test_take_over_tells_of_the_refused),
         cmocka_unit_test(test_taken_over_and_refused_later_waits),
+        cmocka_unit_test(test_held_mail_hears_of_a_higher_step),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
         cmocka_unit_test(test_closed_counters_are_asked_again),

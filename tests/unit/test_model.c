@@ -67,7 +67,7 @@ struct model {
         uint64_t utc_day;
     } days[DAYS_KNOWN];
     size_t counts[VERDICT_KIND_COUNT];
-    size_t refunds, edits, steps_asked, falls, batches, batched;
+    size_t refunds, edits, steps_asked, falls, frozen, moved, batches, batched;
 };
 
 static uint64_t
@@ -511,13 +511,14 @@ edit(struct model *m)
     }
 }
 
-/* Asks until the step is the right one, as the store does. Returns the step it is at then. */
+/* Asks until the step is the right one, as the store does. Returns the step it is at then; of an order also
+ * the one before. */
 static uint32_t
-change_warmup(struct model *m, const struct codec_change *change)
+change_warmup(struct model *m, const struct codec_change *change, uint32_t *before_out)
 {
     struct charge_request r = {.n_lines = 1, .lines[0] = {.limit = &m->limits[2]}};
     struct decide_line facts = {0};
-    int64_t out[2] = {0, 1};
+    int64_t out[4] = {0, 1, 0, 0};
     size_t n;
 
     do {
@@ -527,9 +528,11 @@ change_warmup(struct model *m, const struct codec_change *change)
         codec_warmup(&m->command, &m->node, change, &r.lines[0]);
         reply = run(m);
         n = reply->elements;
-        assert_true(n >= 2 && codec_integers(reply, out, 2));
+        assert_true(n >= 2 && codec_integers(reply, out, n));
         freeReplyObject(reply);
-    } while (n > 2);
+    } while (n == 3);
+    if (before_out)
+        *before_out = (uint32_t)out[3];
     return (uint32_t)out[1];
 }
 
@@ -538,13 +541,60 @@ warm(struct model *m)
 {
     char route[] = "route-x";
     bool back = pick(m, 2);
-    struct codec_change change = {back ? 2 : 1, route, ++m->changes, m->now_us, 0};
+    struct codec_change change = {back ? 2 : 1, route, ++m->changes, m->now_us, 0, 0};
     uint32_t in_book;
 
     catch_up(m);
     route[6] = (char)('0' + pick(m, ROUTES));
     in_book = book_warmup(m->book, &m->limits[2], route, back, m->now_us);
-    assert_int_equal(change_warmup(m, &change), in_book);
+    assert_int_equal(change_warmup(m, &change, NULL), in_book);
+}
+
+/* An operator's step. */
+static void
+move(struct model *m)
+{
+    char route[] = "route-x";
+    struct warmup_move to = {(enum warmup_move_kind)pick(m, 3), (uint32_t)pick(m, 12)};
+    struct codec_change change = {3 + (int)to.kind, route, ++m->changes, m->now_us, 0, to.to};
+    struct book_moved in_book;
+    uint32_t before;
+
+    catch_up(m);
+    route[6] = (char)('0' + pick(m, ROUTES));
+    in_book = book_move(m->book, &m->limits[2], route, &to, m->now_us);
+    assert_int_equal(change_warmup(m, &change, &before), in_book.step);
+    assert_int_equal(before, in_book.before);
+    m->moved++;
+}
+
+/* An operator holds the warm-ups of a route or a client, for a time or for good, or lets them go. */
+static void
+freeze(struct model *m)
+{
+    struct pause p = {.scope = pick(m, 2) ? SCOPE_ROUTE : SCOPE_CLIENT, .extent = PAUSE_GROWTH,
+        .actor = "model", .reason = "x"};
+    bool holds = pick(m, 3) > 0;
+    int64_t result[2];
+    redisReply *reply;
+
+    catch_up(m);
+    snprintf(p.instance, sizeof(p.instance), "%s%u", p.scope == SCOPE_ROUTE ? "route-" : "c",
+        (unsigned)pick(m, CLIENTS));
+    p.until_utc_ms = pick(m, 3) == 0 ? 0 : (int64_t)(m->now_us / 1000 + pick(m, 5 * US_PER_DAY / 1000));
+    if (holds)
+        codec_pause_put(&m->command, &m->node, &p, false);
+    else
+        codec_growth_resume(&m->command, &m->node, p.scope, p.instance);
+    reply = run(m);
+    assert_true(codec_integers(reply, result, 2));
+    freeReplyObject(reply);
+    if (!holds)
+        book_freeze(m->book, p.scope, p.instance, 0);
+    else if (result[0] == 0) /* else one that ends no earlier stands */
+        book_freeze(m->book, p.scope, p.instance,
+            p.until_utc_ms > 0 ? (uint64_t)p.until_utc_ms * 1000 : UINT64_MAX);
+    m->frozen += holds && result[0] == 0;
 }
 
 static void
@@ -632,18 +682,23 @@ random_histories_agree(void **state)
             edit(m);
         if (pick(m, 2000) == 0)
             warm(m);
+        if (pick(m, 4000) == 0)
+            move(m);
+        if (pick(m, 2000) == 0)
+            freeze(m);
     }
     catch_up(m);
     print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, "
-        "%zu steps asked, %zu falls, %zu in %zu batches\n", n, m->counts[VERDICT_GRANTED],
-        m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds, m->edits, m->steps_asked,
-        m->falls, m->batched, m->batches);
+        "%zu steps asked, %zu falls, %zu moved, %zu frozen, %zu in %zu batches\n", n,
+        m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds,
+        m->edits, m->steps_asked, m->falls, m->moved, m->frozen, m->batched, m->batches);
     /* A history in which one of them never happens proves nothing about it. */
     assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
     assert_true(m->counts[VERDICT_OVER] > n / 20);
     assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);
     assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0 && m->falls > 10);
+    assert_true(m->moved > 10 && m->frozen > 10);
 }
 
 /* ---- edits of a limit whose counter was forgotten and began anew ---- */
@@ -782,18 +837,18 @@ static void
 a_change_told_twice_is_done_once(void **state)
 {
     struct model *m = *state;
-    struct codec_change change = {2, "contoso", 7, 0, 0};
+    struct codec_change change = {2, "contoso", 7, 0, 0, 0};
     uint32_t step = climb(m, 5);
 
     assert_true(step > 3);
     change.at_us = m->now_us;
-    step = change_warmup(m, &change);
-    assert_int_equal(change_warmup(m, &change), step);
+    step = change_warmup(m, &change, NULL);
+    assert_int_equal(change_warmup(m, &change, NULL), step);
     m->now_us += US_PER_DAY; /* a day on, only the number tells it */
-    assert_int_equal(change_warmup(m, &change), step);
+    assert_int_equal(change_warmup(m, &change, NULL), step);
     change.number = 8;
     change.at_us = m->now_us;
-    assert_int_equal(change_warmup(m, &change), step - 1);
+    assert_int_equal(change_warmup(m, &change, NULL), step - 1);
 }
 
 /* The upstream blocked before midnight, Redis hears of it after: the day that was full does not count. */
@@ -801,11 +856,11 @@ static void
 a_late_step_back_belongs_to_its_day(void **state)
 {
     struct model *m = *state;
-    struct codec_change change = {2, "contoso", 7, 0, 0};
+    struct codec_change change = {2, "contoso", 7, 0, 0, 0};
     uint32_t step = climb(m, 5), late;
 
     change.at_us = m->now_us - US_PER_DAY - 3600000000ull; /* when the last charge was */
-    late = change_warmup(m, &change);
+    late = change_warmup(m, &change, NULL);
     assert_int_equal(late, step - 1);
     assert_int_equal(climb(m, 1), late); /* and the new day is not held for it */
     assert_int_equal(climb(m, 1), late + 1);
@@ -853,7 +908,7 @@ put_on_both(struct model *m, struct pause_list *l, struct pause *p)
 static void
 put_pause(struct model *m, struct pause_list *l)
 {
-    struct pause p = {.extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL,
+    struct pause p = {.extent = (enum pause_extent)pick(m, PAUSE_EXTENT_COUNT),
         .since_utc_ms = (int64_t)(m->now_us / 1000), .class = pick(m, 2) ? CLASS_AUTH : CLASS_OK,
         .actor = "model", .reason = "550 5.7.708"};
 
@@ -870,13 +925,19 @@ end_pause(struct model *m, struct pause_list *l)
     size_t before = l->n;
     redisReply *reply;
 
+    bool growth = pick(m, 3) == 0;
+
     pick_paused(m, &p);
-    codec_pause_end(&m->command, &m->node, p.scope, p.instance);
+    if (growth)
+        codec_growth_resume(&m->command, &m->node, p.scope, p.instance);
+    else
+        codec_pause_end(&m->command, &m->node, p.scope, p.instance);
     reply = run(m);
     assert_true(codec_integers(reply, result, 2));
     freeReplyObject(reply);
-    pause_list_remove(l, p.scope, p.instance, PAUSE_ALL);
-    pause_list_remove(l, p.scope, p.instance, PAUSE_EXTERNAL);
+    for (int e = 0; e < PAUSE_EXTENT_COUNT; e++)
+        if ((e == PAUSE_GROWTH) == growth)
+            pause_list_remove(l, p.scope, p.instance, (enum pause_extent)e);
     assert_int_equal(result[0], l->n < before ? 0 : 3);
 }
 
@@ -929,18 +990,20 @@ pauses_agree(void **state)
 static void
 places_agree(void **state)
 {
-    static const size_t places[] = {PLACES_ROUTE, PLACES_MIDDLE, PLACES_SENDER};
-    size_t set[3] = {0};
+    static const size_t places[] = {PLACES_ROUTE, PLACES_MIDDLE, PLACES_SENDER, PLACES_GROWTH};
+    size_t set[4] = {0};
     struct model *m = *state;
     struct pause_list l;
 
     pause_list_init(&l);
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 6000; i++) {
         struct pause p = {.scope = (enum limit_scope)pick(m, SCOPE_COUNT),
-            .extent = pick(m, 2) ? PAUSE_ALL : PAUSE_EXTERNAL, .since_utc_ms = (int64_t)(m->now_us / 1000),
-            .reason = "x"};
+            .extent = (enum pause_extent)pick(m, PAUSE_EXTENT_COUNT),
+            .since_utc_ms = (int64_t)(m->now_us / 1000), .reason = "x"};
         size_t kind = p.scope == SCOPE_ROUTE ? 0 : p.scope <= SCOPE_CLIENT ? 1 : 2;
 
+        if (p.extent == PAUSE_GROWTH)
+            kind = 3;
         snprintf(p.instance, sizeof(p.instance), "i%u", (unsigned)pick(m, 200));
         if (pick(m, 20) == 0)
             p.until_utc_ms = p.since_utc_ms + 1000;
@@ -948,10 +1011,10 @@ places_agree(void **state)
         m->now_us += 10000;
         pause_list_expire(&l, (int64_t)(m->now_us / 1000));
     }
-    for (size_t kind = 0; kind < 3; kind++)
+    for (size_t kind = 0; kind < 4; kind++)
         assert_true(set[kind] >= places[kind]);
-    assert_in_range(l.n, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER - 30,
-        PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER);
+    assert_in_range(l.n, PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER + PLACES_GROWTH - 40,
+        PLACES_ROUTE + PLACES_MIDDLE + PLACES_SENDER + PLACES_GROWTH);
     pause_list_fini(&l);
 }
 

@@ -357,6 +357,103 @@ a_step_of_the_journal_is_as_old_as_it_is(void **state)
     }
 }
 
+/* ---- an operator's word ---- */
+
+static bool
+held_on_1(struct rig *r)
+{
+    const struct pause *p;
+
+    return store_pauses(r->nodes[1].store, &p) == 1 && p->extent == PAUSE_GROWTH
+        && strcmp(p->reason, "audit") == 0 && strcmp(p->actor, "uid=0") == 0;
+}
+
+static bool
+free_on_1(struct rig *r)
+{
+    const struct pause *p;
+
+    return store_pauses(r->nodes[1].store, &p) == 0;
+}
+
+/* It stops no mail, only the day's step; all nodes know it, and a Redis that forgot it is told again. */
+static void
+a_hold_is_known_to_all_and_told_again(void **state)
+{
+    struct pause hold = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_GROWTH,
+        .reason = "audit", .actor = "uid=0"};
+    struct rig *r = *state;
+
+    add_route_warmup(r);
+    begin(r, 2);
+    charge_at_step(r, 3, 1);
+    assert_int_equal(store_pause(r->nodes[0].store, &hold, 0, NULL), PAUSE_SET);
+    assert_true(turn_until(r, held_on_1));
+    make_it_yesterday(r, 50);
+    assert_int_equal(use(r, 1, 0)->warmup_step, 1);
+    cli(r, "HDEL sendgov:{t%%7B%%7Dx}:g p:0:contoso:w");
+    cli(r, "HINCRBY sendgov:{t%%7B%%7Dx}:g pauses 1");
+    while (cli(r, "HEXISTS sendgov:{t%%7B%%7Dx}:g p:0:contoso:w") == 0)
+        turn_for(r, 50);
+    charge_on_node(r, 1, 1, 1); /* turns the day */
+    assert_int_equal(use(r, 1, 0)->warmup_step, 1);
+    make_it_yesterday(r, 50);
+    r->answers = 0;
+    store_warmup_resume(r->nodes[0].store, "contoso", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(r->ok);
+    assert_true(turn_until(r, free_on_1));
+    charge_on_node(r, 1, 1, 1);
+    assert_int_equal(use(r, 0, 0)->warmup_step, 2);
+}
+
+static void
+on_moved(void *arg, bool ok, enum store_error error, uint32_t before, uint32_t step)
+{
+    struct rig *r = arg;
+
+    r->answers++;
+    r->ok = ok;
+    r->error = error;
+    r->step = ok ? before * 1000 + step : 0;
+}
+
+static uint32_t
+move(struct rig *r, size_t node, enum warmup_move_kind kind, uint32_t to)
+{
+    struct warmup_order order = {.limit = &r->limits[0], .route = "contoso", .move = {kind, to}};
+
+    r->answers = 0;
+    store_warmup_move(r->nodes[node].store, &order, on_moved, r);
+    assert_true(turn_until(r, answered));
+    return r->step;
+}
+
+/* At once and on all nodes, also from one that knows another step; it was the day's step. */
+static void
+an_operator_moves_a_warmup(void **state)
+{
+    struct rig *r = *state;
+
+    add_route_warmup(r);
+    begin(r, 2);
+    charge_at_step(r, 9, 4);
+    assert_int_equal(move(r, 1, WARMUP_MOVE_ON, 0), 4005);
+    assert_int_equal(use(r, 0, 0)->warmup_step, 5);
+    assert_int_equal(r->usage.cap, 192);
+    assert_true(r->usage.warmup_held);
+    make_it_yesterday(r, 192);
+    charge_on_node(r, 0, 1, 1);
+    assert_int_equal(use(r, 0, 0)->warmup_step, 5);
+    assert_int_equal(move(r, 0, WARMUP_MOVE_TO, 2), 5002);
+    assert_int_equal(move(r, 1, WARMUP_MOVE_BACK, 0), 2001);
+    assert_int_equal(move(r, 1, WARMUP_MOVE_BACK, 0), 1001);
+    kill(r->server.pid, SIGSTOP);
+    assert_int_equal(move(r, 0, WARMUP_MOVE_ON, 0), 0);
+    assert_false(r->ok);
+    kill(r->server.pid, SIGCONT);
+}
+
 int
 main(void)
 {
@@ -371,6 +468,8 @@ main(void)
         CASE(a_step_back_waits_for_a_connection),
         CASE(a_step_back_outlives_its_configuration),
         CASE(a_step_of_the_journal_is_as_old_as_it_is),
+        CASE(a_hold_is_known_to_all_and_told_again),
+        CASE(an_operator_moves_a_warmup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

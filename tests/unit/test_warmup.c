@@ -49,20 +49,20 @@ a_day_that_was_used_and_clean_is_one_step(void **state)
     struct warmup_state w = {.step = 1, .utc_day = 100, .peak = 25};
 
     (void)state;
-    assert_int_equal(warmup_turn_day(&w, 100, 50, &new_tenant), WARMUP_STAYS);
-    assert_int_equal(warmup_turn_day(&w, 101, 50, &new_tenant), WARMUP_ADVANCES);
+    assert_int_equal(warmup_turn_day(&w, 100, 50, false, &new_tenant), WARMUP_STAYS);
+    assert_int_equal(warmup_turn_day(&w, 101, 50, false, &new_tenant), WARMUP_ADVANCES);
     assert_int_equal(w.step, 2);
-    assert_int_equal(warmup_turn_day(&w, 102, 70, &new_tenant), WARMUP_STAYS); /* nothing was sent */
+    assert_int_equal(warmup_turn_day(&w, 102, 70, false, &new_tenant), WARMUP_STAYS); /* nothing was sent */
     w.peak = 34;
-    assert_int_equal(warmup_turn_day(&w, 103, 70, &new_tenant), WARMUP_STAYS); /* half of it is 35 */
+    assert_int_equal(warmup_turn_day(&w, 103, 70, false, &new_tenant), WARMUP_STAYS); /* half of it is 35 */
     w.peak = 70;
     w.held = true;
-    assert_int_equal(warmup_turn_day(&w, 104, 70, &new_tenant), WARMUP_STAYS);
+    assert_int_equal(warmup_turn_day(&w, 104, 70, false, &new_tenant), WARMUP_STAYS);
     assert_false(w.held);
     w.peak = 70;
-    assert_int_equal(warmup_turn_day(&w, 103, 70, &new_tenant), WARMUP_STAYS); /* the clock went back */
+    assert_int_equal(warmup_turn_day(&w, 103, 70, false, &new_tenant), WARMUP_STAYS); /* it went back */
     assert_int_equal(w.utc_day, 104);
-    assert_int_equal(warmup_turn_day(&w, 108, 70, &new_tenant), WARMUP_ADVANCES); /* it jumped: no skip */
+    assert_int_equal(warmup_turn_day(&w, 108, 70, false, &new_tenant), WARMUP_ADVANCES); /* no skip */
     assert_int_equal(w.step, 3);
 }
 
@@ -71,7 +71,7 @@ step_after(const struct schedule_conf *s, uint32_t step, uint64_t idle_days)
 {
     struct warmup_state w = {.step = step, .utc_day = 100, .peak = 1000000};
 
-    warmup_turn_day(&w, 101 + idle_days, 1000, s);
+    warmup_turn_day(&w, 101 + idle_days, 1000, false, s);
     return w.step;
 }
 
@@ -109,8 +109,29 @@ a_block_takes_one_step_a_day(void **state)
     warmup_step_back(&w);
     warmup_step_back(&w);
     assert_int_equal(w.step, 2);
-    assert_int_equal(warmup_turn_day(&w, 101, 70, &new_tenant), WARMUP_STAYS);
+    assert_int_equal(warmup_turn_day(&w, 101, 70, false, &new_tenant), WARMUP_STAYS);
     warmup_step_back(&w);
+    assert_int_equal(w.step, 1);
+}
+
+static void
+an_operator_holds_and_moves(void **state)
+{
+    struct warmup_state w = {.step = 3, .utc_day = 100, .peak = 1000};
+
+    (void)state;
+    assert_int_equal(warmup_turn_day(&w, 101, 98, true, &new_tenant), WARMUP_STAYS);
+    assert_int_equal(warmup_turn_day(&w, 109, 98, true, &new_tenant), WARMUP_FALLS);
+    assert_int_equal(w.step, 2);
+    warmup_move(&w, &(struct warmup_move){.kind = WARMUP_MOVE_ON});
+    assert_int_equal(w.step, 3);
+    w.peak = 1000; /* that was the day's step */
+    assert_int_equal(warmup_turn_day(&w, 110, 98, false, &new_tenant), WARMUP_STAYS);
+    warmup_move(&w, &(struct warmup_move){.kind = WARMUP_MOVE_TO, .to = 5000});
+    warmup_move(&w, &(struct warmup_move){.kind = WARMUP_MOVE_ON});
+    assert_int_equal(w.step, WARMUP_STEP_MAX);
+    warmup_move(&w, &(struct warmup_move){.kind = WARMUP_MOVE_TO, .to = 1});
+    warmup_move(&w, &(struct warmup_move){.kind = WARMUP_MOVE_BACK});
     assert_int_equal(w.step, 1);
 }
 
@@ -212,6 +233,7 @@ main(void)
         cmocka_unit_test(a_day_that_was_used_and_clean_is_one_step),
         cmocka_unit_test(days_without_mail_cost_steps),
         cmocka_unit_test(a_block_takes_one_step_a_day),
+        cmocka_unit_test(an_operator_holds_and_moves),
         cmocka_unit_test(no_midnight_lets_two_days_through),
         cmocka_unit_test(the_hour_follows_the_step_of_its_day),
         cmocka_unit_test(a_charge_after_idle_days_meets_the_lower_cap),

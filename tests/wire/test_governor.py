@@ -59,6 +59,23 @@ def test_the_warm_up_cap_holds_over_two_nodes(site):
     assert nodes[0].metric("sendgov_warmup_cap") == 7 and nodes[0].metric("sendgov_warmup_day") == 1
 
 
+def test_an_operator_moves_and_holds_a_warm_up(site):
+    nodes = two_nodes(site, routes=route(site, warmup="tiny"),
+                      schedules={"tiny": {"curve": "linear", "first": 2, "increment": 3}})
+    assert [send(nodes[0]).code for _ in range(3)] == [250, 250, 451]
+    moved = nodes[1].ctl("--json", "warmup", "set", "contoso", "2", "--reason", "customer's word")
+    assert (moved["from"], moved["to"], moved["cap"]) == (1, 2, 5)
+    wait_until(lambda: send(nodes[0]).code == 250, 5, "the other node may send more")  # it remembers a refusal for a second
+    assert [send(nodes[0]).code for _ in range(3)] == [250, 250, 451]
+    said = nodes[1].log_events("warmup-set")[-1]
+    assert (said["from"], said["to"], said["reason"]) == (1, 2, "customer's word") and "uid=" in said["actor"]
+    nodes[0].ctl("warmup", "hold", "contoso", "--reason", "audit")
+    wait_until(lambda: "audit" in nodes[1].ctl("warmup"), 5, "the other node knows who holds it")
+    assert nodes[1].metric("sendgov_warmup_held") == 1
+    assert nodes[1].ctl("warmup", "resume", "contoso", "--reason", "done").strip() == "resumed"
+    assert nodes[1].ctl("warmup", "hold", "contoso", check=False).returncode == 2
+
+
 def test_the_warm_up_plan_needs_no_daemon_figures(site):
     node = site.node("n", routes=route(site, warmup="tiny"),
                      schedules={"tiny": {"curve": "table", "table": [5, 9, 20]}}).start()
