@@ -22,6 +22,7 @@
 /* Counters that were lost are trusted again when their time is over, a day perhaps, when the other nodes have
  * reported, or when an operator says so. */
 #define STORE_AGAIN_MS 5000
+#define DAY_MS (24 * 60 * 60 * 1000LL)
 
 struct release {
     struct flow *flow;
@@ -34,6 +35,7 @@ struct release {
     bool pauses_changed;  /* since the watch looked */
     char caps_seen[sizeof(((struct store_status *)0)->differs)]; /* which limit another node lowers */
     uint64_t changes_seen; /* of the store */
+    int64_t day_seen;      /* UTC, by the store's time */
     bool stopped;
 };
 
@@ -75,16 +77,18 @@ look_at_pauses(struct release *r)
 }
 
 /* A cap that another node lowered is higher when that node goes or has another configuration, that of a
- * warm-up when an operator put it on a higher step: what waits for the time it was told under the lower one
- * may ask again. */
+ * warm-up when its day turns or an operator put it on a higher step: what waits for the time it was told
+ * under the lower one may ask again. */
 static void
 look_at_caps(struct release *r)
 {
+    int64_t day = store_now_ms(r->flow->store) / DAY_MS;
     struct store_status s;
 
     store_status(r->flow->store, &s);
-    if (strcmp(s.differs, r->caps_seen) == 0 && s.changes == r->changes_seen)
+    if (strcmp(s.differs, r->caps_seen) == 0 && s.changes == r->changes_seen && day == r->day_seen)
         return;
+    r->day_seen = day;
     r->changes_seen = s.changes;
     memcpy(r->caps_seen, s.differs, sizeof(r->caps_seen));
     hints_clear(&r->flow->hints); /* they would send it back for as long */

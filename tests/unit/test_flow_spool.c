@@ -473,6 +473,21 @@ test_held_mail_hears_of_a_higher_step(void **state)
     kept_stop(&k);
 }
 
+/* And so does midnight, long before yesterday's mail has left the window. */
+static void
+test_held_mail_hears_of_midnight(void **state)
+{
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 1, NULL, 0);
+    make_warmup(&k); /* at 22:13:20 UTC */
+    store_memory_advance(k.s.store, 2 * HOUR_MS);
+    kept_until(&k, is_empty);
+    assert_int_equal(k.s.w.peer.messages, 2);
+    kept_stop(&k);
+}
+
 /* What was in doubt when the take-over could not be written stays so, and is no more in doubt than before. */
 static void
 test_take_over_that_fails_changes_nothing(void **state)
@@ -1153,6 +1168,7 @@ main(void)
         cmocka_unit_test(test_take_over_tells_of_the_refused),
         cmocka_unit_test(test_taken_over_and_refused_later_waits),
         cmocka_unit_test(test_held_mail_hears_of_a_higher_step),
+        cmocka_unit_test(test_held_mail_hears_of_midnight),
         cmocka_unit_test(test_take_over_that_fails_changes_nothing),
         cmocka_unit_test(test_recipients_stay_together),
         cmocka_unit_test(test_closed_counters_are_asked_again),
