@@ -16,7 +16,7 @@ enum ctl_exit {
     CTL_NO_DAEMON = 3,
 };
 
-#define VERB_OPTIONS_MAX 13
+#define VERB_OPTIONS_MAX 15
 #define CTL_OPERANDS_MAX 2
 
 struct ctl;

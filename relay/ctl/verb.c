@@ -25,6 +25,15 @@
 #define OPT_MAX {"max", "N", "at most so many, the oldest first", false}
 #define OPT_WHY {"reason", "TEXT", "why; lands in the log with who", false}
 #define OPT_ALL {"all", NULL, "every message, instead of an ID or a filter", false}
+#define OPT_SCHEDULE {"schedule", "NAME", "a schedule of the configuration", false}
+#define OPT_FIRST {"first", "N", "cap of day 1", false}
+#define OPT_GROWTH {"growth", "G", "factor per day, e.g. 1.4", false}
+#define OPT_INCREMENT {"increment", "N", "what each day adds, instead of a factor", false}
+#define OPT_TABLE {"table", "A,B,C", "caps day by day", false}
+#define OPT_CEILING {"ceiling", "N", "no day above", false}
+#define OPT_LICENCES {"licences", "N|trial", "ceiling from the tenant's licences", false}
+#define OPT_SVG {"svg", "FILE", "also a chart, into this file", false}
+#define CURVE OPT_SCHEDULE, OPT_FIRST, OPT_GROWTH, OPT_INCREMENT, OPT_TABLE, OPT_CEILING, OPT_LICENCES
 #define STATES "waiting|in_flight|uncertain|parked|held"
 #define WHICH \
     OPT_CLIENT, OPT_ROUTE, OPT_MAILBOX, OPT_SENDER, OPT_RECIPIENT, OPT_SENDER_DOMAIN, OPT_RECIPIENT_DOMAIN, \
@@ -39,11 +48,7 @@ static const struct verb verbs[] = {
     {"warmup", "show", true, "warmup", NULL, 0, 0, {{"route", "NAME", "only this route", false}}, ctl_ask,
         render_warmup, "each route's step, cap and peak of today"},
     {"warmup", "plan", false, NULL, NULL, 0, 0,
-        {{"schedule", "NAME", "a schedule of the configuration", false},
-            {"first", "N", "cap of day 1", false}, {"growth", "G", "factor per day, e.g. 1.4", false},
-            {"ceiling", "N", "no day above", false}, {"table", "A,B,C", "caps day by day", false},
-            {"days", "N", "how many days to print", false},
-            {"licences", "N|trial", "ceiling from the tenant's licences", false}},
+        {CURVE, {"days", "N", "how many days to print", false}, OPT_SVG},
         plan_run, NULL, "the curve day by day (offline)"},
     {"warmup", "hold", false, "warmup-hold", "ROUTE", 1, 1,
         {OPT_REASON, {"for", "TIME", "how long, e.g. 12h; else until resumed", false}}, ctl_ask,

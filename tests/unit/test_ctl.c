@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "relay/ctl/chart.h"
 #include "relay/ctl/ctl.h"
 #include "relay/ctl/grid.h"
 
@@ -572,6 +574,81 @@ test_plan(void **state)
     expect_usage("sendgovctl warmup plan --first 1]x", "is no number");
     expect_usage("sendgovctl warmup plan --table 1,2 --first 3", "not both");
     expect_usage("sendgovctl warmup plan --days 0", "from 1 to 1000");
+    assert_int_equal(run("sendgovctl warmup plan --first 100 --increment 50 --ceiling 220"), CTL_OK);
+    expect(out, "  3           200        25    450\n  4           220        28    670\n");
+    expect(out, "The curve ends on day 4.");
+    expect_usage("sendgovctl warmup plan --increment 5 --growth 2", "not both");
+    assert_int_equal(run("sendgovctl warmup plan --svg /nonexistent/x.svg"), CTL_REFUSED);
+    expect(err, "/nonexistent/x.svg");
+}
+
+static size_t
+count_of(const char *text, const char *word)
+{
+    size_t n = 0;
+
+    for (; (text = strstr(text, word)); text += strlen(word))
+        n++;
+    return n;
+}
+
+/* One file without anything from elsewhere, for light pages and dark ones; each day has its bar. */
+static void
+test_plan_as_a_chart(void **state)
+{
+    char path[] = "/tmp/sendgov-chart.XXXXXX", line[128], svg[65536];
+    int fd = mkstemp(path);
+    ssize_t n;
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(line, sizeof(line), "sendgovctl warmup plan --days 12 --svg %s --json", path);
+    assert_int_equal(run(line), CTL_OK);
+    expect(out, "\"last_day\": null");
+    fd = open(path, O_RDONLY);
+    n = read(fd, svg, sizeof(svg) - 1);
+    close(fd);
+    unlink(path);
+    assert_true(n > 0);
+    svg[n] = '\0';
+    assert_int_equal(memcmp(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\"", 39), 0);
+    assert_string_equal(svg + n - 7, "</svg>\n");
+    assert_int_equal(count_of(svg, "<title>day "), 12);
+    assert_non_null(strstr(svg, "<title>day 12, cap per 24 h: 2 024</title>"));
+    assert_non_null(strstr(svg, "(logarithmic)"));
+    assert_non_null(strstr(svg, "prefers-color-scheme:dark"));
+    assert_int_equal(count_of(svg, "://"), 1);
+    assert_null(strstr(svg, "<script"));
+}
+
+static void
+test_chart_of_anything(void **state)
+{
+    static const uint64_t none[] = {0, 0}, most[] = {0, UINT64_MAX}, few[] = {3, 17};
+    struct chart_series series[] = {{"a<b", CHART_BARS, none}};
+    struct chart chart = {.title = "\"x\" & <y>\x1b", .x_label = "day", .y_label = "n", .n = 2,
+        .series = series, .n_series = 1};
+    struct buf svg;
+
+    (void)state;
+    buf_init(&svg);
+    chart_format(&chart, &svg);
+    buf_add(&svg, "", 1);
+    assert_non_null(strstr(buf_span(&svg).p, "\"x\" &amp; &lt;y&gt;?</title>"));
+    assert_non_null(strstr(buf_span(&svg).p, "a&lt;b: 0</title>"));
+    buf_clear(&svg);
+    series[0].values = most;
+    chart_format(&chart, &svg);
+    buf_add(&svg, "", 1);
+    assert_non_null(strstr(buf_span(&svg).p, "18 446 744 073 709 551 615"));
+    buf_clear(&svg);
+    series[0].values = few;
+    chart_format(&chart, &svg);
+    buf_add(&svg, "", 1);
+    assert_null(strstr(buf_span(&svg).p, "logarithmic"));
+    assert_non_null(strstr(buf_span(&svg).p, "y=\"335.0\" width=\"262.5\" height=\"45.0\"")); /* 3 of 20 */
+    buf_fini(&svg);
 }
 
 static void
@@ -628,6 +705,8 @@ main(void)
         cmocka_unit_test(test_spool_in_status),
         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_plan_as_a_chart),
+        cmocka_unit_test(test_chart_of_anything),
         cmocka_unit_test(test_classify),
         cmocka_unit_test(test_check_config),
     };
