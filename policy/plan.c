@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "policy/admit.h"
 #include "relay/base/ascii.h"
 
 /* As it is written in the subject. */
@@ -19,6 +20,8 @@ scope_instance(const struct plan_subject *subject, enum limit_scope scope)
         return subject->sender.n > 0 ? subject->sender : SPAN_LIT(PLAN_NULL_SENDER);
     case SCOPE_SENDER_DOMAIN:
         return subject->sender_domain;
+    case SCOPE_RECIPIENT_DOMAIN:
+        return subject->recipient_domain;
     case SCOPE_COUNT:
         break;
     }
@@ -43,6 +46,8 @@ plan_names_instance(const char *name, enum limit_scope scope, struct span instan
 {
     if (scope == SCOPE_ROUTE || scope == SCOPE_CLIENT)
         return span_eq(span_str(name), instance);
+    if (scope == SCOPE_RECIPIENT_DOMAIN)
+        return admit_domain_in(&name, 1, instance);
     return span_eq_nocase(span_str(name), instance);
 }
 
@@ -59,6 +64,15 @@ limit_applies(const struct limit_conf *l, const struct plan_subject *subject, en
     if (l->route && !span_eq(span_str(l->route), subject->route))
         return false;
     return !l->only || plan_names_instance(l->only, scope, instance);
+}
+
+bool
+plan_counts_domain(const struct limit_conf *limits, size_t n_limits, const struct plan_subject *subject)
+{
+    for (size_t i = 0; i < n_limits; i++)
+        if (limit_applies(&limits[i], subject, SCOPE_RECIPIENT_DOMAIN, subject->recipient_domain))
+            return true;
+    return false;
 }
 
 void
@@ -126,7 +140,8 @@ add_scope(const struct limit_conf *limits, size_t n_limits, const struct plan_su
             r->lifetime_ms = (uint32_t)(limits[i].period_ms / 40);
     }
     s->n_lines = r->n_lines - s->first_line;
-    r->n_scopes++;
+    if (scope != SCOPE_RECIPIENT_DOMAIN || s->n_lines > 0)
+        r->n_scopes++;
     return 0;
 }
 

@@ -7,6 +7,10 @@
  * Microsoft counts scan@contoso.com and SCAN@Contoso.com as one sender, so its instance is the canonical
  * address in lower case: another spelling is no other budget, and no way around a pause. What goes upstream
  * keeps the client's spelling.
+ *
+ * A recipient domain is an instance only where a limit counts it. All recipients of one request are then of
+ * that domain: whoever asks makes a transaction for each such domain, and one for all others together, so
+ * that a grant of g of n says all there is to say.
  */
 #ifndef SENDGOV_POLICY_PLAN_H
 #define SENDGOV_POLICY_PLAN_H
@@ -19,6 +23,7 @@ struct plan_subject {
     /* mailbox may be empty; sender is canonical, "" for the null sender */
     struct span route, mailbox, client, sender;
     struct span sender_domain;
+    struct span recipient_domain; /* of all recipients; empty: none that a limit counts */
     bool external;
     uint32_t recipients;
     uint32_t least;
@@ -35,6 +40,9 @@ struct plan_subject {
 bool plan_sender_instance(struct span sender, char instance_out[INSTANCE_MAX]);
 /* Does a name of the configuration, in `only` above all, mean this instance? */
 bool plan_names_instance(const char *name, enum limit_scope scope, struct span instance);
+
+/* Does any limit count the recipients of this domain? */
+bool plan_counts_domain(const struct limit_conf *limits, size_t n_limits, const struct plan_subject *subject);
 
 /* 0, or -1 when more than CHARGE_LINES_MAX limits would apply (the configuration refuses that beforehand) or
  * a name is as long as INSTANCE_MAX. */

@@ -10,6 +10,7 @@ static const char *const scope_names[] = {
     [SCOPE_CLIENT] = "client",
     [SCOPE_SENDER] = "sender",
     [SCOPE_SENDER_DOMAIN] = "sender_domain",
+    [SCOPE_RECIPIENT_DOMAIN] = "recipient_domain",
 };
 static_assert(sizeof(scope_names) / sizeof(*scope_names) == SCOPE_COUNT, "a name for each scope");
 

@@ -15,6 +15,7 @@ enum limit_scope {
     SCOPE_CLIENT,
     SCOPE_SENDER,
     SCOPE_SENDER_DOMAIN,
+    SCOPE_RECIPIENT_DOMAIN, /* never paused: a charge names it only where a limit counts it */
     SCOPE_COUNT,
 };
 
@@ -72,7 +73,9 @@ struct limit_conf {
     uint64_t burst;     /* rate only, >= 1 */
     const struct schedule_conf *schedule; /* warmup only */
     bool hour_cap;      /* warmup only: this is the derived hour cap, max(10, day / 8) */
-    const char *only;   /* NULL, or the one instance of its scope it applies to (a route's profile) */
+    /* NULL, or the one instance of its scope it applies to (a route's profile); of recipient domains also
+     * "*.x", each domain below x */
+    const char *only;
     const char *route;  /* NULL, or the one route it applies to */
     const char *source; /* "file:line" where it was set, for explanations */
 };

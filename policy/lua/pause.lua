@@ -9,7 +9,8 @@
 --   4 no place, time ms, text}
 local FIELDS_MAX = 790 -- all pauses there may be in force, the other fields of g, and some marks of resumes
 -- by SCOPE: which pauses share their places, and how many there are (relay/store/pause_list.h says why)
-local KIND = {['0'] = 'route', ['1'] = 'middle', ['2'] = 'middle', ['3'] = 'sender', ['4'] = 'sender'}
+local KIND = {['0'] = 'route', ['1'] = 'middle', ['2'] = 'middle', ['3'] = 'sender', ['4'] = 'sender',
+    ['5'] = 'sender'}
 local PLACES = {route = 150, middle = 150, sender = 300, growth = 150}
 local SUFFIX = {a = '', e = ':e', w = ':w'}
 local op, field, extent, till, text, remembered = list_unpack(cmsgpack.unpack(ARGV[1]))

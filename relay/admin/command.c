@@ -12,7 +12,9 @@
 #include "relay/base/xmalloc.h"
 #include "relay/config/units.h"
 
-static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain", NULL};
+#define PAUSED_SCOPES "route", "mailbox", "client", "sender", "sender_domain"
+static const char *const scope_words[] = {PAUSED_SCOPES, "recipient_domain", NULL};
+static const char *const pause_words[] = {PAUSED_SCOPES, NULL};
 static const char *const extent_words[] = {"external", "all", NULL};
 
 #define REASON {"reason", PARAM_TEXT, true, NULL, "why; kept in the log together with who"}
@@ -62,12 +64,12 @@ static const struct command commands[] = {
     {"upstreams", PRIVILEGE_READ, {{0}}, run_upstreams, "connections towards the upstreams"},
     {"config", PRIVILEGE_READ, {{0}}, run_config, "the configuration in force, secrets masked"},
     {"pause", PRIVILEGE_ALL,
-        {{"scope", PARAM_WORD, true, scope_words, "what to stop"}, INSTANCE(true), REASON,
+        {{"scope", PARAM_WORD, true, pause_words, "what to stop"}, INSTANCE(true), REASON,
             {"for", PARAM_DURATION, false, NULL, "how long; without it until somebody resumes"},
             {"extent", PARAM_WORD, false, extent_words, "external (default) or all mail"}},
         run_pause, "stop mail of one scope on all nodes"},
     {"resume", PRIVILEGE_ALL,
-        {{"scope", PARAM_WORD, true, scope_words, "what to resume"}, INSTANCE(true), REASON}, run_resume,
+        {{"scope", PARAM_WORD, true, pause_words, "what to resume"}, INSTANCE(true), REASON}, run_resume,
         "end a pause on all nodes"},
     {"open", PRIVILEGE_ALL, {REASON}, run_open, "trust the counters although memory was lost"},
     {"reload", PRIVILEGE_ALL, {{0}}, run_reload, "apply the configuration file, wholly or not at all"},

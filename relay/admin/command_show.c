@@ -311,7 +311,7 @@ ask(struct call *call, const struct usage_filter *filter, const char *key, store
     free(rows);
 }
 
-/* A misspelt name must not look like one without limits. Of senders and their domains any may come. */
+/* A misspelt name must not look like one without limits. Of senders and domains any may come. */
 static bool
 may_have_limits(struct call *call, const struct usage_filter *filter)
 {
@@ -319,7 +319,8 @@ may_have_limits(struct call *call, const struct usage_filter *filter)
     bool cut;
     size_t n;
 
-    if (!filter->instance || filter->scope == SCOPE_SENDER || filter->scope == SCOPE_SENDER_DOMAIN)
+    if (!filter->instance || filter->scope == SCOPE_SENDER || filter->scope == SCOPE_SENDER_DOMAIN
+        || filter->scope == SCOPE_RECIPIENT_DOMAIN)
         return true;
     if (filter->scope != SCOPE_COUNT)
         return call_check_named(call, filter->scope, filter->instance);

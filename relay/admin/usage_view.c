@@ -44,7 +44,7 @@ add_row(struct rows *rows, const struct limit_conf *l, const char *name)
     char instance[INSTANCE_MAX];
     struct usage *u;
 
-    if (l->scope == SCOPE_SENDER)
+    if (l->scope == SCOPE_SENDER || l->scope == SCOPE_RECIPIENT_DOMAIN)
         plan_sender_instance(span_str(name), instance);
     else
         snprintf(instance, sizeof(instance), "%s", name);
@@ -102,17 +102,17 @@ add_senders(struct rows *rows, const struct limit_conf *l, const struct config *
     }
 }
 
-/* A sender scope: the instance asked for, or those the configuration names. */
+/* A sender or domain scope: the instance asked for, or those the configuration names. */
 static void
 add_by_sender(struct rows *rows, const struct limit_conf *l, const struct config *c)
 {
     if (rows->filter->instance && rows->filter->scope == l->scope)
         add_row(rows, l, rows->filter->instance);
-    else if (l->only)
+    else if (l->only && l->only[0] != '*')
         add_row(rows, l, l->only);
     else if (l->scope == SCOPE_SENDER)
         add_senders(rows, l, c);
-    else
+    else if (l->scope == SCOPE_SENDER_DOMAIN)
         add_domains(rows, l, c);
 }
 
@@ -140,6 +140,7 @@ add_limit(struct rows *rows, const struct limit_conf *l, const struct config *c)
         return;
     case SCOPE_SENDER:
     case SCOPE_SENDER_DOMAIN:
+    case SCOPE_RECIPIENT_DOMAIN:
         if (rows->filter->senders)
             add_by_sender(rows, l, c);
         return;

@@ -57,6 +57,15 @@ check_domain(struct draft *d, struct limit_entry *e, const struct node *at)
     return type_parse_domain(d, &domain, at, &e->conf.only) < 0 ? -1 : check_registered(d, e, e->conf.only);
 }
 
+/* Mail goes to any domain, so none is unknown; "*.x" is each domain below x. */
+static int
+check_recipient_domain(struct draft *d, struct limit_entry *e, const struct node *at)
+{
+    static const struct setting domain = {.key = "only", .type = TYPE_DOMAIN};
+
+    return type_parse_domain(d, &domain, at, &e->conf.only);
+}
+
 /* `only` names an instance of the scope: one that exists, where the configuration knows them all. */
 static int
 check_only(struct draft *d, struct limit_entry *e)
@@ -80,6 +89,8 @@ check_only(struct draft *d, struct limit_entry *e)
         return check_sender(d, e, at);
     case SCOPE_SENDER_DOMAIN:
         return check_domain(d, e, at);
+    case SCOPE_RECIPIENT_DOMAIN:
+        return check_recipient_domain(d, e, at);
     case SCOPE_COUNT:
         break;
     }

@@ -8,6 +8,7 @@
  * becomes contoso-mailbox-day, 8000 recipients a day for each mailbox of that route; contoso-tenant-day is
  * 11 408 external recipients a day; contoso-warmup is 50 on the first day. */
 #include "relay/config/draft.h"
+#include "relay/config/type.h"
 
 #define DAY_MS 86400000u
 #define HOUR_MS 3600000u
@@ -119,6 +120,7 @@ count_covered(const struct route_entry *r, const char *pattern)
 static int
 derive_one(struct draft *d, struct growing *g, const struct route_entry *r, const struct limit_entry *from)
 {
+    static const struct setting domains = {.key = "domains", .type = TYPE_DOMAIN};
     struct limit_entry *e = add_derived(d, g, r, from->head.name, from->head.node);
     struct entry_head head = e->head;
     struct limit_conf conf = e->conf;
@@ -128,6 +130,9 @@ derive_one(struct draft *d, struct growing *g, const struct route_entry *r, cons
     e->conf.route = conf.route;
     e->conf.source = conf.source;
     e->head.origin = draft_printf(d, "profile %s", r->profile->name);
+    if (from->domains && from->conf.scope == SCOPE_RECIPIENT_DOMAIN
+        && type_parse_domain(d, &domains, entry_key(&from->head, "domains"), &e->conf.only) < 0)
+        return -1;
     return settle_value(d, e);
 }
 
@@ -165,10 +170,12 @@ derive_profile(struct draft *d, struct growing *g, const struct route_entry *r)
         const struct limit_entry *from = entries_at(&r->profile->limits, SECTION_PROFILE_LIMIT, i);
         int result;
 
-        if (from->domains && from->conf.scope != SCOPE_SENDER_DOMAIN)
-            return draft_fail(d, from->head.node, "domains needs scope: sender_domain");
-        result = from->domains ? derive_for_domains(d, g, r, from) : derive_one(d, g, r, from);
-        if (result < 0 || (!from->domains && yield_to_own(d, g, true) < 0))
+        bool shares = from->domains && from->conf.scope == SCOPE_SENDER_DOMAIN;
+
+        if (from->domains && !shares && from->conf.scope != SCOPE_RECIPIENT_DOMAIN)
+            return draft_fail(d, from->head.node, "domains needs scope: sender_domain or recipient_domain");
+        result = shares ? derive_for_domains(d, g, r, from) : derive_one(d, g, r, from);
+        if (result < 0 || (!shares && yield_to_own(d, g, true) < 0))
             return -1;
     }
     return 0;

@@ -50,7 +50,8 @@ static const char *const newline_words[] = {"reject", "normalize", NULL};
 static const char *const accept_words[] = {"relay", "defer", "spool", NULL};
 static const char *const upstream_tls_words[] = {"starttls", "implicit", "off", NULL};
 static const char *const auth_words[] = {"none", "login", "plain", "xoauth2", NULL};
-static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain", NULL};
+static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain",
+    "recipient_domain", NULL};
 static const char *const unit_words[] = {"messages", "recipients", "external", "bytes", NULL};
 static const char *const curve_words[] = {"geometric", "table", "linear", NULL};
 static const char *const class_words[] = {"ok", "block-tenant", "block-connector", "block-sender",
@@ -375,8 +376,8 @@ const struct setting setting_table[] = {
 
     {SECTION_LIMIT, "scope", WORD(limit_entry, conf.scope, enum limit_scope, scope_words),
         .flags = SETTING_REQUIRED,
-        .help = "What is counted on its own: each route, mailbox, client, sender (in upper or lower case) or "
-                "sender domain."},
+        .help = "What is counted on its own: each route, mailbox, client, sender (in upper or lower case), "
+                "sender domain, or recipient domain (which takes a transaction of its own)."},
     {SECTION_LIMIT, "unit", WORD(limit_entry, conf.unit, enum limit_unit, unit_words),
         .flags = SETTING_REQUIRED,
         .help = "What is counted: messages, recipients, external recipients, or bytes."},
@@ -390,7 +391,7 @@ const struct setting setting_table[] = {
     {SECTION_LIMIT, "route", NAME(limit_entry, conf.route), .help = "Only mail on this route."},
     {SECTION_LIMIT, "only", TEXT(limit_entry, conf.only),
         .help = "Only this one client, sender, ... of the scope; the domain of a sender must be one of a "
-                "route."},
+                "route. Of recipient domains also \"*.example.com\", each one below it."},
 
     {SECTION_SCHEDULE, "curve", WORD(schedule_entry, conf.curve, enum curve_kind, curve_words),
         .fallback = "geometric",
@@ -465,7 +466,8 @@ const struct setting setting_table[] = {
     {SECTION_PROFILE_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
         .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "domains", TEXT(limit_entry, domains),
-        .help = "Only the route's sender domains that this covers, which share the value."},
+        .help = "scope sender_domain: only the route's sender domains that this covers, which share the "
+            "value; recipient_domain: only this domain, or with *.x each domain below x."},
     {SECTION_PROFILE_LIMIT, "source", TEXT(limit_entry, link), .help = "Where the figure is from."},
 };
 

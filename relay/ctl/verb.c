@@ -8,8 +8,8 @@
 #include "relay/base/nearest.h"
 #include "relay/ctl/ctl.h"
 
-#define SCOPES "route|mailbox|client|sender|sender_domain"
-#define OPT_SCOPE {"scope", SCOPES, "what to stop or resume", true}
+#define PAUSED_SCOPES "route|mailbox|client|sender|sender_domain"
+#define OPT_SCOPE {"scope", PAUSED_SCOPES, "what to stop or resume", true}
 #define OPT_INSTANCE {"instance", "NAME", "which one of that scope", true}
 #define OPT_REASON {"reason", "TEXT", "why; lands in the log with who", true}
 
@@ -42,7 +42,7 @@
 static const struct verb verbs[] = {
     {"status", NULL, false, "status", NULL, 0, 0, {{0}}, ctl_ask, render_status, "the node at a glance"},
     {"limits", "show", true, "limits", NULL, 0, 0,
-        {{"scope", SCOPES, "only limits of this scope", false},
+        {{"scope", PAUSED_SCOPES "|recipient_domain", "only limits of this scope", false},
             {"instance", "NAME", "only this instance", false}},
         ctl_ask, render_limits, "each limit: used, cap in force, when it frees"},
     {"warmup", "show", true, "warmup", NULL, 0, 0, {{"route", "NAME", "only this route", false}}, ctl_ask,

@@ -65,7 +65,7 @@ hold(struct fate *f, const struct spool_conf *conf, int64_t now_utc_ms, uint32_t
     struct spool_recipient *k = &f->kept;
 
     k->state = spool_recipient_waits_as(k);
-    k->due_utc_ms = now_utc_ms;
+    k->due_utc_ms = now_utc_ms + f->wait_ms;
     if (f->offered && !f->paused)
         k->due_utc_ms += backoff_ms(conf, ++k->attempts, random);
 }

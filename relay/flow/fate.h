@@ -32,6 +32,7 @@ enum fate_kind {
 struct fate {
     enum fate_kind kind;
     bool offered;                /* to the upstream, in a transaction of this job */
+    int64_t wait_ms;             /* HELD: the limit of its domain has no room for so long; it alone waits */
     bool paused;                 /* HELD after it was offered: a pause is in force that stops it now */
     bool expired;                /* FAILED: because its time was over, not for the last reply */
     bool refused_here;           /* FAILED: the last reply is ours, not the upstream's */

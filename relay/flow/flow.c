@@ -101,6 +101,24 @@ flow_configure(struct flow *f, struct config *config)
 
 /* ---- plan ---- */
 
+struct span
+flow_counted_domain(const struct flow *f, const struct route_conf *route, enum recipient_class class,
+    struct span domain)
+{
+    struct plan_subject subject = {.route = span_str(route->name), .recipient_domain = domain,
+        .external = class == RECIPIENT_EXTERNAL};
+
+    if (domain.n > 0 && plan_counts_domain(f->config->limits, f->config->n_limits, &subject))
+        return domain;
+    return span_of("", 0);
+}
+
+struct span
+flow_domain_of(const struct flow *f, const struct route_conf *route, const struct recipient *r)
+{
+    return flow_counted_domain(f, route, r->class, address_domain(&r->address));
+}
+
 /* The limits are those in force now, not those the session began with: an edited cap holds for the next
  * message. */
 int
@@ -113,6 +131,7 @@ flow_plan_subject(struct flow *f, const struct flow_subject *subject, struct cha
         .client = span_str(subject->client->name),
         .sender = span_str(subject->sender),
         .sender_domain = span_str(at != NULL ? at + 1 : ""),
+        .recipient_domain = subject->domain,
         .external = subject->class == RECIPIENT_EXTERNAL,
         .recipients = subject->recipients,
         .least = subject->least > 0 ? subject->least : 1,
@@ -129,17 +148,21 @@ flow_plan_round(struct flow *f, const struct flow_plan *p, struct charge_request
 {
     const struct message *m = p->message;
     struct flow_subject subject = {m->client, m->route, m->mailbox, m->envelope.sender.text, p->class,
-        p->recipients, p->least, m->content_bytes + span_str(m->trace).n};
+        p->recipients, p->least, m->content_bytes + span_str(m->trace).n, p->domain};
 
     return flow_plan_subject(f, &subject, request_out);
 }
 
+/* Those that have come go together with the one that is to come. */
 static int
 plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class, uint32_t recipients,
     struct charge_request *request_out)
 {
-    struct flow_subject subject = {look->client, look->route, look->mailbox, look->envelope->sender.text,
-        class, recipients, recipients, look->bytes};
+    const struct envelope *e = look->envelope;
+    struct flow_subject subject = {look->client, look->route, look->mailbox, e->sender.text, class,
+        recipients, recipients, look->bytes,
+        e->n_recipients > 0 ? flow_domain_of(f, look->route, &e->recipients[0]) :
+        flow_counted_domain(f, look->route, class, look->domain)};
 
     if (flow_plan_subject(f, &subject, request_out) != 0)
         return -1;
@@ -203,6 +226,25 @@ flow_bodies(const struct flow *f)
 
 /* ---- looks and messages ---- */
 
+/* One transaction takes recipients of one class, and of one domain where a limit counts it. */
+static bool
+refuse_to_mix(const struct flow *f, const struct flow_look *look, enum recipient_class class,
+    struct flow_refusal *out)
+{
+    const struct recipient *first = look->envelope->recipients;
+    struct span domain = flow_counted_domain(f, look->route, class, look->domain);
+
+    if (look->envelope->n_recipients == 0)
+        return false;
+    if (first->class != class)
+        refuse_mixed(out);
+    else if (!span_eq(flow_domain_of(f, look->route, first), domain))
+        refuse_other_domain(out);
+    else
+        return false;
+    return true;
+}
+
 bool
 flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class, struct flow_refusal *out)
 {
@@ -212,10 +254,8 @@ flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class cla
 
     if (flow_may_hold(f, look->client))
         return false; /* what cannot go now waits */
-    if (e->n_recipients > 0 && e->recipients[0].class != class) {
-        refuse_mixed(out);
+    if (refuse_to_mix(f, look, class, out))
         return true;
-    }
     if (plan_look(f, look, class, (uint32_t)e->n_recipients + 1, &request) != 0) {
         refuse_too_many_limits(out);
         return true;

@@ -68,6 +68,7 @@ struct flow_look {
     const struct mailbox_conf *mailbox;
     const struct envelope *envelope; /* recipients so far */
     uint64_t bytes;                  /* declared, or 0 */
+    struct span domain;              /* flow_hint at RCPT: of the recipient that is to come; else empty */
 };
 /* A "no": what the client hears, and what the books want to know of it. */
 struct flow_refusal {
@@ -81,8 +82,9 @@ struct flow_refusal *flow_refusal_keep(const struct flow_refusal *r);
 void flow_refusal_free(struct flow_refusal **r);
 
 /* Local and immediate: true and *out for a refusal. For RCPT (a pause that stops this class; 452 4.5.3 when
- * the class differs from the first recipient's and the rest could not be held) and for MAIL. Only ever
- * stricter than the charge. Counted as a decision; whoever asked books what became of the transaction. */
+ * the class differs from the first recipient's, or only one of them has a domain that a limit counts, and the
+ * rest could not be held) and for MAIL. Only ever stricter than the charge. Counted as a decision; whoever
+ * asked books what became of the transaction. */
 bool flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class class,
     struct flow_refusal *out);
 /* refusal: NULL = go on. It is good until the call returns. */

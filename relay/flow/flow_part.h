@@ -37,13 +37,21 @@ struct flow_subject {
     enum recipient_class class;
     uint32_t recipients, least;         /* least 0: one */
     uint64_t bytes;
+    struct span domain;                 /* of all recipients, where a limit counts it; else empty */
 };
+/* The domain, if recipients of this class in it are counted by a limit of their own; else empty. Those that
+ * have it in common go in one transaction. */
+struct span flow_counted_domain(const struct flow *f, const struct route_conf *route,
+    enum recipient_class class, struct span domain);
+/* That of a recipient. */
+struct span flow_domain_of(const struct flow *f, const struct route_conf *route, const struct recipient *r);
 /* What it is to be charged by the limits of f->config. Not 0: too many limits apply. */
 int flow_plan_subject(struct flow *f, const struct flow_subject *subject, struct charge_request *request_out);
 
 struct flow_plan {
     const struct message *message;
     enum recipient_class class;
+    struct span domain;
     uint32_t recipients, least;
 };
 int flow_plan_round(struct flow *f, const struct flow_plan *plan, struct charge_request *request_out);

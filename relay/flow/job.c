@@ -9,14 +9,17 @@
 /* Clients give up after 30 s at the earliest and then send again. */
 #define PATIENCE_MS 25000
 
-/* Only the spool may say yes to recipients of both classes, and it went away since it was asked. */
+/* Only the spool may say yes to recipients that do not go together, and it went away since it was asked; or a
+ * reload brought the limit that parts them. */
 static bool
 is_mixed(const struct job *job)
 {
     const struct envelope *e = &job->message->envelope;
 
     for (size_t i = 1; i < e->n_recipients; i++)
-        if (e->recipients[i].class != e->recipients[0].class)
+        if (e->recipients[i].class != e->recipients[0].class ||
+            !span_eq(flow_domain_of(job->flow, job->message->route, &e->recipients[i]),
+                flow_domain_of(job->flow, job->message->route, &e->recipients[0])))
             return true;
     return false;
 }
@@ -64,7 +67,7 @@ start_message(struct job *job)
     if (job->seq == 0 && job->may_hold && job->message->client->accept == ACCEPT_SPOOL)
         keep_first(job);
     else if (!job->may_hold && is_mixed(job))
-        end_open(job, "No", "4.3.0", "the spool of the relay went away; send again");
+        end_open(job, "No", "4.3.0", "the recipients cannot go together any more; send again");
     else
         job_next_round(job);
 }

@@ -4,8 +4,9 @@
  *     NEW -> KEEPING -> SETTLED                                        one that is to be kept first
  *     NEW -> CHARGING -> SETTLED                                       a look
  *
- * LEASING to SENDING is a round: one upstream transaction over recipients of one class. Where the rest can
- * be held a message may need several (both classes; fewer granted than asked for), else it has one, all or
+ * LEASING to SENDING is a round: one upstream transaction over recipients of one class, and of one domain
+ * where a limit counts it; all domains that none counts are in one. Where the rest can be held a message may
+ * need several (both classes; several domains; fewer granted than asked for), else it has one, all or
  * nothing. A round goes back to LEASING, a few times at most, when nobody could have noticed: its
  * connection died before MAIL or before MAIL was answered, or its charge came too late to be used. Each try
  * is a charge of its own.
@@ -36,6 +37,7 @@ struct round {
     const struct recipient **recipients; /* of the message's envelope; room for all of them */
     size_t n;
     enum recipient_class class;
+    struct span domain; /* where a limit counts it; else empty. Of a recipient's address */
 };
 
 /* One message on its way, or one look (message NULL). Owned by flow->jobs; freed through the graveyard. */
@@ -93,6 +95,8 @@ void job_charge(struct job *job);
 void job_refuse(struct job *job, const struct verdict *verdict);
 /* More limits apply than one charge can carry. */
 void job_refuse_plan(struct job *job);
+/* Is this recipient one of the round, by class and domain? */
+bool job_is_of_round(const struct job *job, const struct recipient *r);
 /* The first thing that went wrong is what the client hears of. */
 void job_say(struct job *job, const struct settlement *s);
 

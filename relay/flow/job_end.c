@@ -237,7 +237,7 @@ is_untouched(const struct job *job)
     for (size_t i = 0; i < job->message->envelope.n_recipients; i++) {
         const struct fate *fate = &job->fates[i];
 
-        if (fate->kind != FATE_RESTS && (fate->kind != FATE_HELD || fate->offered))
+        if (fate->kind != FATE_RESTS && (fate->kind != FATE_HELD || fate->offered || fate->wait_ms > 0))
             return false;
     }
     return job->gate != NULL && !job->taken_over;
@@ -249,7 +249,10 @@ static void
 put_back(struct job *job)
 {
     (void)spool_settle(job->flow->spool, job->keep->row, NULL, 0, NULL, NULL);
-    release_refuse(job->flow, job->seq, job->gate);
+    if (release_is_placed(job->flow, job->keep->row))
+        release_refuse(job->flow, job->seq, job->gate);
+    else
+        release_put(job->flow, job->keep->row); /* the limits changed: it asks again, in a lane of its own */
     ledger_held(job->flow->metrics, job->gate);
     job_end(job);
 }
@@ -307,6 +310,23 @@ hold_untold(struct job *job)
     }
 }
 
+/* What is left is of one domain: it stands at the gate of that, in its turn. */
+static void
+end_own_waits(struct job *job)
+{
+    const struct recipient *r = job->message->envelope.recipients, *first = NULL;
+
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++) {
+        if (!fate_waits(job->fates[i].kind))
+            continue;
+        first = first != NULL ? first : &r[i];
+        if (!span_eq(address_domain(&first->address), address_domain(&r[i].address)))
+            return;
+    }
+    for (size_t i = 0; i < job->message->envelope.n_recipients; i++)
+        job->fates[i].wait_ms = 0;
+}
+
 /* Before the rows are made: it decides what is in them. */
 static void
 keep_notification(struct job *job)
@@ -323,6 +343,7 @@ keep_notification(struct job *job)
 static void
 prepare_write(struct job *job)
 {
+    end_own_waits(job);
     settle_fates(job);
     job->keep = keep_new();
     /* A new message that failed as a whole: the client is there to hear of it. */

@@ -10,13 +10,16 @@
 #include "relay/flow/release.h"
 
 #define LEASE_MS 30000
+/* A message with others besides a domain that is full asks for it again after its time, within these. */
+#define DOMAIN_AGAIN_MIN_MS 5000
+#define DOMAIN_AGAIN_MAX_MS 300000
 /* Fresh starts of one round: a pooled connection died unseen, or a charge outlived its lifetime. */
 #define TRIES_MAX 4
 
 static const char closed_again[] =
     "the connection to the upstream closed again and again before mail could be offered";
 
-static int plan_round(struct job *job);
+static bool plan_again(struct job *job);
 static void job_lease(struct job *job);
 
 /* Does anybody wait for what becomes of it? A client that left will send again, and ours would be a second
@@ -119,6 +122,35 @@ job_refuse_as(struct job *job, const struct flow_refusal *refusal)
     end_round(job, &s);
 }
 
+/* Is the round over the limit of its domain, in a message that has other recipients too? Then these wait by
+ * themselves: at a gate they would keep the others, and all mail behind them, from going. */
+static bool
+is_one_of_domains(const struct job *job, const struct verdict *verdict)
+{
+    const struct envelope *e = job->message != NULL ? &job->message->envelope : NULL;
+
+    if (e == NULL || verdict->kind != VERDICT_OVER || verdict->scope != SCOPE_RECIPIENT_DOMAIN)
+        return false;
+    for (size_t i = 0; i < e->n_recipients; i++)
+        if (job->fates[i].kind != FATE_SENT && job->fates[i].kind != FATE_FAILED &&
+            !job_is_of_round(job, &e->recipients[i]))
+            return true;
+    return false;
+}
+
+static void
+let_domain_wait(struct job *job, const struct verdict *verdict)
+{
+    int64_t wait_ms = verdict->retry_after_ms;
+
+    if (wait_ms < 0 || wait_ms > DOMAIN_AGAIN_MAX_MS)
+        wait_ms = DOMAIN_AGAIN_MAX_MS;
+    else if (wait_ms < DOMAIN_AGAIN_MIN_MS)
+        wait_ms = DOMAIN_AGAIN_MIN_MS;
+    for (size_t i = 0; i < job->round.n; i++)
+        fate_at(job, i)->wait_ms = wait_ms;
+}
+
 void
 job_refuse(struct job *job, const struct verdict *verdict)
 {
@@ -127,6 +159,8 @@ job_refuse(struct job *job, const struct verdict *verdict)
     refuse_with_verdict(verdict, &job->request, job->config, &refusal);
     job->verdict = *verdict;
     ledger_decision(job->flow->metrics, verdict);
+    if (is_one_of_domains(job, verdict))
+        let_domain_wait(job, verdict);
     if (job->seq != 0 && job->gate == NULL)
         job->gate = release_gate_of_verdict(job->flow, verdict, refusal.reply.text);
     job_refuse_as(job, &refusal);
@@ -170,9 +204,7 @@ job_start_over(struct job *job, const char *end, const char *enhanced, const cha
         job_refuse_with(job, "Cm", 451, "4.4.2", "the client left before its message could be tried again");
     else if (++job->tries >= TRIES_MAX)
         give_up(job, end, enhanced, why);
-    else if (plan_round(job) != 0) /* of those it was granted for */
-        job_refuse_plan(job);
-    else
+    else if (plan_again(job)) /* for those it was granted for */
         job_lease(job);
 }
 
@@ -353,7 +385,7 @@ static int
 plan_round(struct job *job)
 {
     struct config *before = job->config;
-    struct flow_plan plan = {job->message, job->round.class, (uint32_t)job->round.n,
+    struct flow_plan plan = {job->message, job->round.class, job->round.domain, (uint32_t)job->round.n,
         job->may_hold ? 1 : (uint32_t)job->round.n};
     int result;
 
@@ -365,21 +397,44 @@ plan_round(struct job *job)
     return result;
 }
 
-/* A reload since the plan, perhaps while the job waited for its connection: the limits are those in force
- * now. */
-static int
-plan_anew(struct job *job)
+/* The limits in force now may count another domain than those by which the round was gathered. Those that are
+ * not of it any more stay open for a round of their own. False: they cannot, it is all or nothing. */
+static bool
+gather_anew(struct job *job)
 {
-    return job->config == job->flow->config || job->message == NULL ? 0 : plan_round(job);
+    size_t n = job->round.n;
+
+    job->round.domain = flow_domain_of(job->flow, job->message->route, job->round.recipients[0]);
+    job->round.n = 0;
+    for (size_t i = 0; i < n; i++)
+        if (job_is_of_round(job, job->round.recipients[i]))
+            job->round.recipients[job->round.n++] = job->round.recipients[i];
+    if (job->round.n == n || job->may_hold)
+        return true;
+    job->round.n = n;
+    return false;
+}
+
+/* By the limits in force now. False: it was refused. */
+static bool
+plan_again(struct job *job)
+{
+    if (!gather_anew(job))
+        job_refuse_with(job, "Gb", 451, "4.4.5", "the limits changed while this message waited; send again");
+    else if (plan_round(job) != 0)
+        job_refuse_plan(job);
+    else
+        return true;
+    return false;
 }
 
 void
 job_charge(struct job *job)
 {
-    if (plan_anew(job) != 0) {
-        job_refuse_plan(job);
+    bool is_reloaded = job->config != job->flow->config; /* perhaps while it waited for its connection */
+
+    if (job->message != NULL && is_reloaded && !plan_again(job))
         return;
-    }
     job_set_state(job, JOB_CHARGING);
     job->asked_mono_us = clock_mono_us();
     job->pending = store_charge(job->flow->store, &job->request, on_verdict, job);
@@ -442,7 +497,14 @@ job_lease(struct job *job)
 
 /* ---- rounds ---- */
 
-/* The open recipients of the class of the first open one; false: none is open. */
+bool
+job_is_of_round(const struct job *job, const struct recipient *r)
+{
+    return r->class == job->round.class &&
+        span_eq(flow_domain_of(job->flow, job->message->route, r), job->round.domain);
+}
+
+/* The open recipients that go with the first open one; false: none is open. */
 static bool
 gather_round(struct job *job)
 {
@@ -452,12 +514,20 @@ gather_round(struct job *job)
     for (size_t i = 0; i < e->n_recipients && job->keep == NULL; i++) {
         if (job->fates[i].kind != FATE_OPEN)
             continue;
-        if (job->round.n == 0)
+        if (job->round.n == 0) {
             job->round.class = e->recipients[i].class;
-        if (e->recipients[i].class == job->round.class)
+            job->round.domain = flow_domain_of(job->flow, job->message->route, &e->recipients[i]);
+        }
+        if (job_is_of_round(job, &e->recipients[i]))
             job->round.recipients[job->round.n++] = &e->recipients[i];
     }
     return job->round.n > 0;
+}
+
+static bool
+is_behind(const struct job *job)
+{
+    return release_is_behind(job->flow, job->message, job->round.class, job->round.domain);
 }
 
 static void
@@ -517,7 +587,7 @@ job_next_round(struct job *job)
         job_refuse_plan(job);
     else if (refuse_locally(job->flow, &job->request, &verdict))
         job_refuse(job, &verdict);
-    else if (job->may_hold && job->seq == 0 && release_is_behind(job->flow, job->message, job->round.class))
+    else if (job->may_hold && job->seq == 0 && is_behind(job))
         refuse_to_overtake(job);
     else
         job_lease(job);

@@ -15,6 +15,11 @@ TESTS += tests/unit/test_flow_spool
 tests_unit_test_flow_spool_SOURCES = tests/unit/test_flow_spool.c tests/lib/flow_scene.h \
     tests/lib/flow_scene.c $(UPSTREAM_WORLD)
 tests_unit_test_flow_spool_LDADD = $(unit_ldadd)
+check_PROGRAMS += tests/unit/test_flow_domain
+TESTS += tests/unit/test_flow_domain
+tests_unit_test_flow_domain_SOURCES = tests/unit/test_flow_domain.c tests/lib/flow_scene.h \
+    tests/lib/flow_scene.c $(UPSTREAM_WORLD)
+tests_unit_test_flow_domain_LDADD = $(unit_ldadd)
 check_PROGRAMS += tests/unit/test_release_room
 TESTS += tests/unit/test_release_room
 tests_unit_test_release_room_SOURCES = tests/unit/test_release_room.c

@@ -32,6 +32,14 @@ refuse_mixed(struct flow_refusal *out)
 }
 
 void
+refuse_other_domain(struct flow_refusal *out)
+{
+    start(out, "Rr");
+    reply_set(&out->reply, 452, "4.5.3", "recipients of a domain with a limit of its own go in a transaction "
+        "of their own; send this one again after the rest");
+}
+
+void
 refuse_behind_others(struct flow_refusal *out)
 {
     start(out, "Gq");

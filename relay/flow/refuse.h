@@ -8,6 +8,8 @@
 void refuse_too_many_limits(struct flow_refusal *out);
 /* A recipient of the other class than those before it, while the rest cannot be held. */
 void refuse_mixed(struct flow_refusal *out);
+/* A recipient of another domain, where a limit counts one of the two. */
+void refuse_other_domain(struct flow_refusal *out);
 /* Older mail of the same kind waits in the spool: who comes later goes behind it. */
 void refuse_behind_others(struct flow_refusal *out);
 /* What a verdict that is not GRANTED means. config: of the limits in it. */

@@ -216,7 +216,7 @@ start_job(struct release *r, struct spool_message *row)
 {
     struct flow *f = r->flow;
     struct queue_key key = {row->route, row->mailbox != NULL ? row->mailbox : "", row->client, row->class, "",
-        RECIPIENT_INTERNAL};
+        RECIPIENT_INTERNAL, NULL};
     struct flow_subject subject;
     struct message *m;
     struct job *job;
@@ -295,7 +295,7 @@ static void
 try_one(struct release *r, const struct queue_item *item, const struct queue_key *key)
 {
     struct flow_subject subject = {.sender = key->sender, .class = key->recipients_are,
-        .recipients = item->recipients, .bytes = item->bytes};
+        .recipients = item->recipients, .bytes = item->bytes, .domain = span_str(key->domain)};
     struct charge_request request;
     struct verdict verdict;
     char why[QUEUE_WHY_MAX];
@@ -463,16 +463,27 @@ mono_of(struct flow *f, int64_t utc_ms)
     return utc_ms > now_utc_ms ? loop_now_ms(f->loop) + (utc_ms - now_utc_ms) : 0;
 }
 
+/* The lane of a row; its sender is written to sender_out. */
+static struct queue_key
+key_of(const struct flow *f, const struct spool_brief *b, char sender_out[INSTANCE_MAX])
+{
+    const struct route_conf *route = config_route(f->config, b->route);
+    struct queue_key key = {b->route, b->mailbox, b->client, b->class, sender_out, b->recipients_are, NULL};
+
+    if (route != NULL)
+        key.domain = flow_counted_domain(f, route, b->recipients_are, span_str(b->domain)).p;
+    plan_sender_instance(span_str(b->sender), sender_out);
+    return key;
+}
+
 void
 release_put_brief(struct flow *f, const struct spool_brief *b)
 {
     char sender[INSTANCE_MAX];
-    struct queue_key key = {b->route, b->mailbox, b->client, b->class, sender,
-        b->recipients_are};
+    struct queue_key key = key_of(f, b, sender);
     struct queue_item item = {b->seq, b->recipients, b->content_bytes < QUEUE_BYTES_MAX ? b->content_bytes :
         QUEUE_BYTES_MAX, mono_of(f, b->due_utc_ms)};
 
-    plan_sender_instance(span_str(b->sender), sender);
     queue_put(f->release->queue, &key, &item);
     release_wake(f->release);
 }
@@ -484,6 +495,18 @@ release_put(struct flow *f, const struct spool_message *m)
 
     spool_brief_of(m, &b);
     release_put_brief(f, &b);
+}
+
+bool
+release_is_placed(struct flow *f, const struct spool_message *m)
+{
+    char sender[INSTANCE_MAX];
+    struct spool_brief b;
+    struct queue_key key;
+
+    spool_brief_of(m, &b);
+    key = key_of(f, &b, sender);
+    return queue_is_in(f->release->queue, m->seq, &key);
 }
 
 void
@@ -508,11 +531,11 @@ release_passed(struct flow *f, uint64_t seq)
 }
 
 bool
-release_is_behind(struct flow *f, const struct message *m, enum recipient_class class)
+release_is_behind(struct flow *f, const struct message *m, enum recipient_class class, struct span domain)
 {
     char sender[INSTANCE_MAX];
     struct queue_key key = {m->route->name, m->mailbox != NULL ? m->mailbox->name : "", m->client->name,
-        message_class(m), sender, class};
+        message_class(m), sender, class, domain.p};
 
     plan_sender_instance(span_str(m->envelope.sender.text), sender);
     return queue_has_waiting(f->release->queue, &key);

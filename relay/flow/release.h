@@ -37,8 +37,11 @@ bool release_is_out(const struct flow *f, uint64_t seq);
 void release_drop(struct flow *f, uint64_t seq);
 void release_refuse(struct flow *f, uint64_t seq, const struct queue_gate *gate);
 void release_passed(struct flow *f, uint64_t seq);
-/* Does older mail of the same lane wait? */
-bool release_is_behind(struct flow *f, const struct message *m, enum recipient_class class);
+/* Does older mail of the same lane wait? domain: where a limit counts it. */
+bool release_is_behind(struct flow *f, const struct message *m, enum recipient_class class,
+    struct span domain);
+/* Does the row stand where its recipients belong by the limits of now? */
+bool release_is_placed(struct flow *f, const struct spool_message *m);
 
 /* For held.h. */
 void release_why(const struct flow *f, uint64_t seq, struct queue_why *out);

@@ -12,17 +12,19 @@ look_of(const struct session *s)
 {
     const struct envelope *e = &s->server.tx->envelope;
 
-    return (struct flow_look){
-        s->generation->config, s->client, s->mail->path.route, s->mail->path.mailbox, e, e->declared_bytes};
+    return (struct flow_look){.config = s->generation->config, .client = s->client,
+        .route = s->mail->path.route, .mailbox = s->mail->path.mailbox, .envelope = e,
+        .bytes = e->declared_bytes};
 }
 
 /* A local refusal of the governor is no fault of the client. */
 static bool
-is_hinted(struct session *s, enum recipient_class class, struct reply *answer)
+is_hinted(struct session *s, enum recipient_class class, struct span domain, struct reply *answer)
 {
     struct flow_look look = look_of(s);
     struct flow_refusal refusal;
 
+    look.domain = domain;
     if (!flow_hint(s->front->flow, &look, class, &refusal))
         return false;
     session_note_refusal(s, &refusal);
@@ -107,7 +109,7 @@ session_decide_mail(struct session *s)
         return server_answer(&s->server, &refusal, &f->out);
     }
     session_begin_mail(s, &path);
-    if (is_hinted(s, RECIPIENT_INTERNAL, &refusal)) {
+    if (is_hinted(s, RECIPIENT_INTERNAL, span_of("", 0), &refusal)) {
         session_drop_mail(s);
         return server_answer(&s->server, &refusal, &f->out);
     }
@@ -127,7 +129,7 @@ session_decide_rcpt(struct session *s)
         session_refused(s, "recipient", refusal.text);
         return server_answer_recipient(&s->server, &refusal, class, out);
     }
-    if (is_hinted(s, class, &refusal)) {
+    if (is_hinted(s, class, address_domain(&s->server.tx->recipient), &refusal)) {
         s->mail->refused[class]++;
         return server_answer_recipient(&s->server, &refusal, class, out);
     }

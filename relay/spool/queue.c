@@ -215,3 +215,11 @@ queue_has_waiting(const struct queue *q, const struct queue_key *key)
 
     return lane && lane->ready.n > 0;
 }
+
+bool
+queue_is_in(const struct queue *q, uint64_t seq, const struct queue_key *key)
+{
+    const struct queue_entry *e = queue_table_get(&q->by_seq, seq);
+
+    return e && e->lane == queue_lane_find(q, key);
+}

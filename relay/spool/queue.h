@@ -2,7 +2,8 @@
  *
  * A message waits for one of three things. Its own time: the upstream answered 4xx, or it is uncertain. An
  * operator. Or its turn in its lane: messages that meet the same limits and pauses form a lane (route,
- * mailbox, client, class, sender, class of recipients), which is in order of seq. A message that comes back
+ * mailbox, client, class, sender, class of recipients, their domain where a limit counts it), which is in
+ * order of seq. A message that comes back
  * from its own wait takes its old place.
  *
  * A lane whose first message was refused stands at a gate: a limit that is full, a pause, a store that
@@ -39,11 +40,12 @@ struct queue;
 
 #define QUEUE_BYTES_MAX ((UINT64_C(1) << 46) - 1)
 
-/* What the lane is found by; all strings are given. mailbox "": none; sender is the instance of its scope
- * (plan_sender_instance). The strings are the caller's and are copied. */
+/* What the lane is found by; all strings but the domain are given. mailbox "": none; sender is the instance
+ * of its scope (plan_sender_instance). The strings are the caller's and are copied. */
 struct queue_key {
     const char *route, *mailbox, *client, *class, *sender;
     enum recipient_class recipients_are;
+    const char *domain; /* of all recipients, where a limit counts it; NULL: none */
 };
 
 struct queue_item {
@@ -113,6 +115,9 @@ int64_t queue_wake_mono_ms(const struct queue *q);
 /* Has this lane anything that is ready? A new message of it must not overtake. What waits for its own time
  * or for an operator is no reason to wait. */
 bool queue_has_waiting(const struct queue *q, const struct queue_key *key);
+
+/* Does this message belong to that lane? */
+bool queue_is_in(const struct queue *q, uint64_t seq, const struct queue_key *key);
 
 /* Why a message waits. Known, and neither in flight nor held, and due: for its turn (or room in its pool), at
  * a gate or not. */

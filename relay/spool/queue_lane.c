@@ -24,7 +24,8 @@ static_assert(ENTRY_STATE_COUNT <= 4, "the state fits into its two bits");
 static struct span
 format_lane_key(const struct queue_key *k)
 {
-    const char *const names[] = {k->route, k->mailbox, k->client, k->class, k->sender};
+    const char *const names[] = {k->route, k->mailbox, k->client, k->class, k->sender,
+        k->domain ? k->domain : ""};
     char *text, *end;
     size_t n = 1;
 
@@ -64,6 +65,7 @@ own_key(struct queue_lane *lane, struct span text, enum recipient_class recipien
     lane->key.client = next_name(&at);
     lane->key.class = next_name(&at);
     lane->key.sender = next_name(&at);
+    lane->key.domain = next_name(&at);
     lane->key.recipients_are = recipients_are;
 }
 

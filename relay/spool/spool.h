@@ -63,6 +63,7 @@ struct spool_brief {
     const char *client, *route, *mailbox, *class; /* mailbox "": none */
     const char *sender;                           /* canonical, "" is the null sender */
     enum recipient_class recipients_are;
+    const char *domain;     /* of all recipients; "": they have several */
     uint32_t recipients;    /* that may be tried when due */
     uint64_t content_bytes; /* with the trace header */
     int64_t due_utc_ms;     /* INT64_MAX: nothing may be tried by itself (held or parked) */

@@ -121,7 +121,7 @@ spool_ask_add_message(struct spool_ask *a, struct spool_message *m)
 static void
 own_strings(struct spool_brief *b)
 {
-    const char **texts[] = {&b->client, &b->route, &b->mailbox, &b->class, &b->sender};
+    const char **texts[] = {&b->client, &b->route, &b->mailbox, &b->class, &b->sender, &b->domain};
     size_t bytes = 0;
     char *at;
 
@@ -238,6 +238,17 @@ spool_message_copy(const struct spool_message *from)
     return m;
 }
 
+static const char *
+common_domain(const struct envelope *e)
+{
+    struct span first = address_domain(&e->recipients[0].address);
+
+    for (size_t i = 1; i < e->n_recipients; i++)
+        if (!span_eq(address_domain(&e->recipients[i].address), first))
+            return "";
+    return first.p;
+}
+
 void
 spool_brief_of(const struct spool_message *m, struct spool_brief *out)
 {
@@ -246,6 +257,7 @@ spool_brief_of(const struct spool_message *m, struct spool_brief *out)
         .content_bytes = m->content_bytes + span_str(m->trace).n,
         .sender = m->envelope.sender.text != NULL ? m->envelope.sender.text : ""};
     out->recipients_are = m->envelope.recipients[0].class;
+    out->domain = common_domain(&m->envelope);
     out->due_utc_ms = spool_message_due(m);
     for (size_t i = 0; i < m->envelope.n_recipients; i++)
         out->recipients += m->states[i].state != SPOOL_PARKED;

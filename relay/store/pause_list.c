@@ -104,6 +104,7 @@ places_of_scope(enum limit_scope scope)
         return PLACES_MIDDLE;
     case SCOPE_SENDER:
     case SCOPE_SENDER_DOMAIN:
+    case SCOPE_RECIPIENT_DOMAIN:
     case SCOPE_COUNT:
         break;
     }

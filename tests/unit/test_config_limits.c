@@ -9,6 +9,7 @@
 
 #include <sys/stat.h>
 
+#include "policy/plan.h"
 #include "relay/config/draft.h"
 #include "tests/unit/config_files.h"
 
@@ -307,6 +308,38 @@ own_rules_come_before_the_profile(void **state)
     config_unref(&c);
 }
 
+/* Mail goes to domains that no route knows. */
+static void
+recipient_domains(void **state)
+{
+    static const char mine[] = "profile: mine\nextends: m365-replies\ndated: 2026-01-01\nlimits:\n"
+                               "  gmail: {scope: recipient_domain, unit: external, window: 50/h,"
+                               " domains: Gmail.com}\n"
+                               "  each: {scope: recipient_domain, unit: external, window: 500/d}\n";
+    struct plan_subject subject = {.route = SPAN_LIT("out"), .external = true};
+    struct config *c;
+
+    (void)state;
+    mkdir("profiles", 0700); /* perhaps it is there */
+    config_files_write("profiles/mine.yaml", mine, strlen(mine), 0600);
+    c = config_files_load(LISTENER CLIENT MAILBOX
+        "routes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: mine, warmup: established}}\n"
+        "limits: {below: {scope: recipient_domain, unit: messages, window: 5/min, only: \"*.Y.org\"}}\n");
+    limit_is(c, "out-gmail", LIMIT_WINDOW, SCOPE_RECIPIENT_DOMAIN, UNIT_EXTERNAL, 50, 3600000);
+    assert_string_equal(config_limit(c, "out-gmail")->only, "gmail.com");
+    limit_is(c, "out-each", LIMIT_WINDOW, SCOPE_RECIPIENT_DOMAIN, UNIT_EXTERNAL, 500, 86400000);
+    assert_null(config_limit(c, "out-each")->only);
+    assert_string_equal(config_limit(c, "below")->only, "*.y.org");
+    subject.recipient_domain = SPAN_LIT("a.y.org");
+    assert_true(plan_counts_domain(config_limit(c, "below"), 1, &subject));
+    subject.recipient_domain = SPAN_LIT("y.org");
+    assert_false(plan_counts_domain(config_limit(c, "below"), 1, &subject));
+    assert_true(plan_counts_domain(config_limit(c, "out-each"), 1, &subject));
+    subject.external = false;
+    assert_false(plan_counts_domain(config_limit(c, "out-each"), 1, &subject));
+    config_unref(&c);
+}
+
 /* profiles/ beside the main file is asked first. */
 static void
 profiles_are_looked_for_beside_the_file(void **state)
@@ -318,7 +351,7 @@ profiles_are_looked_for_beside_the_file(void **state)
     struct config *c;
 
     (void)state;
-    assert_int_equal(mkdir("profiles", 0700), 0);
+    mkdir("profiles", 0700); /* perhaps it is there */
     config_files_write("profiles/mine.yaml", mine, strlen(mine), 0600);
     config_files_write("profiles/loop.yaml", loop, strlen(loop), 0600);
     c = config_files_load(LISTENER CLIENT MAILBOX
@@ -349,6 +382,7 @@ main(void)
         cmocka_unit_test(replies_mean_what_the_table_says),
         cmocka_unit_test(every_shipped_rule_has_advice_and_source),
         cmocka_unit_test(own_rules_come_before_the_profile),
+        cmocka_unit_test(recipient_domains),
         cmocka_unit_test(profiles_are_looked_for_beside_the_file),
     };
 

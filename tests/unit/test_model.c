@@ -27,7 +27,7 @@
 #define START_US 1700000000000000ull
 #define ROUTES 2
 #define CLIENTS 3
-#define LIMITS 9
+#define LIMITS 10
 #define PIPELINE 64
 #define DAYS_KNOWN 32
 #define PAUSE_STEPS 20000
@@ -179,6 +179,8 @@ set_limits(struct model *m)
             .period_ms = 1000},
         {.name = "sender", .kind = LIMIT_WINDOW, .scope = SCOPE_SENDER, .unit = UNIT_RECIPIENTS, .value = 40,
             .period_ms = 1200000},
+        {.name = "domain", .kind = LIMIT_WINDOW, .scope = SCOPE_RECIPIENT_DOMAIN, .unit = UNIT_EXTERNAL,
+            .value = 60, .period_ms = 600000, .only = "*.x.test"},
     };
 
     memcpy(m->limits, limits, sizeof(limits));
@@ -241,6 +243,7 @@ tear_down(void **state)
 static void
 random_request(struct model *m, struct charge_request *r)
 {
+    static const char *const domains[] = {"", "", "x.test", "a.x.test", "b.x.test"};
     char route[] = "route-x", client[] = "cx", sender[32];
     struct plan_subject s = {.external = pick(m, 4) > 0, .bytes = pick(m, 20000),
         .warmup_step = 1 + (uint32_t)pick(m, 6)};
@@ -253,6 +256,7 @@ random_request(struct model *m, struct charge_request *r)
     s.client = span_str(client);
     s.sender = span_str(sender);
     s.sender_domain = SPAN_LIT("contoso.com");
+    s.recipient_domain = span_str(domains[pick(m, sizeof(domains) / sizeof(*domains))]);
     s.recipients = 1 + (uint32_t)pick(m, pick(m, 8) == 0 ? 60 : 4);
     s.least = pick(m, 3) == 0 ? s.recipients : 1;
     assert_int_equal(plan_charge(m->limits, LIMITS, &s, r), 0);
@@ -626,7 +630,8 @@ usage(struct model *m)
 {
     const struct limit_conf *l = &m->limits[pick(m, LIMITS)];
     const char *instance =
-        l->scope == SCOPE_ROUTE ? "route-1" : l->scope == SCOPE_CLIENT ? "c2" : "s1 %{x}@contoso.com";
+        l->scope == SCOPE_ROUTE ? "route-1" : l->scope == SCOPE_CLIENT ? "c2" :
+        l->scope == SCOPE_SENDER ? "s1 %{x}@contoso.com" : "a.x.test";
     struct book_question q = {l, day_of(m, l), instance, l->value};
     struct book_usage in_book;
     int64_t f[8];
