@@ -214,7 +214,7 @@ add_x_axis(const struct chart *c, struct buf *out)
 
     buf_printf(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT, RIGHT, BOTTOM,
         BOTTOM);
-    for (size_t x = 1; x <= c->n; x = x == 1 && step > 1 ? step : x + step) {
+    for (size_t x = 1; x <= c->n; x = x == 1 && step > 2 ? step : x + step) {
         char number[24];
 
         snprintf(number, sizeof(number), "%zu", x);
@@ -246,16 +246,26 @@ add_bars(const struct chart *c, const struct scale *s, size_t k, struct buf *out
     buf_add_str(out, "</g>\n");
 }
 
+/* Where a logarithmic axis has no place, at 0, it is broken. */
 static void
 add_polyline(const struct chart *c, const struct scale *s, size_t k, const char *class, struct buf *out)
 {
-    buf_printf(out, "<polyline class=\"%s\" points=\"", class);
+    bool is_open = false;
+
     for (size_t i = 0; i < c->n; i++) {
         unsigned y = y_of(s, c->series[k].values[i]), x = x_of(c, i);
+        bool has_place = !s->is_log || c->series[k].values[i] > 0;
 
-        buf_printf(out, "%s%u.%u,%u.%u", i ? " " : "", x / 10, x % 10, y / 10, y % 10);
+        if (is_open && !has_place)
+            buf_add_str(out, "\"/>\n");
+        if (!is_open && has_place)
+            buf_printf(out, "<polyline class=\"%s\" points=\"", class);
+        if (has_place)
+            buf_printf(out, "%s%u.%u,%u.%u", is_open ? " " : "", x / 10, x % 10, y / 10, y % 10);
+        is_open = has_place;
     }
-    buf_add_str(out, "\"/>\n");
+    if (is_open)
+        buf_add_str(out, "\"/>\n");
 }
 
 /* With an edge, so that it stands out from the bars behind it. */

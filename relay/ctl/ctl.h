@@ -70,6 +70,7 @@ enum ctl_exit ctl_ask(struct ctl *c);
 
 /* Offline verbs. */
 enum ctl_exit plan_run(struct ctl *c);
+enum ctl_exit simulate_run(struct ctl *c);
 enum ctl_exit classify_run(struct ctl *c);
 enum ctl_exit check_config_run(struct ctl *c);
 enum ctl_exit passwd_run(struct ctl *c);

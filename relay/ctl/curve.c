@@ -79,7 +79,7 @@ load_own_curve(struct ctl *c, struct config **config_out)
 
     buf_init(&yaml);
     write_schedule(c, &yaml);
-    code = offline_builtin(c, "warmup plan", "    warmup: plan\n", buf_span(&yaml).p, config_out);
+    code = offline_builtin(c, "warmup", "    warmup: plan\n", buf_span(&yaml).p, config_out);
     buf_fini(&yaml);
     return code;
 }
@@ -113,7 +113,7 @@ load_named(
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != strlen(name))
         return ctl_fail(c, CTL_USAGE, "--schedule \"%s\" is no name of a schedule", name);
     snprintf(line, sizeof(line), "    warmup: %s\n", name);
-    code = offline_builtin(c, "warmup plan", line, "", config_out);
+    code = offline_builtin(c, "warmup", line, "", config_out);
     if (code == CTL_OK && !(*config_out)->routes[0].warmup)
         return ctl_fail(c, CTL_USAGE, "schedule \"%s\" has no warm-up", name);
     if (code == CTL_OK)
@@ -161,7 +161,7 @@ licence_ceiling(struct ctl *c, uint64_t *ceiling)
     if (!licences)
         return CTL_OK;
     snprintf(line, sizeof(line), "    licences: %.32s\n", licences);
-    code = offline_builtin(c, "warmup plan --licences", line, "", &config);
+    code = offline_builtin(c, "warmup --licences", line, "", &config);
     for (size_t i = 0; code == CTL_OK && i < config->n_limits; i++) {
         const struct limit_conf *l = &config->limits[i];
 

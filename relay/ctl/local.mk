@@ -5,7 +5,9 @@ libsendgovctl_a_SOURCES = relay/ctl/ask.h relay/ctl/ask.c relay/ctl/chart.h rela
     relay/ctl/ctl.h \
     relay/ctl/grid.h relay/ctl/grid.c relay/ctl/json_get.h relay/ctl/json_get.c relay/ctl/offline.h \
     relay/ctl/offline.c \
-    relay/ctl/passwd.c relay/ctl/plan.c relay/ctl/render.c relay/ctl/render_queue.c relay/ctl/verb.c
+    relay/ctl/passwd.c relay/ctl/mail_log.h relay/ctl/mail_log.c \
+    relay/ctl/plan.c relay/ctl/render.c relay/ctl/render_queue.c \
+    relay/ctl/simulate.c relay/ctl/verb.c
 bin_PROGRAMS += sendgovctl
 sendgovctl_SOURCES = relay/ctl/sendgovctl.c
 sendgovctl_LDADD = libsendgovctl.a libsendgov.a
@@ -15,8 +17,10 @@ dist_completion_DATA = conf/completion/sendgovctl
 EXTRA_DIST += tests/checks/includes.sh tests/checks/manual.sh tests/checks/metrics.sh tests/checks/size.sh \
     tests/checks/words.sh
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_ctl
-TESTS += tests/unit/test_ctl
+check_PROGRAMS += tests/unit/test_ctl tests/unit/test_mail_log
+TESTS += tests/unit/test_ctl tests/unit/test_mail_log
+tests_unit_test_mail_log_SOURCES = tests/unit/test_mail_log.c tests/lib/guard.h
+tests_unit_test_mail_log_LDADD = libsendgovctl.a $(unit_ldadd)
 tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c
 tests_unit_test_ctl_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_PROFILES='"$(abs_top_srcdir)/conf/profiles"'
 tests_unit_test_ctl_LDADD = libsendgovctl.a $(unit_ldadd)

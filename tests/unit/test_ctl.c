@@ -582,6 +582,62 @@ test_plan(void **state)
     expect(err, "/nonexistent/x.svg");
 }
 
+static int
+run_with_file(const char *options, const char *text)
+{
+    char path[] = "/tmp/sendgov-log.XXXXXX", line[256];
+    int fd = mkstemp(path), code;
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    snprintf(line, sizeof(line), "sendgovctl warmup simulate %s %s", path, options);
+    code = run(line);
+    unlink(path);
+    return code;
+}
+
+static void
+test_simulate(void **state)
+{
+    static char longest[70000];
+
+    (void)state;
+    assert_int_equal(run_with_file("", "time,sender,recipients\n2024-01-01T08:00:00Z,a@b,70\nbroken\n"
+        "2024-01-02T08:00:00Z,a@b,70\nbroken too\n"), CTL_OK);
+    assert_string_equal(out,
+        "DAY  DATE        STEP  CAP/24H  ARRIVED  SENT  HELD  PEAK WAITING  WAITING  LONGEST DELAY\n"
+        "  1  2024-01-01     1       50       70    50    60            60       20  4 h 4 min\n"
+        "  2  2024-01-02     2       70       70    70    70            70       20  17 h 1 min\n"
+        "  3  2024-01-03     3       98        0    20     0            20        0  17 h 1 min\n"
+        "schedule new-tenant: of 140 external recipients 130 had to wait, at most 70 at once, the longest "
+        "17 h 1 min.\nThe curve does not end within these days.\n"
+        "From day 3 on nothing waits over midnight.\n"
+        "Lines that could not be understood: 2, the first of them line 3.\n");
+    memset(longest, 'x', sizeof(longest) - 2); /* longer than is kept of a line */
+    memcpy(longest, "2024-01-01T08:00:00Z,", 21);
+    assert_int_equal(run_with_file("--json", longest), CTL_REFUSED);
+    expect(out, "there is no mail in it");
+    assert_int_equal(run("sendgovctl warmup simulate --per-day 900 --shape flat --days 2 --first 1000 "
+        "--increment 1000 --ceiling 2000 --json"), CTL_OK);
+    expect(out, "\"arrived\": 1800,");
+    expect(out, "\"held\": 0,");
+    expect(out, "\"completed_day\": 2,");
+    expect(out, "\"skipped_lines\": 0,");
+    expect(out, "\"first_skipped_line\": null,");
+    assert_int_equal(run("sendgovctl warmup simulate --per-day 100 --days 7 --demand-growth 10 --json"),
+        CTL_OK);
+    expect(out, "\"arrived\": 610,"); /* 100, 110, 121, 133, 146; a Saturday and a Sunday */
+    assert_int_equal(run("sendgovctl warmup simulate /nonexistent/log"), CTL_REFUSED);
+    expect(err, "/nonexistent/log");
+    expect_usage("sendgovctl warmup simulate", "needs a log (FILE or -), or --per-day");
+    expect_usage("sendgovctl warmup simulate x --per-day 5", "needs a log (FILE or -), or --per-day");
+    expect_usage("sendgovctl warmup simulate x --shape flat", "--shape goes with --per-day");
+    expect_usage("sendgovctl warmup simulate --per-day 5 --internal a", "--internal goes with a log");
+    expect_usage("sendgovctl warmup simulate --per-day 5 --shape round", "business-hours or flat");
+    expect_usage("sendgovctl warmup simulate --per-day x", "--per-day must be from 1");
+}
+
 static size_t
 count_of(const char *text, const char *word)
 {
@@ -705,6 +761,7 @@ main(void)
         cmocka_unit_test(test_spool_in_status),
         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_simulate),
         cmocka_unit_test(test_plan_as_a_chart),
         cmocka_unit_test(test_chart_of_anything),
         cmocka_unit_test(test_classify),
