@@ -64,8 +64,9 @@ base_new(void)
 
     if (!cfg)
         return NULL;
+    /* Not EPOLL_USE_CHANGELIST: a listening socket is another process' too when it is closed here, so epoll
+     * has to be told at once, or it goes on waking this process for it. */
     event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-    event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
     base = event_base_new_with_config(cfg);
     event_config_free(cfg);
     return base;

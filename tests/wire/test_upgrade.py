@@ -222,6 +222,28 @@ def test_a_block_the_old_process_meets_stops_the_new_one(site):
     assert answer.code == 451 and "paused" in answer.text, answer
 
 
+def cpu_ticks(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_connections_that_come_do_not_wake_the_old_process(site):
+    """It listens no more, although the sockets live on: one that waits for the new process would keep it turning."""
+    node = site.node(drain_timeout="20s").start()
+    slow = begin(node)
+    old = node.upgrade()
+    wait_until(lambda: node.log_events("upgrade")[-1]["msg"].endswith("drains"), 5, "the old process to listen no more")
+    node.signal(signal.SIGSTOP)
+    with socket.create_connection(("127.0.0.1", node.port("plain"))):
+        before = cpu_ticks(old.pid)
+        time.sleep(0.5)  # nothing is to happen
+        assert cpu_ticks(old.pid) - before < 10
+    node.signal(signal.SIGCONT)
+    assert finish(slow).code == 250
+    drained(node, old)
+
+
 # ---- what goes wrong ----
 
 def refused(node, *words):
