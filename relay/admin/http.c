@@ -157,7 +157,7 @@ listen_at(struct admin *a, const char *address, struct err *err)
         flags |= LEV_OPT_BIND_IPV6ONLY;
     fd = inherited_take(a->setup.inherited, address);
     if (fd >= 0)
-        listener = evconnlistener_new(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 0, fd);
+        listener = evconnlistener_new(base, NULL, NULL, flags, 0, fd);
     else
         listener = evconnlistener_new_bind(
             base, NULL, NULL, flags, BACKLOG, (struct sockaddr *)&at.ss, (int)at.len);

@@ -244,6 +244,24 @@ def test_connections_that_come_do_not_wake_the_old_process(site):
     drained(node, old)
 
 
+def test_connections_of_the_control_page_end_with_their_process(site):
+    """The third process has nothing of what the second one has accepted."""
+    node = site.node(drain_timeout="2s").start()
+    drained(node, node.upgrade())
+    with socket.create_connection(("127.0.0.1", node.http)) as page:
+        page.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert page.recv(4096).startswith(b"HTTP/1.1 200")
+        drained(node, node.upgrade())
+
+        def reset():
+            try:
+                page.sendall(b"\r\n")
+                return False
+            except (ConnectionResetError, BrokenPipeError):
+                return True
+        wait_until(reset, 3, "nobody to have the connection")
+
+
 # ---- what goes wrong ----
 
 def refused(node, *words):
