@@ -34,6 +34,7 @@
 
 enum daemon_state {
     DAEMON_RUNNING,
+    DAEMON_RETIRING, /* another process serves; as DRAINING, but a silent client has some time more */
     DAEMON_DRAINING, /* no new sessions; ends when all are gone or the deadline passed */
 };
 
@@ -194,7 +195,7 @@ reload(void *arg, const char *actor, struct err *err)
     int rc;
 
     /* It would open again the listeners that were just closed, or that were handed over. */
-    if (d->state == DAEMON_DRAINING)
+    if (d->state != DAEMON_RUNNING)
         (void)err_set(err, "the daemon is about to end");
     else if (d->upgrade == NULL || upgrade_is_under_way(d->upgrade))
         (void)err_set(err, "an upgrade is under way; its new process reads the configuration");
@@ -246,11 +247,22 @@ on_front_drained(void *arg)
 }
 
 static void
-begin_drain(struct daemon *d)
+begin_end(struct daemon *d, enum daemon_state state)
 {
-    d->state = DAEMON_DRAINING;
+    d->state = state;
     d->drain_until_mono_ms = clock_mono_ms() + d->config->drain_ms;
     flow_stop_release(d->flow);
+}
+
+/* Told to end although it is about to: no more time for silent clients, but messages have theirs. */
+static void
+hasten(struct daemon *d)
+{
+    int64_t left_ms = d->drain_until_mono_ms - clock_mono_ms();
+
+    d->state = DAEMON_DRAINING;
+    log_text(LOG_NOTICE, "drain", "messages under way have %lld ms", (long long)(left_ms > 0 ? left_ms : 0));
+    front_drain(d->front, left_ms > 0 ? (int)left_ms : 0, on_front_drained, d);
 }
 
 static void
@@ -260,12 +272,16 @@ drain(void *arg)
 
     if (d->state == DAEMON_DRAINING)
         return;
+    if (d->state == DAEMON_RETIRING) {
+        hasten(d);
+        return;
+    }
     if (d->upgrade == NULL) { /* it does not serve yet */
         loop_stop(d->loop);
         return;
     }
     upgrade_cancel(d->upgrade);
-    begin_drain(d);
+    begin_end(d, DAEMON_DRAINING);
     admin_set_draining(d->admin);
     log_text(LOG_NOTICE, "drain", "no new connections; messages under way have %d ms", d->config->drain_ms);
     process_notify("STOPPING=1");
@@ -278,7 +294,7 @@ retire(void *arg)
 {
     struct daemon *d = arg;
 
-    begin_drain(d);
+    begin_end(d, DAEMON_RETIRING);
     timer_stop(&d->watchdog);
     admin_hand_over(d->admin);
     front_retire(d->front, d->config->drain_ms, on_front_drained, d);
@@ -290,7 +306,7 @@ upgrade(struct daemon *d)
     struct err err;
     int rc;
 
-    if (d->state == DAEMON_DRAINING || d->upgrade == NULL)
+    if (d->state != DAEMON_RUNNING || d->upgrade == NULL)
         rc = err_set(&err, "%s",
             d->upgrade == NULL ? "this process does not serve yet" : "the daemon is about to end");
     else

@@ -382,6 +382,18 @@ def test_a_second_upgrade_waits_for_the_first(site):
     goes_on(node)
 
 
+def test_sigterm_gives_the_messages_of_the_old_process_their_time(site):
+    node = site.node(spool=spool(), drain_timeout="20s").start()
+    slow, idle = begin(node), Client(node.port("plain"))
+    idle.ehlo()
+    old = node.upgrade()
+    old.signal(signal.SIGTERM)
+    assert idle.reply().code == 421
+    assert old.alive() and finish(slow).code == 250
+    drained(node, old)
+    goes_on(node)
+
+
 # ---- sockets of a service manager ----
 
 def test_sockets_of_a_service_manager_are_used(site):
