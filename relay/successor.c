@@ -19,6 +19,7 @@
 
 #define FIRST_FD 3 /* sd_listen_fds(3) */
 #define PID_DIGITS 10
+#define END_LOOK_MS 20 /* it closes its link a little before it can be waited for */
 
 enum successor_state {
     SUCCESSOR_STARTED,
@@ -214,10 +215,33 @@ fail(struct successor *s, const char *why)
     task_defer(s->setup.loop, &s->tell_failed);
 }
 
+/* Nobody is there to take over any more; one that has itself been replaced ends well. */
+static void
+look_at_end(struct successor *s)
+{
+    siginfo_t end = {0};
+
+    if (waitid(P_PID, (id_t)s->pid, &end, WEXITED | WNOHANG | WNOWAIT) != 0)
+        return;
+    if (end.si_pid == 0)
+        timer_start(&s->deadline, END_LOOK_MS);
+    else if (end.si_code != CLD_EXITED)
+        log_text(LOG_ERROR, "upgrade", "process %ld, which served, was ended by signal %d: start the daemon"
+            " again", (long)s->pid, end.si_status);
+    else if (end.si_status != 0)
+        log_text(LOG_ERROR, "upgrade", "process %ld, which served, ended with status %d: start the daemon"
+            " again", (long)s->pid, end.si_status);
+}
+
 static void
 on_deadline(void *arg)
 {
-    fail(arg, "the new process was not ready in time");
+    struct successor *s = arg;
+
+    if (s->state == SUCCESSOR_SERVING)
+        look_at_end(s);
+    else
+        fail(s, "the new process was not ready in time");
 }
 
 static const char *
@@ -232,7 +256,9 @@ on_packet(void *arg, const char *packet)
     struct successor *s = arg;
     const char *rest;
 
-    if (packet == NULL)
+    if (packet == NULL && s->state == SUCCESSOR_SERVING)
+        look_at_end(s);
+    else if (packet == NULL)
         fail(s, "the new process ended; what it wrote to its standard error says why");
     else if ((rest = rest_after(packet, HANDOVER_FAILED)) != NULL)
         fail(s, rest);

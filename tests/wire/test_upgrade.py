@@ -394,6 +394,20 @@ def test_sigterm_gives_the_messages_of_the_old_process_their_time(site):
     goes_on(node)
 
 
+def test_the_death_of_the_new_process_is_said(site):
+    """Who drains cannot serve again, but it is the only one who can tell."""
+    node = site.node(spool=spool(), drain_timeout="20s").start()
+    slow = begin(node)
+    old = node.upgrade()
+    node.signal(signal.SIGKILL)
+    wait_until(lambda: "ended by signal 9" in node.log_events("upgrade")[-1]["msg"], 5, "a word about it")
+    node.process = old
+    assert finish(slow).code == 250
+    drained(node, old)
+    node.start()
+    goes_on(node)
+
+
 # ---- sockets of a service manager ----
 
 def test_sockets_of_a_service_manager_are_used(site):
