@@ -5,10 +5,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -162,10 +164,22 @@ place_descriptors(const struct launch *l)
     return true;
 }
 
+/* strerrordesc_np, unlike strerror, may be called here (glibc manual, "Error Messages"). */
+static void
+tell_why(int link, int error)
+{
+    static const char head[] = HANDOVER_FAILED "the program could not be started: ";
+    const char *text = strerrordesc_np(error);
+    struct iovec parts[] = {{(char *)(uintptr_t)head, sizeof(head) - 1},
+        {(char *)(uintptr_t)(text != NULL ? text : "?"), text != NULL ? strlen(text) : 1}};
+    struct msghdr m = {.msg_iov = parts, .msg_iovlen = sizeof(parts) / sizeof(parts[0])};
+
+    (void)sendmsg(link, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void __attribute__((noreturn))
 become(struct launch *l)
 {
-    static const char why[] = HANDOVER_FAILED "the program could not be started";
     sigset_t none;
     int link = FIRST_FD + l->n_fds - 2;
 
@@ -177,7 +191,7 @@ become(struct launch *l)
         (void)execvpe(l->argv[0], l->argv, l->env);
     else
         link = l->link;
-    (void)send(link, why, sizeof(why) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    tell_why(link, errno);
     _exit(127);
 }
 
