@@ -44,7 +44,8 @@ is_store_ready(const struct store *s, char reason_out[READY_TEXT_MAX])
     return true;
 }
 
-/* A full spool takes nothing more, but what need not be held passes, and what is held leaves. */
+/* A full spool takes nothing more, but what need not be held passes, and what is held leaves. After an
+ * upgrade in place the service does not stop because the spool follows later. */
 static bool
 is_spool_ready(const struct flow *f, char reason_out[READY_TEXT_MAX])
 {
@@ -54,6 +55,8 @@ is_spool_ready(const struct flow *f, char reason_out[READY_TEXT_MAX])
     if (!held_is_on(f))
         return true;
     held_status(f, &spool, &queue);
+    if (spool.takes_early)
+        return true;
     switch (spool.state) {
     case SPOOL_READY:
     case SPOOL_FULL:

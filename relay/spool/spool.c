@@ -337,6 +337,9 @@ spool_status(const struct spool *s, struct spool_status *out)
     *out = (struct spool_status){.state = s->state, .messages = f->counts.messages, .bytes = f->counts.bytes,
         .held = f->counts.held, .parked = f->counts.parked, .free_bytes = f->free_bytes,
         .needed_bytes = f->needed_bytes, .damaged = f->damaged, .oldest_utc_ms = f->oldest_utc_ms};
+    out->takes_early = s->state == SPOOL_LOADING && s->setup.inherits && (s->takes_early || f->is_open);
     if (s->state == SPOOL_SICK || s->state == SPOOL_FULL)
         snprintf(out->why, sizeof(out->why), "%s", f->why);
+    else if (s->early_until_mono_ms != 0)
+        snprintf(out->why, sizeof(out->why), "the process that was replaced has it until it ends");
 }

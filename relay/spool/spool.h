@@ -166,7 +166,8 @@ struct handle spool_order(struct spool *s, enum spool_order order, const struct 
 
 struct spool_status {
     enum spool_state state;
-    char why[256];          /* SICK, FULL: in words */
+    bool takes_early;       /* LOADING, and taking messages: another process had it, or still has */
+    char why[256];          /* SICK, FULL, and LOADING for another process: in words */
     uint64_t messages, bytes; /* in the spool; bytes of their contents */
     uint64_t held, parked;  /* messages with such recipients */
     uint64_t free_bytes, needed_bytes; /* the guard */
