@@ -354,7 +354,9 @@ successor_refuse(struct successor *s, const char *why)
 void
 successor_tell_pause(struct successor *s, const char *line)
 {
-    if (s->state == SUCCESSOR_SERVING && !packets_send(s->link, HANDOVER_PAUSE, line))
+    bool reads = s->state == SUCCESSOR_TAKING || s->state == SUCCESSOR_SERVING;
+
+    if (reads && !packets_send(s->link, HANDOVER_PAUSE, line))
         log_text(LOG_ERROR, "upgrade", "the new process could not be told of a pause; Redis will tell it");
 }
 

@@ -41,7 +41,7 @@ pid_t successor_pid(const struct successor *s);
 void successor_go(struct successor *s);
 /* After `prepared`: it may not; `failed` follows. */
 void successor_refuse(struct successor *s, const char *why);
-/* While it is SERVING: a pause it should know. */
+/* From TAKING on (before, it is not sent): a pause it should know. */
 void successor_tell_pause(struct successor *s, const char *line);
 /* Kills what is not SERVING yet; `failed` does not follow. */
 void successor_free(struct successor **s);

@@ -23,11 +23,15 @@ answer(struct redis_store *r, enum store_error error)
     ask_answer_later(ask);
 }
 
+/* The other process is there for pauses once this is answered: those met since the change, and sent to Redis
+ * only, come right behind. */
 void
 redis_store_guest_heard(struct redis_store *r, enum store_error error)
 {
-    if (r->guest_ask != NULL)
-        answer(r, error);
+    if (r->guest_ask == NULL)
+        return;
+    answer(r, error);
+    redis_store_save_pauses(r);
 }
 
 /* "relay-1~3f9c": no two processes that drain at the same time have the same. */
@@ -99,5 +103,6 @@ redis_store_return(struct store *base, struct err *err)
     redis_store_forswear_leases(r, &guest);
     journal_close(&old);
     redis_store_introduce(r);
+    redis_store_save_pauses(r); /* a guest's are not on disk */
     return 0;
 }

@@ -182,6 +182,8 @@ void redis_store_free_changes(struct redis_store *r);
 /* store_redis_pause.c */
 /* Reads what the node remembers. */
 void redis_store_init_pauses(struct redis_store *r);
+/* Writes all, or tells the other process, at the end of what is to be done this turn. */
+void redis_store_save_pauses(struct redis_store *r);
 /* Writes what is not written yet. */
 void redis_store_flush_pauses(struct redis_store *r);
 /* The same, and frees. */

@@ -192,6 +192,13 @@ redis_store_hear_pause(struct store *base, struct span line)
 }
 
 void
+redis_store_save_pauses(struct redis_store *r)
+{
+    task_cancel(&r->pauses_save);
+    save_later(r);
+}
+
+void
 redis_store_flush_pauses(struct redis_store *r)
 {
     if (list_is_empty(&r->pauses_save.link))

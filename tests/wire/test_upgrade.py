@@ -409,6 +409,26 @@ def test_the_death_of_the_new_process_is_said(site):
     goes_on(node)
 
 
+def test_a_pause_met_while_the_new_process_begins_is_not_lost(site):
+    """The new one hears of it from the first moment it can, and the old one writes it down when the new one fails."""
+    rule = site.sim.rule(step="dot", delay_ms=2000, reply=BLOCK, count=1)
+    node = site.node(spool=spool(), drain_timeout="20s", routes=route(site, profile="m365-connector"))
+    binary = os.path.join(node.folder, "sendgovd")
+    os.symlink(program("sendgovd"), binary)
+    node.start(binary=binary)
+    os.unlink(binary)
+    identity = f"node {node.name}, state {node.config['state']}, spool {node.config['state']}/spool"
+    body = f"link.send(b'ready {identity}'); link.recv(100); link.send(b'failed it heard ' + link.recv(4096)); time.sleep(60)"
+    write(binary, FAKE.format(body=body), 0o755)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        blocked = pool.submit(send, node)
+        wait_until(lambda: site.sim.hits(rule) == 1, 5, "the message to be upstream")
+        refused(node, "it heard pause new", "5.7.708")
+        blocked.result(15)
+    with open(os.path.join(node.config["state"], "store.pauses"), encoding="utf-8") as f:
+        assert "5.7.708" in f.read()
+
+
 # ---- sockets of a service manager ----
 
 def test_sockets_of_a_service_manager_are_used(site):
