@@ -352,6 +352,16 @@ on_pause_of_predecessor(void *arg, struct span line)
     store_hear_pause(d->store, line);
 }
 
+static void
+on_predecessor_gone(void *arg, const char *identity)
+{
+    struct daemon *d = arg;
+
+    flow_disown(d->flow, identity);
+}
+
+static const struct predecessor_ops predecessor_ops = {on_pause_of_predecessor, on_predecessor_gone};
+
 /* The other process hears why, and goes on. */
 static void
 give_place_back(struct daemon *d, const char *why)
@@ -386,7 +396,7 @@ static void
 take_place(struct daemon *d)
 {
     d->ready_until_mono_ms = clock_mono_ms() + READY_WAIT_MS;
-    predecessor_listen(d->start.predecessor, d->loop, on_pause_of_predecessor, d);
+    predecessor_listen(d->start.predecessor, d->loop, &predecessor_ops, d);
     on_ready(d);
 }
 

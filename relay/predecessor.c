@@ -11,11 +11,13 @@
 #include "relay/base/xmalloc.h"
 #include "relay/handover.h"
 #include "relay/net/packets.h"
+#include "relay/store/store.h"
 
 struct predecessor {
     int link, lock;
     struct packets *packets; /* NULL: nobody listens yet */
-    predecessor_pause_fn *on_pause;
+    char identity[STORE_IDENTITY_MAX]; /* by what it is known since GO */
+    const struct predecessor_ops *ops;
     void *arg;
 };
 
@@ -73,8 +75,10 @@ predecessor_ask(struct predecessor *p, const char *identity, struct err *err)
     if (!packets_send(p->link, HANDOVER_READY, identity) ||
         !packets_wait(p->link, HANDOVER_WAIT_MS, packet, &why))
         return err_set(err, "the process to be replaced: %s", why.text);
-    if (strcmp(packet, HANDOVER_GO) == 0)
+    if (strncmp(packet, HANDOVER_GO, strlen(HANDOVER_GO)) == 0) {
+        snprintf(p->identity, sizeof(p->identity), "%.32s", packet + strlen(HANDOVER_GO));
         return 0;
+    }
     if (strncmp(packet, HANDOVER_NO, strlen(HANDOVER_NO)) == 0)
         return err_set(err, "%.900s", packet + strlen(HANDOVER_NO));
     return err_set(err, "the process to be replaced is of a version that hands over in another way; restart");
@@ -97,14 +101,16 @@ on_packet(void *arg, const char *packet)
 {
     struct predecessor *p = arg;
 
-    if (packet != NULL && strncmp(packet, HANDOVER_PAUSE, strlen(HANDOVER_PAUSE)) == 0)
-        p->on_pause(p->arg, span_str(packet + strlen(HANDOVER_PAUSE)));
+    if (packet == NULL)
+        p->ops->gone(p->arg, p->identity);
+    else if (strncmp(packet, HANDOVER_PAUSE, strlen(HANDOVER_PAUSE)) == 0)
+        p->ops->pause(p->arg, span_str(packet + strlen(HANDOVER_PAUSE)));
 }
 
 void
-predecessor_listen(struct predecessor *p, struct loop *loop, predecessor_pause_fn *on_pause, void *arg)
+predecessor_listen(struct predecessor *p, struct loop *loop, const struct predecessor_ops *ops, void *arg)
 {
-    p->on_pause = on_pause;
+    p->ops = ops;
     p->arg = arg;
     p->packets = packets_new(loop, p->link, on_packet, p);
 }

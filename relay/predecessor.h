@@ -18,9 +18,15 @@ int predecessor_take_lock(struct predecessor *p, const char *state_folder, struc
 int predecessor_ask(struct predecessor *p, const char *identity, struct err *err);
 void predecessor_tell_running(struct predecessor *p);
 void predecessor_tell_failed(struct predecessor *p, const char *why);
-/* Pauses it meets from now on, each a line for store_hear_pause. */
-typedef void predecessor_pause_fn(void *arg, struct span line);
-void predecessor_listen(struct predecessor *p, struct loop *loop, predecessor_pause_fn *on_pause, void *arg);
+struct predecessor_ops {
+    /* It met one, a line for store_hear_pause. */
+    void (*pause)(void *arg, struct span line);
+    /* It is dead. identity: what it was known by (store_identity). */
+    void (*gone)(void *arg, const char *identity);
+};
+/* What it says from now on. */
+void predecessor_listen(struct predecessor *p, struct loop *loop, const struct predecessor_ops *ops,
+    void *arg);
 /* Before the loop goes. */
 void predecessor_unlisten(struct predecessor *p);
 void predecessor_free(struct predecessor **p);

@@ -332,13 +332,13 @@ successor_pid(const struct successor *s)
 }
 
 void
-successor_go(struct successor *s)
+successor_go(struct successor *s, const char *identity)
 {
     if (s->state != SUCCESSOR_PREPARED)
         return;
     s->state = SUCCESSOR_TAKING;
     timer_start(&s->deadline, HANDOVER_WAIT_MS);
-    if (!packets_send(s->link, HANDOVER_GO, ""))
+    if (!packets_send(s->link, HANDOVER_GO, identity))
         fail(s, "the new process ended; what it wrote to its standard error says why");
 }
 

@@ -37,8 +37,8 @@ struct successor_setup {
 /* Starts the program argv names now, whichever that is by now. NULL and err: it could not be. */
 struct successor *successor_start(const struct successor_setup *setup, struct err *err);
 pid_t successor_pid(const struct successor *s);
-/* After `prepared`: it may take the place. */
-void successor_go(struct successor *s);
+/* After `prepared`: it may take the place. identity: by what this process is known now. */
+void successor_go(struct successor *s, const char *identity);
 /* After `prepared`: it may not; `failed` follows. */
 void successor_refuse(struct successor *s, const char *why);
 /* From TAKING on (before, it is not sent): a pause it should know. */

@@ -76,7 +76,7 @@ on_guest(void *arg, bool ok, enum store_error error)
     if (u->successor == NULL)
         return; /* it failed meanwhile, and all was taken back */
     if (ok) {
-        successor_go(u->successor);
+        successor_go(u->successor, store_identity(u->setup.store));
         return;
     }
     snprintf(why, sizeof(why), "Redis is needed for it (%s): try again when it is back",

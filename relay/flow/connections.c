@@ -75,7 +75,7 @@ connections_configure(struct store *store, const struct config *config)
 }
 
 void
-connections_disown(struct store *store, const struct config *config)
+connections_disown(struct store *store, const struct config *config, const char *identity)
 {
     size_t n;
     struct slot_cap *caps = gather_caps(config, &n);
@@ -83,7 +83,7 @@ connections_disown(struct store *store, const struct config *config)
     for (size_t i = 0; i < n; i++) {
         struct lease_request request = {caps[i].scope, caps[i].instance, CONNECTIONS_LIMIT, caps[i].cap};
 
-        store_lease_disown(store, &request);
+        store_lease_disown(store, &request, identity);
     }
     free(caps);
 }

@@ -94,7 +94,7 @@ flow_configure(struct flow *f, struct config *config)
     release_configure(f, before);
     connections_configure(f->store, config);
     if (before == NULL)
-        connections_disown(f->store, config);
+        connections_disown(f->store, config, NULL);
     store_set_limits(f->store, config->limits, config->n_limits);
     config_unref(&before); /* only now: the store pointed to its limits */
 }
@@ -210,6 +210,12 @@ flow_keeps(const struct flow *f, const struct client_conf *client, struct reply 
         return true;
     reply_set(refusal_out, 452, "4.3.1", "no room to keep mail now; try again later");
     return false;
+}
+
+void
+flow_disown(struct flow *f, const char *identity)
+{
+    connections_disown(f->store, f->config, identity);
 }
 
 void

@@ -229,15 +229,21 @@ store_lease_give(struct store *s, const struct lease_request *request, uint64_t 
 }
 
 void
-store_lease_disown(struct store *s, const struct lease_request *request)
+store_lease_disown(struct store *s, const struct lease_request *request, const char *identity)
 {
-    s->ops->lease_disown(s, request);
+    s->ops->lease_disown(s, request, identity);
 }
 
 void
 store_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg)
 {
     s->ops->become_guest(s, on_pause, done, arg);
+}
+
+const char *
+store_identity(const struct store *s)
+{
+    return s->ops->identity(s);
 }
 
 int

@@ -93,8 +93,10 @@ typedef void store_lease_fn(void *arg, bool granted, uint64_t lease, enum store_
 struct handle store_lease_take(struct store *s, const struct lease_request *request, store_lease_fn *done,
     void *arg);
 void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
-/* What former runs of this node held is free, for their processes are dead: told as soon as Redis can be. */
-void store_lease_disown(struct store *s, const struct lease_request *request);
+/* What former runs of this node held is free, for their processes are dead: told as soon as Redis can be.
+ * identity: the same for all runs of another node (store_identity), whose process is known to be dead; NULL:
+ * this node. */
+void store_lease_disown(struct store *s, const struct lease_request *request, const char *identity);
 
 /* An upgrade in place: from now on this process is a guest of the group, a node with a name and an identity
  * of its own, and the state folder is free for the process that takes its place. done(ok) when all nodes can
@@ -102,6 +104,9 @@ void store_lease_disown(struct store *s, const struct lease_request *request);
  * from now on, as a line for store_hear_pause of the other. */
 typedef void store_pause_line_fn(void *arg, const char *line);
 void store_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg);
+/* By what the group tells this node's process from others; "" where there is no group. */
+const char *store_identity(const struct store *s);
+#define STORE_IDENTITY_MAX 33
 /* The other process failed: the node's own identity again. -1: the state folder cannot be had; the process
  * goes on as a guest. */
 int store_return(struct store *s, struct err *err);

@@ -211,10 +211,18 @@ memory_lease_give(struct store *s, const struct lease_request *request, uint64_t
 
 /* Nothing outlives the process. */
 static void
-memory_lease_disown(struct store *s, const struct lease_request *request)
+memory_lease_disown(struct store *s, const struct lease_request *request, const char *identity)
 {
     (void)s;
     (void)request;
+    (void)identity;
+}
+
+static const char *
+memory_identity(const struct store *s)
+{
+    (void)s;
+    return "";
 }
 
 static int64_t
@@ -424,6 +432,7 @@ static const struct store_ops memory_ops = {
     .lease_take = memory_lease_take,
     .lease_give = memory_lease_give,
     .lease_disown = memory_lease_disown,
+    .identity = memory_identity,
     .become_guest = memory_become_guest,
     .return_home = memory_return,
     .hear_pause = memory_hear_pause,

@@ -22,7 +22,8 @@ struct store_ops {
     struct handle (*lease_take)(struct store *s, const struct lease_request *request, store_lease_fn *done,
         void *arg);
     void (*lease_give)(struct store *s, const struct lease_request *request, uint64_t lease);
-    void (*lease_disown)(struct store *s, const struct lease_request *request);
+    void (*lease_disown)(struct store *s, const struct lease_request *request, const char *identity);
+    const char *(*identity)(const struct store *s);
     void (*become_guest)(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg);
     int (*return_home)(struct store *s, struct err *err);
     void (*hear_pause)(struct store *s, struct span line);

@@ -393,6 +393,12 @@ on_opened(void *arg, const struct redisReply *reply, enum store_error error)
     ask_answer(ask);
 }
 
+static const char *
+identity(const struct store *s)
+{
+    return journal_uuid(redis_store_of(s)->journal);
+}
+
 static void
 open_store(struct store *s, const char *actor, const char *reason, store_done_fn *done, void *arg)
 {
@@ -589,6 +595,7 @@ static const struct store_ops redis_ops = {
     .lease_take = redis_store_lease_take,
     .lease_give = redis_store_lease_give,
     .lease_disown = redis_store_lease_disown,
+    .identity = identity,
     .become_guest = redis_store_become_guest,
     .return_home = redis_store_return,
     .hear_pause = redis_store_hear_pause,

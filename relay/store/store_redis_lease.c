@@ -17,6 +17,7 @@ lease_free(struct lease *l)
     list_del(&l->link);
     free(l->instance);
     free(l->limit_name);
+    free(l->identity);
     free(l);
 }
 
@@ -150,11 +151,27 @@ on_given(void *arg, const struct redisReply *reply, enum store_error error)
         lease_free(l);
 }
 
+/* No run has an empty name, so of another identity all are former ones. */
+static void
+compose_disown(struct redis_store *r, const struct lease *l)
+{
+    struct codec_node node = redis_store_node(r);
+    struct codec_lease disown = {OP_DISOWN, l->scope, l->instance, l->limit_name, l->number, 0, 0};
+
+    if (l->identity != NULL) {
+        node.uuid = l->identity;
+        node.run = "";
+    }
+    codec_lease(&r->command, &node, &disown);
+}
+
 static void
 tell_given(struct redis_store *r, struct lease *l)
 {
-    compose(r, l->state == LEASE_DISOWNED ? OP_DISOWN : OP_GIVE, l->scope, l->instance, l->limit_name,
-        l->number, 0);
+    if (l->state == LEASE_DISOWNED)
+        compose_disown(r, l);
+    else
+        compose(r, OP_GIVE, l->scope, l->instance, l->limit_name, l->number, 0);
     if (redis_store_send(r, on_given, l))
         l->n_telling++;
 }
@@ -173,13 +190,14 @@ redis_store_lease_give(struct store *base, const struct lease_request *request, 
 }
 
 void
-redis_store_lease_disown(struct store *base, const struct lease_request *request)
+redis_store_lease_disown(struct store *base, const struct lease_request *request, const char *identity)
 {
     struct redis_store *r = redis_store_of(base);
     enum store_error error;
     struct lease *l = lease_new(r, request->scope, request->instance, request->limit_name);
 
     l->state = LEASE_DISOWNED;
+    l->identity = identity != NULL ? xstrdup(identity) : NULL;
     if (redis_store_is_ready(r, &error))
         tell_given(r, l);
 }

@@ -55,6 +55,7 @@ struct lease {
     uint64_t number;
     enum limit_scope scope;
     char *instance, *limit_name;
+    char *identity; /* DISOWNED: all runs of this one's; NULL: former runs of this node */
 };
 
 struct redis_store {
@@ -206,7 +207,7 @@ void redis_store_tend_pauses(struct redis_store *r);
 struct handle redis_store_lease_take(struct store *s, const struct lease_request *request,
     store_lease_fn *done, void *arg);
 void redis_store_lease_give(struct store *s, const struct lease_request *request, uint64_t number);
-void redis_store_lease_disown(struct store *s, const struct lease_request *request);
+void redis_store_lease_disown(struct store *s, const struct lease_request *request, const char *identity);
 /* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
 void redis_store_tend_leases(struct redis_store *r, bool now);
 /* What is held was said again under the own identity: it is no longer another's. */

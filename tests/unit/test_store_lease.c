@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -61,8 +62,28 @@ slots_of_a_former_run_are_disowned(void **state)
     assert_false(take_lease(r, 0, 3));
     store_free(&r->nodes[1].store);
     open_node(r, 1);
-    store_lease_disown(r->nodes[1].store, &request); /* before it is connected */
+    store_lease_disown(r->nodes[1].store, &request, NULL); /* before it is connected */
     assert_true(turn_until(r, all_open));
+    assert_true(turn_until(r, slot_taken_of_3));
+    assert_true(take_lease(r, 0, 3)); /* its own one was not touched: */
+    assert_false(take_lease(r, 0, 3));
+}
+
+/* The same by another node, which was told who it was. */
+static void
+slots_of_a_dead_node_are_disowned(void **state)
+{
+    struct rig *r = *state;
+    struct lease_request request = {SCOPE_MAILBOX, "relay@contoso.com", "connections", 2};
+    char identity[STORE_IDENTITY_MAX];
+
+    begin(r, 2);
+    assert_true(take_lease(r, 1, 3));
+    assert_true(take_lease(r, 1, 3));
+    assert_true(take_lease(r, 0, 3));
+    snprintf(identity, sizeof(identity), "%s", store_identity(r->nodes[1].store));
+    store_free(&r->nodes[1].store);
+    store_lease_disown(r->nodes[0].store, &request, identity);
     assert_true(turn_until(r, slot_taken_of_3));
     assert_true(take_lease(r, 0, 3)); /* its own one was not touched: */
     assert_false(take_lease(r, 0, 3));
@@ -172,6 +193,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(slots_are_shared_and_freed),
         CASE(slots_of_a_former_run_are_disowned),
+        CASE(slots_of_a_dead_node_are_disowned),
         CASE(the_lowest_cap_of_slots_holds),
         CASE(a_limit_named_connections_is_not_that_of_slots),
         CASE(slots_outlive_flushall),

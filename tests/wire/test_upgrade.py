@@ -342,7 +342,7 @@ link.setblocking(True)
 FAKES = {
     "ends at once": ("sys.exit(3)", "ended"),
     "says nonsense": ("link.send(b'hello'); time.sleep(60)", "makes no sense"),
-    "ends when it may begin": ("link.send(b'ready {identity}'); assert link.recv(100) == b'go'; sys.exit(3)", "ended"),
+    "ends when it may begin": ("link.send(b'ready {identity}'); assert link.recv(100).startswith(b'go '); sys.exit(3)", "ended"),
     "says so": ("link.send(b'ready {identity}'); link.recv(100); link.send(b'failed no luck'); time.sleep(60)", "no luck"),
 }
 
@@ -427,6 +427,21 @@ def test_a_pause_met_while_the_new_process_begins_is_not_lost(site):
         blocked.result(15)
     with open(os.path.join(node.config["state"], "store.pauses"), encoding="utf-8") as f:
         assert "5.7.708" in f.read()
+
+
+def test_slots_of_a_killed_old_process_are_free(site):
+    """It can give nothing back any more, and its slots are not those of an earlier run of the node."""
+    rule = site.sim.rule(step="dot", delay_ms=20000, count=1)
+    node = site.node(mailboxes={"relay@contoso.com": {"route": "contoso", "password_file": site.upstream_password,
+                                                      "connections": 1}}, drain_timeout="20s").start()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        cut = pool.submit(send, node)
+        wait_until(lambda: site.sim.hits(rule) == 1, 5, "the message to be upstream")
+        old = node.upgrade()
+        old.signal(signal.SIGKILL)
+        assert old.wait() == -signal.SIGKILL
+        assert cut.exception(15) is not None
+    assert_relayed(send(node))
 
 
 # ---- sockets of a service manager ----
