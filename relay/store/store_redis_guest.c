@@ -79,17 +79,13 @@ int
 redis_store_return(struct store *base, struct err *err)
 {
     struct redis_store *r = redis_store_of(base);
-    struct codec_node guest = redis_store_node(r);
     struct journal *own, *old = r->journal;
-    char run[sizeof(r->run)];
 
     if (r->own_node == NULL)
         return 0;
     own = journal_open(r->state_folder, err);
     if (own == NULL)
         return -1;
-    memcpy(run, r->run, sizeof(run));
-    guest.run = run;
     if (r->guest_ask != NULL)
         answer(r, STORE_OTHER);
     r->journal = own;
@@ -100,7 +96,7 @@ redis_store_return(struct store *base, struct err *err)
     redis_store_new_run(r); /* the process that failed may have said who it is; the younger is in its right */
     r->met = false;
     redis_store_tend_leases(r, true);
-    redis_store_forswear_leases(r, &guest);
+    redis_store_forswear_leases(r, journal_uuid(old));
     journal_close(&old);
     redis_store_introduce(r);
     redis_store_save_pauses(r); /* a guest's are not on disk */

@@ -220,16 +220,15 @@ redis_store_tend_leases(struct redis_store *r, bool now)
     }
 }
 
+/* Behind the leases themselves in the list, so that they are renewed first, however often it takes. */
 void
-redis_store_forswear_leases(struct redis_store *r, const struct codec_node *other)
+redis_store_forswear_leases(struct redis_store *r, const char *identity)
 {
     LIST_EACH(it, &r->leases) {
         const struct lease *l = LIST_ITEM(it, struct lease, link);
-        struct codec_lease give = {OP_GIVE, l->scope, l->instance, l->limit_name, l->number, 0, 0};
+        struct lease_request request = {l->scope, l->instance, l->limit_name, 0};
 
-        if (l->state != LEASE_HELD)
-            continue;
-        codec_lease(&r->command, other, &give);
-        redis_store_send(r, redis_store_ignore, NULL);
+        if (l->state == LEASE_HELD || l->state == LEASE_GIVING)
+            redis_store_lease_disown(&r->base, &request, identity);
     }
 }

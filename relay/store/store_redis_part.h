@@ -210,8 +210,9 @@ void redis_store_lease_give(struct store *s, const struct lease_request *request
 void redis_store_lease_disown(struct store *s, const struct lease_request *request, const char *identity);
 /* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
 void redis_store_tend_leases(struct redis_store *r, bool now);
-/* What is held was said again under the own identity: it is no longer another's. */
-void redis_store_forswear_leases(struct redis_store *r, const struct codec_node *other);
+/* What is held was said again under the own identity: it is no longer that of another one, which Redis is told
+ * until it has heard. */
+void redis_store_forswear_leases(struct redis_store *r, const char *identity);
 void redis_store_free_leases(struct redis_store *r);
 
 #endif

@@ -13,6 +13,7 @@ from checker import Cap, check_cap
 from node import give, program, write
 from ports import free_port
 from process import wait_until
+from redis_proxy import RedisProxy
 from smtp_client import Client, message
 from spooled import BLOCK, Sent, assert_held, assert_relayed, clients, offer, route, send, spool, state, wait_empty
 
@@ -442,6 +443,33 @@ def test_slots_of_a_killed_old_process_are_free(site):
         assert old.wait() == -signal.SIGKILL
         assert cut.exception(15) is not None
     assert_relayed(send(node))
+
+
+def test_slots_are_the_nodes_again_when_an_upgrade_fails_without_redis(site):
+    """Redis is gone at the moment the guest's slots are to be given up: it hears of it later."""
+    proxy = site.adopt(RedisProxy(site.redis.port))
+    node = site.node(spool=spool(), mailboxes={"relay@contoso.com": {"route": "contoso", "password_file": site.upstream_password,
+                                                                     "connections": 1}})
+    node.config["redis"]["url"] = proxy.url
+    node.write_config()
+    binary = os.path.join(node.folder, "sendgovd")
+    os.symlink(program("sendgovd"), binary)
+    node.start(binary=binary)
+    assert_relayed(send(node))
+    os.unlink(binary)
+    identity = f"node {node.name}, state {node.config['state']}, spool {node.config['state']}/spool"
+    begun = os.path.join(node.folder, "state", "begun")
+    body = f"link.send(b'ready {identity}'); link.recv(100); open('{begun}', 'w').close(); time.sleep(1); link.send(b'failed no luck')"
+    write(binary, FAKE.format(body=body), 0o755)
+    node.signal(signal.SIGUSR2)
+    wait_until(lambda: os.path.exists(begun), 5, "the guest")
+    proxy.mode = "hole"
+    wait_until(lambda: node.log_events("upgrade-refused"), 5, "the end of the upgrade")
+    wait_until(lambda: node.get("/ready")[0] == 503, 10, "Redis to be missed")
+    proxy.mode = "pass"
+    wait_until(lambda: node.get("/ready")[0] == 200, 10, "/ready")
+    slots = f"sendgov:{{{node.name}}}:l:1:relay@contoso.com:connections"
+    wait_until(lambda: len(site.redis.client().zrange(slots, 0, -1)) <= 1, 5, "the guest's slot to be free")
 
 
 # ---- sockets of a service manager ----
