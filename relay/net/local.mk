@@ -11,7 +11,8 @@ libsendgov_a_SOURCES += \
     relay/net/worker.c relay/net/worker.h
 
 if HAVE_CMOCKA
-NET_TESTS = tests/unit/test_loop tests/unit/test_stream tests/unit/test_dial
+NET_TESTS = tests/unit/test_loop tests/unit/test_stream tests/unit/test_dial tests/unit/test_inherited \
+    tests/unit/test_packets
 check_PROGRAMS += $(NET_TESTS)
 TESTS += $(NET_TESTS)
 tests_unit_test_loop_SOURCES = tests/unit/test_loop.c
@@ -20,4 +21,8 @@ tests_unit_test_stream_SOURCES = tests/unit/test_stream.c tests/lib/peer.h
 tests_unit_test_stream_LDADD = $(unit_ldadd)
 tests_unit_test_dial_SOURCES = tests/unit/test_dial.c
 tests_unit_test_dial_LDADD = $(unit_ldadd)
+tests_unit_test_inherited_SOURCES = tests/unit/test_inherited.c
+tests_unit_test_inherited_LDADD = $(unit_ldadd)
+tests_unit_test_packets_SOURCES = tests/unit/test_packets.c
+tests_unit_test_packets_LDADD = $(unit_ldadd)
 endif
