@@ -14,7 +14,8 @@ SPOOL_RIG = tests/lib/spool_rig.h tests/lib/spool_rig.c
 
 if HAVE_CMOCKA
 SPOOL_DB_TESTS = tests/unit/test_spool tests/unit/test_spool_damage tests/unit/test_spool_disk \
-    tests/unit/test_spool_orders tests/unit/test_spool_rows tests/unit/test_spool_sound
+    tests/unit/test_spool_inherit tests/unit/test_spool_orders tests/unit/test_spool_rows \
+    tests/unit/test_spool_sound
 check_PROGRAMS += $(SPOOL_DB_TESTS)
 TESTS += $(SPOOL_DB_TESTS)
 tests_unit_test_spool_SOURCES = tests/unit/test_spool.c $(SPOOL_RIG)
@@ -23,6 +24,8 @@ tests_unit_test_spool_damage_SOURCES = tests/unit/test_spool_damage.c $(SPOOL_RI
 tests_unit_test_spool_damage_LDADD = $(unit_ldadd)
 tests_unit_test_spool_disk_SOURCES = tests/unit/test_spool_disk.c $(SPOOL_RIG)
 tests_unit_test_spool_disk_LDADD = $(unit_ldadd)
+tests_unit_test_spool_inherit_SOURCES = tests/unit/test_spool_inherit.c $(SPOOL_RIG)
+tests_unit_test_spool_inherit_LDADD = $(unit_ldadd)
 tests_unit_test_spool_orders_SOURCES = tests/unit/test_spool_orders.c $(SPOOL_RIG)
 tests_unit_test_spool_orders_LDADD = $(unit_ldadd)
 tests_unit_test_spool_rows_SOURCES = tests/unit/test_spool_rows.c $(SPOOL_RIG)

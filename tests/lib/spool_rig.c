@@ -132,10 +132,10 @@ rig_wait_state(struct spool_rig *r, enum spool_state state)
 }
 
 void
-rig_open(struct spool_rig *r)
+rig_start(struct spool_rig *r, bool inherits)
 {
-    struct spool_setup setup = {.loop = r->loop, .metrics = r->metrics, .found = on_found,
-        .changed = on_changed, .arg = r};
+    struct spool_setup setup = {.loop = r->loop, .metrics = r->metrics, .inherits = inherits,
+        .found = on_found, .changed = on_changed, .arg = r};
     struct err err = {""};
 
     r->n_found = 0;
@@ -143,6 +143,12 @@ rig_open(struct spool_rig *r)
     if (r->spool == NULL)
         fail_msg("%s", err.text);
     assert_int_equal(spool_start(r->spool, &err), 0);
+}
+
+void
+rig_open(struct spool_rig *r)
+{
+    rig_start(r, false);
     turn_while(r, is_loading, 0);
 }
 

@@ -41,6 +41,8 @@ int rig_set_up(void **state);
 /* The same in memory where there is such a file system: for tests that open very many spools. */
 int rig_set_up_fast(void **state);
 int rig_tear_down(void **state);
+/* Opens the spool, which another process may have and will give up. */
+void rig_start(struct spool_rig *r, bool inherits);
 /* Opens the spool and waits until its state is no longer LOADING. */
 void rig_open(struct spool_rig *r);
 /* Closes it; what was asked before is on disk then. */
