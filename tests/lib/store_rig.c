@@ -233,13 +233,19 @@ on_lease(void *arg, bool granted, uint64_t lease, enum store_error error, int64_
     r->answers++;
 }
 
-bool
-take_lease(struct rig *r, size_t node, uint64_t cap)
+void
+start_lease(struct rig *r, size_t node, uint64_t cap)
 {
     struct lease_request request = {SCOPE_MAILBOX, "relay@contoso.com", "connections", cap};
 
-    r->answers = 0;
     store_lease_take(r->nodes[node].store, &request, on_lease, r);
+}
+
+bool
+take_lease(struct rig *r, size_t node, uint64_t cap)
+{
+    r->answers = 0;
+    start_lease(r, node, cap);
     assert_true(turn_until(r, answered));
     return r->ok;
 }

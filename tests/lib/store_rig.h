@@ -76,7 +76,9 @@ void make_request(struct rig *r, uint32_t recipients, bool external, struct char
 void ask(struct rig *r, size_t node, uint32_t recipients);
 /* The same and its answer: r->verdict, r->granted. */
 enum verdict_kind charge(struct rig *r, size_t node, uint32_t recipients);
-/* A connection of relay@contoso.com: r->lease when it was granted. */
+/* Asks for a connection of relay@contoso.com. */
+void start_lease(struct rig *r, size_t node, uint64_t cap);
+/* The same and its answer: r->lease when it was granted. */
 bool take_lease(struct rig *r, size_t node, uint64_t cap);
 /* What is used on contoso of this limit of r->limits; good until the next answer. */
 const struct usage *use(struct rig *r, size_t node, size_t limit);
