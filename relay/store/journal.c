@@ -434,6 +434,36 @@ journal_set_step(struct journal *j, const char *limit, const char *instance, uin
     s->at_ms = now_ms;
 }
 
+static void
+learn_marks(struct mark *own, const struct mark *others, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (others[i].ms > own[i].ms)
+            own[i] = others[i];
+}
+
+static void
+learn_step(struct journal *j, const struct step *other)
+{
+    struct step *s = find_step(j, other->hash);
+
+    if (other->at_ms > s->at_ms)
+        *s = *other;
+}
+
+void
+journal_rejoin(struct journal *j, const struct journal *guest, uint64_t seq)
+{
+    j->foreign_seq = seq;
+    if (strcmp(j->head.epoch, guest->head.epoch) == 0) {
+        learn_marks(j->map->marks, guest->map->marks, MARKS);
+        learn_marks(j->map->limit_marks, guest->map->limit_marks, LIMIT_MARKS);
+    }
+    for (size_t i = 0; i < STEPS; i++)
+        learn_step(j, &guest->map->steps[i]);
+    journal_ack(j, 0, guest->head.last_charge_ms);
+}
+
 uint32_t
 journal_step(const struct journal *j, const char *limit, const char *instance)
 {

@@ -31,6 +31,9 @@ void journal_close(struct journal **j);
  * begins with what j knows of epoch, charges, steps and time; what was numbered up to seq is j's, so that its
  * acknowledgement does not count here. */
 struct journal *journal_guest(const struct journal *j, uint64_t seq, struct err *err);
+/* The guest's process has j again: j knows what the guest knows of charges and steps. What was numbered up to
+ * seq is the guest's, so that its acknowledgement does not count for j. */
+void journal_rejoin(struct journal *j, const struct journal *guest, uint64_t seq);
 
 /* Nothing of the past is known although there was one. */
 bool journal_is_suspect(const struct journal *j);

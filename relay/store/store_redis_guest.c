@@ -88,6 +88,7 @@ redis_store_return(struct store *base, struct err *err)
         return -1;
     if (r->guest_ask != NULL)
         answer(r, STORE_OTHER);
+    journal_rejoin(own, old, r->seq);
     r->journal = own;
     r->on_pause = NULL;
     free(r->node);

@@ -302,6 +302,12 @@ node_takes_slot(struct rig *r)
     return take_lease(r, 0, connections.cap);
 }
 
+static bool
+node_takes_only_slot(struct rig *r)
+{
+    return take_lease(r, 0, 1);
+}
+
 /* The other process was heard of already, under the same name and journal. */
 static void
 name_and_slots_come_back_at_once(void **state)
@@ -354,6 +360,39 @@ name_and_slots_come_back_without_redis(void **state)
     assert_false(take_lease(r, 0, connections.cap));
 }
 
+/* The guest's charge, slot and heartbeat are answered when it is the node again; its numbers are not the
+ * node's. */
+static void
+what_a_guest_asked_is_answered_after_its_return(void **state)
+{
+    struct rig *r = *state;
+    uint64_t held;
+
+    begin(r, 1);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_true(become_guest(r));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    kill(r->server.pid, SIGSTOP);
+    r->answers = r->granted = 0;
+    ask(r, 0, 1);
+    start_lease(r, 0, 1);
+    turn_for(r, 1100); /* a heartbeat is sent */
+    take_back(r);
+    let_it_leave(r);
+    kill(r->server.pid, SIGCONT);
+    wait_answers(r, 2);
+    assert_int_equal(r->granted, 1);
+    assert_true(is_open_under_own_name(r));
+    assert_nothing_is_lost(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_int_equal(use(r, 0, 0)->used, 5);
+    held = r->lease;
+    assert_false(take_lease(r, 0, 1)); /* it has the only one, */
+    store_lease_give(r->nodes[0].store, &connections, held);
+    assert_true(turn_until(r, node_takes_only_slot)); /* and once */
+}
+
 /* Its introduction is answered when it is the node again, or never. */
 static void
 a_guest_nobody_heard_of_returns(void **state)
@@ -381,6 +420,25 @@ a_guest_nobody_heard_of_returns(void **state)
     assert_true(turn_until(r, is_open_under_own_name));
     assert_nothing_is_lost(r);
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
+/* A node must know which counters have to be there, also those that were begun by the guest. */
+static void
+what_a_guest_charged_is_known_after_its_return(void **state)
+{
+    struct rig *r = *state;
+
+    begin(r, 1);
+    assert_true(become_guest(r));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    take_back(r);
+    assert_true(turn_until(r, is_open_under_own_name));
+    cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso");
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    store_free(&r->nodes[0].store);
+    open_node(r, 0);
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_OVER); /* and so it stands in the file */
 }
 
 static void
@@ -477,7 +535,9 @@ main(void)
         CASE(slots_of_a_guest_stay_its_own),
         CASE(name_and_slots_come_back_at_once),
         CASE(name_and_slots_come_back_without_redis),
+        CASE(what_a_guest_asked_is_answered_after_its_return),
         CASE(a_guest_nobody_heard_of_returns),
+        CASE(what_a_guest_charged_is_known_after_its_return),
         CASE(a_folder_in_other_hands_is_not_taken_back),
         CASE(a_guests_pause_is_told_to_the_heir),
         CASE(what_makes_no_sense_is_no_pause),
