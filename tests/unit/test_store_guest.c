@@ -523,6 +523,27 @@ what_makes_no_sense_is_no_pause(void **state)
     }
 }
 
+/* Nobody had the folder when it met the pause. */
+static void
+a_guests_pause_is_kept_after_its_return(void **state)
+{
+    struct rig *r = *state;
+    struct pause p = block;
+
+    begin(r, 1);
+    assert_true(become_guest(r));
+    private_redis_kill(&r->server, SIGKILL);
+    assert_true(turn_until(r, none_up));
+    assert_int_equal(store_pause(r->nodes[0].store, &p, 0, NULL), PAUSE_SET);
+    loop_turn(r->loop, 0);
+    take_back(r);
+    loop_turn(r->loop, 0);
+    store_free(&r->nodes[0].store);
+    open_node(r, 0);
+    assert_one_block(r, 0);
+    assert_int_equal(charge(r, 0, 1), VERDICT_PAUSED);
+}
+
 int
 main(void)
 {
@@ -541,6 +562,7 @@ main(void)
         CASE(a_folder_in_other_hands_is_not_taken_back),
         CASE(a_guests_pause_is_told_to_the_heir),
         CASE(what_makes_no_sense_is_no_pause),
+        CASE(a_guests_pause_is_kept_after_its_return),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
