@@ -45,6 +45,14 @@ guest_name(const struct redis_store *r)
     return name;
 }
 
+/* What is under way was asked for under it, and is answered under the next one. */
+static void
+leave_identity(struct redis_store *r)
+{
+    snprintf(r->former_uuid, sizeof(r->former_uuid), "%s", journal_uuid(r->journal));
+    r->former_lease = r->last_lease;
+}
+
 void
 redis_store_become_guest(struct store *base, store_pause_line_fn *on_pause, store_done_fn *done, void *arg)
 {
@@ -63,6 +71,7 @@ redis_store_become_guest(struct store *base, store_pause_line_fn *on_pause, stor
         return;
     }
     redis_store_flush_pauses(r);
+    leave_identity(r);
     r->journal = guest;
     journal_close(&own);
     r->on_pause = on_pause;
@@ -88,6 +97,7 @@ redis_store_return(struct store *base, struct err *err)
         return -1;
     if (r->guest_ask != NULL)
         answer(r, STORE_OTHER);
+    leave_identity(r);
     journal_rejoin(own, old, r->seq);
     r->journal = own;
     r->on_pause = NULL;

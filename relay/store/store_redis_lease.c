@@ -77,6 +77,21 @@ remember(struct redis_store *r, const struct ask *ask)
     return l;
 }
 
+/* What was asked for under the identity before is Redis' under that one. A node that was a guest in between
+ * disowns it; the node's own is disowned by who has its name. */
+static void
+settle_identity(struct redis_store *r, const struct lease *l)
+{
+    struct lease_request request = {l->scope, l->instance, l->limit_name, 0};
+
+    if (l->number > r->former_lease)
+        return;
+    if (l->state == LEASE_HELD)
+        renew(r, l);
+    if (r->own_node == NULL)
+        redis_store_lease_disown(&r->base, &request, r->former_uuid);
+}
+
 static void
 on_taken(void *arg, const struct redisReply *reply, enum store_error error)
 {
@@ -90,7 +105,10 @@ on_taken(void *arg, const struct redisReply *reply, enum store_error error)
     ask->ok = error == STORE_OK && f[0] == 1;
     if (error != STORE_OK) {
         /* It may have been taken: as good as given back, so that it is freed before its time runs out. */
-        remember(r, ask)->state = LEASE_GIVING;
+        struct lease *l = remember(r, ask);
+
+        l->state = LEASE_GIVING;
+        settle_identity(r, l);
         redis_store_count_error(r, error);
         ask->retry_after_ms = -1;
     } else if (!ask->ok) {
@@ -99,8 +117,7 @@ on_taken(void *arg, const struct redisReply *reply, enum store_error error)
     } else {
         struct lease *l = remember(r, ask);
 
-        if (r->own_node != NULL)
-            renew(r, l); /* it may have been asked for under the name before */
+        settle_identity(r, l);
         if (ask->forgotten)
             redis_store_lease_give(ask->store, NULL, l->number);
     }

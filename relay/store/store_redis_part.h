@@ -113,6 +113,9 @@ struct redis_store {
     int64_t undated_since_ms; /* pauses from then on have the local calendar's time; 0: none has */
     struct list leases;
     uint64_t last_lease;
+    /* Of an upgrade: the identity before this one, and the last slot that was asked for under it. */
+    char former_uuid[JOURNAL_UUID_MAX];
+    uint64_t former_lease;
     struct list changes;    /* of warm-ups, that Redis has not confirmed */
     uint64_t last_change;
     int64_t renewed_mono_ms;
@@ -210,8 +213,8 @@ void redis_store_lease_give(struct store *s, const struct lease_request *request
 void redis_store_lease_disown(struct store *s, const struct lease_request *request, const char *identity);
 /* Renews what is due, and gives back what Redis has not heard of. now: whatever is due. */
 void redis_store_tend_leases(struct redis_store *r, bool now);
-/* What is held was said again under the own identity: it is no longer that of another one, which Redis is told
- * until it has heard. */
+/* What is held was said again under the own identity: it is no longer that of another one, which Redis is
+ * told until it has heard. */
 void redis_store_forswear_leases(struct redis_store *r, const char *identity);
 void redis_store_free_leases(struct redis_store *r);
 

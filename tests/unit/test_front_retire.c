@@ -291,6 +291,7 @@ static void
 test_drain_while_it_retires(void **state)
 {
     struct client fresh, body;
+    int64_t due_mono_ms;
 
     (void)state;
     connect_and_greet(&fresh);
@@ -299,8 +300,12 @@ test_drain_while_it_retires(void **state)
     front_retire(w.front, LONG_MS, on_done, NULL);
     let_it_look();
     assert_silence(&fresh);
-    front_drain(w.front, LONG_MS, on_done, NULL);
+    front_drain(w.front, 2 * LONG_MS, on_done, NULL);
+    due_mono_ms = w.front->drain_deadline.due_mono_ms;
     expect_end(&fresh);
+    w.front->retire_until_mono_ms = clock_mono_ms(); /* the half of its time is no longer of interest */
+    let_it_look();
+    assert_int_equal(w.front->drain_deadline.due_mono_ms, due_mono_ms);
     assert_int_equal(n_done, 0);
     end_body(&body);
     expect_end(&body);

@@ -62,7 +62,7 @@ static void
 open_heir(struct rig *r)
 {
     open_node(r, 1);
-    store_lease_disown(r->nodes[1].store, &connections);
+    store_lease_disown(r->nodes[1].store, &connections, NULL);
     assert_true(turn_until(r, all_open));
 }
 

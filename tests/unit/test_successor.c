@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,6 +47,18 @@ heir_on_pause(void *arg, struct span line)
     *n = count_pauses(*n, line);
 }
 
+/* The test's own process lives on. */
+static void
+heir_on_gone(void *arg, const char *identity)
+{
+    int *n = arg;
+
+    (void)identity;
+    *n = -1;
+}
+
+static const struct predecessor_ops heir_ops = {heir_on_pause, heir_on_gone};
+
 static int
 hear_pauses(struct predecessor *p)
 {
@@ -54,7 +67,7 @@ hear_pauses(struct predecessor *p)
     int64_t until = clock_mono_ms() + WAIT_MS;
     int n = 0;
 
-    predecessor_listen(p, loop, heir_on_pause, &n);
+    predecessor_listen(p, loop, &heir_ops, &n);
     while (n >= 0 && n < 2 && clock_mono_ms() < until)
         loop_turn(loop, 20);
     return n == 2 ? ALL_WELL : PAUSES;
@@ -95,6 +108,8 @@ be_heir(char **argv)
     struct predecessor *p;
     struct err err;
 
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) /* not left behind when the test dies */
+        return FINAL;
     if (strcmp(role, "speaks-otherwise") == 0)
         (void)packets_send(atoi(link), "hello", "");
     if (predecessor_from_environment(&p, &err) != 0 || p == NULL)
@@ -245,12 +260,12 @@ test_serves(void **state)
     int status = -1;
 
     start(o, "/proc/self/exe", "serves");
-    successor_go(o->successor); /* too early: it is not asked for */
+    successor_go(o->successor, "0123456789abcdef"); /* too early: it is not asked for */
     successor_tell_pause(o->successor, "new too early");
     turn_until(o, &o->prepared);
     assert_string_equal(o->identity, "node x");
     successor_tell_pause(o->successor, "new early");
-    successor_go(o->successor);
+    successor_go(o->successor, "0123456789abcdef");
     successor_tell_pause(o->successor, "new first");
     turn_until(o, &o->serving);
     successor_tell_pause(o->successor, "new second");
@@ -300,7 +315,7 @@ test_refused(void **state)
     successor_refuse(o->successor, "another node");
     assert_int_equal(o->failed, 0); /* never during the call */
     expect_failure(o, "another node");
-    successor_go(o->successor); /* too late */
+    successor_go(o->successor, "0123456789abcdef"); /* too late */
 }
 
 static void
@@ -310,7 +325,7 @@ test_ends_after_go(void **state)
 
     start(o, "/proc/self/exe", "ends-late");
     turn_until(o, &o->prepared);
-    successor_go(o->successor);
+    successor_go(o->successor, "0123456789abcdef");
     expect_failure(o, "ended");
 }
 
