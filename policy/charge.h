@@ -64,6 +64,8 @@ enum store_error {
     STORE_OOM,
     STORE_READONLY,
     STORE_NOREPLICAS,
+    STORE_MASTERDOWN,  /* a replica that lost its master */
+    STORE_CLUSTERDOWN, /* a cluster that has no owner for the keys */
     STORE_MISCONF,
     STORE_LOADING,
     STORE_BUSY,

@@ -145,6 +145,8 @@ error_words(enum store_error e)
         return "has a clock that jumped";
     case STORE_READONLY:
     case STORE_NOREPLICAS:
+    case STORE_MASTERDOWN:
+    case STORE_CLUSTERDOWN:
     case STORE_MISCONF:
     case STORE_OOM:
         return "does not take writes";

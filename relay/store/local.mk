@@ -17,8 +17,8 @@ if HAVE_CMOCKA
 STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_resp_guard \
     tests/unit/test_store_charge tests/unit/test_store_clock tests/unit/test_store_failure \
     tests/unit/test_store_guest tests/unit/test_store_lease tests/unit/test_store_memory_loss \
-    tests/unit/test_store_nodes tests/unit/test_store_pause tests/unit/test_simulate \
-    tests/unit/test_store_warmup tests/unit/test_warmup
+    tests/unit/test_store_nodes tests/unit/test_store_pause tests/unit/test_store_refusal \
+    tests/unit/test_simulate tests/unit/test_store_warmup tests/unit/test_warmup
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 tests_unit_test_model_SOURCES = tests/unit/test_model.c tests/lib/private_redis.c tests/lib/private_redis.h
@@ -43,6 +43,8 @@ tests_unit_test_store_nodes_SOURCES = tests/unit/test_store_nodes.c $(STORE_RIG)
 tests_unit_test_store_nodes_LDADD = $(unit_ldadd)
 tests_unit_test_store_pause_SOURCES = tests/unit/test_store_pause.c $(STORE_RIG)
 tests_unit_test_store_pause_LDADD = $(unit_ldadd)
+tests_unit_test_store_refusal_SOURCES = tests/unit/test_store_refusal.c $(STORE_RIG)
+tests_unit_test_store_refusal_LDADD = $(unit_ldadd)
 tests_unit_test_store_warmup_SOURCES = tests/unit/test_store_warmup.c $(STORE_RIG)
 tests_unit_test_store_warmup_LDADD = $(unit_ldadd)
 tests_unit_test_simulate_SOURCES = tests/unit/test_simulate.c

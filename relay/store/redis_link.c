@@ -222,9 +222,9 @@ add_pending(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done, void
 }
 
 static void
-send_simple(struct redis_link *l, int argc, const char **argv, link_reply_fn *done)
+send_simple(struct redis_link *l, int argc, const char **argv, int64_t deadline_ms, link_reply_fn *done)
 {
-    size_t lens[4];
+    size_t lens[5];
     char *bytes;
     int n;
 
@@ -232,7 +232,7 @@ send_simple(struct redis_link *l, int argc, const char **argv, link_reply_fn *do
         lens[i] = strlen(argv[i]);
     n = (int)redisFormatCommandArgv(&bytes, argc, argv, lens);
     sg_assert(n > 0);
-    add_pending(l, SETUP_MS, done, l);
+    add_pending(l, deadline_ms, done, l);
     stream_write(l->stream, span_of(bytes, (size_t)n));
     explicit_bzero(bytes, (size_t)n); /* it may be AUTH */
     redisFreeCommand(bytes);
@@ -276,7 +276,7 @@ ask_again(struct redis_link *l, struct pending *p)
     const char *load[] = {"SCRIPT", "LOAD", script_text(p->script)};
     struct pending *again;
 
-    send_simple(l, 3, load, on_reloaded);
+    send_simple(l, 3, load, SETUP_MS, on_reloaded);
     again = add_pending(l, p->deadline_mono_ms - clock_mono_ms(), p->done, p->arg);
     again->sent_mono_us = p->sent_mono_us;
     stream_write(l->stream, span_of(p->bytes, p->n_bytes));
@@ -328,7 +328,7 @@ setup_failed(struct redis_link *l, const char *what, enum store_error error)
 {
     char detail[sizeof(l->detail)];
 
-    if (l->state != LINK_SETTING_UP)
+    if (l->state != LINK_SETTING_UP && l->state != LINK_UP)
         return; /* the connection went down meanwhile and said why */
     snprintf(detail, sizeof(detail), "%.40s: %.200s", what,
         error == STORE_OK ? "unexpected answer" : l->error_text);
@@ -357,21 +357,49 @@ on_select(void *arg, const struct redisReply *reply, enum store_error error)
 }
 
 static void
-on_info(void *arg, const struct redisReply *reply, enum store_error error)
+ask_info(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done)
 {
-    struct redis_link *l = arg;
+    const char *info[] = {"INFO", "server", "persistence", "memory", "replication"};
+
+    send_simple(l, 5, info, deadline_ms, done);
+}
+
+/* False: the connection was dropped, which said why. */
+static bool
+is_fit(struct redis_link *l, const struct redisReply *reply, enum store_error error)
+{
     struct err err;
 
     if (error != STORE_OK || reply->type != REDIS_REPLY_STRING) {
         setup_failed(l, "INFO", error);
-        return;
+        return false;
     }
     error = redis_info_check(span_of(reply->str, (size_t)reply->len), l->conf->allow_volatile, &err);
-    if (error != STORE_OK) {
+    if (error != STORE_OK)
         go_down(l, error, err.text);
-        return;
-    }
-    next_setup(l);
+    return error == STORE_OK;
+}
+
+static void
+on_info(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct redis_link *l = arg;
+
+    if (is_fit(l, reply, error))
+        next_setup(l);
+}
+
+static void
+on_info_again(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    is_fit(arg, reply, error);
+}
+
+void
+redis_link_recheck(struct redis_link *l, int64_t deadline_ms)
+{
+    if (l->state == LINK_UP)
+        ask_info(l, deadline_ms, on_info_again);
 }
 
 static void
@@ -396,7 +424,7 @@ next_setup(struct redis_link *l)
     if (l->n_loaded < SCRIPT_COUNT) {
         const char *load[] = {"SCRIPT", "LOAD", script_text((enum script_id)l->n_loaded)};
 
-        send_simple(l, 3, load, on_loaded);
+        send_simple(l, 3, load, SETUP_MS, on_loaded);
         return;
     }
     l->state = LINK_UP;
@@ -411,16 +439,15 @@ begin_setup(struct redis_link *l)
     char database[12];
     const char *auth[] = {"AUTH", c->user ? c->user : "default", c->password ? c->password : ""};
     const char *select_db[] = {"SELECT", database};
-    const char *info[] = {"INFO"};
 
     l->state = LINK_SETTING_UP;
     l->n_loaded = 0;
     snprintf(database, sizeof(database), "%u", c->database);
     if (c->password || c->user)
-        send_simple(l, 3, auth, on_auth);
+        send_simple(l, 3, auth, SETUP_MS, on_auth);
     if (c->database != 0)
-        send_simple(l, 2, select_db, on_select);
-    send_simple(l, 1, info, on_info);
+        send_simple(l, 2, select_db, SETUP_MS, on_select);
+    ask_info(l, SETUP_MS, on_info);
 }
 
 /* ---- the stream ---- */

@@ -411,7 +411,8 @@ codec_error(struct span text)
         {"NOPERM", STORE_NOPERM},
         {"WRONGTYPE", STORE_WRONGTYPE},
         {"SCHEMA", STORE_SCHEMA},
-        {"MASTERDOWN", STORE_READONLY},
+        {"MASTERDOWN", STORE_MASTERDOWN},
+        {"CLUSTERDOWN", STORE_CLUSTERDOWN},
     };
     struct span word;
 

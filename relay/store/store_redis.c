@@ -314,6 +314,7 @@ on_heart(void *arg)
     struct redis_store *r = arg;
 
     timer_start(&r->heart, HEARTBEAT_MS);
+    redis_link_recheck(r->link, r->conf.command_ms); /* first: what it finds holds for the heartbeat too */
     redis_store_beat(r);
 }
 

@@ -50,7 +50,8 @@ answers(const struct private_redis *r)
     snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", r->socket);
     ok = fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 && write(fd, "PING\r\n", 6) == 6
         && read(fd, reply, sizeof(reply) - 1) > 0
-        && (strncmp(reply, "+PONG", 5) == 0 || strncmp(reply, "-NOAUTH", 7) == 0);
+        && (strncmp(reply, "+PONG", 5) == 0 || strncmp(reply, "-NOAUTH", 7) == 0
+            || strncmp(reply, "-LOADING", 8) == 0);
     if (fd >= 0)
         close(fd);
     return ok;

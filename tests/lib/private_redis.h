@@ -13,7 +13,7 @@ struct private_redis {
 };
 
 /* more: NULL-terminated further arguments, or NULL. Fails the test when the server does not
- * answer within 10 s. */
+ * answer within 10 s; that it is loading its data is an answer. */
 void private_redis_start(struct private_redis *r, const char *const *more);
 /* Ends the process with this signal and waits for it; the folder stays. */
 void private_redis_kill(struct private_redis *r, int signal);

@@ -95,7 +95,8 @@ def test_script_flush_is_not_noticed(site):
 ERRORS = {
     "oom": "OOM command not allowed when used memory > 'maxmemory'.", "readonly": "READONLY You can't write against a read only replica.",
     "noreplicas": "NOREPLICAS Not enough good replicas to write.", "misconf": "MISCONF Redis is configured to save RDB snapshots",
-    "loading": "LOADING Redis is loading the dataset in memory", "busy": "BUSY Redis is busy running a script.",
+    "masterdown": "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "clusterdown": "CLUSTERDOWN The cluster is down", "loading": "LOADING Redis is loading the dataset in memory", "busy": "BUSY Redis is busy running a script.",
     "noauth": "NOAUTH Authentication required.", "noperm": "NOPERM this user has no permissions to run the 'evalsha' command",
     "wrongtype": "WRONGTYPE Operation against a key holding the wrong kind of value", "other": "ERR something nobody has seen",
 }
@@ -116,11 +117,15 @@ def test_an_error_is_no_decision(proxied, label):
     site.proxy.mode = "pass"
     recovers(node)
     before = node.metric("sendgov_store_errors_total", error=label)
+    said = len([e for e in node.log_events("store") if e["state"] == label])
     site.proxy.mode = "error:" + ERRORS[label]
     reply = assert_closed(site, node)
     assert reply.enhanced == "4.3.2"
     assert node.metric("sendgov_store_errors_total", error=label) > before, node.get("/metrics")[1]
     wait_until(lambda: node.get("/ready")[0] == 503, 5, "/ready to be false")
+    assert f"({label}: " in node.get("/ready")[1] and label in node.ctl("status")
+    assert_closed(site, node)
+    assert len([e for e in node.log_events("store") if e["state"] == label]) == said + 1, "it is not said once"
     site.proxy.mode = "pass"
     recovers(node)
 
