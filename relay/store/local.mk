@@ -5,6 +5,8 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/store_keys.h relay/store/store_keys.c \
     relay/store/journal.h relay/store/journal.c relay/store/pause_list.h relay/store/pause_list.c \
     relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
+    relay/store/redis_link_part.h relay/store/redis_link_setup.c relay/store/redis_wire.h \
+    relay/store/redis_wire.c \
     relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \
     relay/store/store_memory.c relay/store/store_redis_part.h relay/store/store_redis.c \
     relay/store/store_redis_charge.c relay/store/store_redis_batch.c relay/store/store_redis_clock.c \

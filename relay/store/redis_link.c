@@ -1,5 +1,3 @@
-#include "relay/store/redis_link.h"
-
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,27 +7,13 @@
 #include "relay/base/list.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
-#include "relay/net/dial.h"
-#include "relay/net/stream.h"
-#include "relay/store/redis_info.h"
-#include "relay/store/resp_guard.h"
+#include "relay/store/redis_link_part.h"
 #include "tls/tls.h"
 
 #define BACK_OFF_MIN_MS 50
 #define BACK_OFF_MAX_MS 500 /* shorter than what heartbeat.lua leaves after a silence */
-#define SETUP_MS 2000            /* one command of the set-up: loading a script may meet a busy Redis */
 #define QUEUE_MAX (192 * 1024)   /* bytes not taken by Redis: more commands would only wait
                                   * for their deadline */
-#define FEED_BYTES (16 * 1024)
-
-enum link_state {
-    LINK_WAITING, /* the timer ends the back-off */
-    LINK_DIALING,
-    LINK_SECURING, /* TLS handshake; the timer is its deadline */
-    LINK_SETTING_UP,
-    LINK_UP,
-    LINK_CLOSED,
-};
 
 /* One command under way. */
 struct pending {
@@ -43,31 +27,7 @@ struct pending {
     enum script_id script;
 };
 
-struct redis_link {
-    struct redis_link_setup setup;
-    const struct store_conf *conf;
-    const struct redis_link_ops *ops;
-    void *arg;
-    enum link_state state;
-    struct handle dial;
-    struct stream *stream;
-    struct tls_ctx *tls;
-    redisReader *reader;
-    struct resp_guard guard;
-    struct list pending;
-    struct list deadlines; /* of pending, those that matter, each due later than the one before */
-    struct timer timer;
-    struct task down_task; /* tells a failure found during somebody's call */
-    int64_t back_off_ms;
-    size_t n_loaded;       /* scripts */
-    char sha[SCRIPT_COUNT][SHA1_HEX + 1];
-    enum store_error error;
-    char detail[256];
-    char error_text[256];
-};
-
 static void dial(struct redis_link *l);
-static void next_setup(struct redis_link *l);
 
 /* ---- going down ---- */
 
@@ -79,19 +39,6 @@ pending_free(struct pending *p)
     if (p->bytes)
         redisFreeCommand(p->bytes);
     free(p);
-}
-
-static void
-drop_connection(struct redis_link *l)
-{
-    if (!handle_is_none(l->dial))
-        dial_cancel(l->setup.dialer, l->dial);
-    l->dial = HANDLE_NONE;
-    if (l->stream)
-        stream_close(&l->stream);
-    if (l->reader)
-        redisReaderFree(l->reader);
-    l->reader = NULL;
 }
 
 static void
@@ -129,13 +76,12 @@ on_down_task(void *arg)
         l->ops->on_down(l->arg, l->error, l->detail);
 }
 
-/* The connection is gone at once; everybody hears of it at the end of the turn. */
-static void
-go_down(struct redis_link *l, enum store_error error, const char *detail)
+void
+redis_link_go_down(struct redis_link *l, enum store_error error, const char *detail)
 {
     if (l->state == LINK_CLOSED || l->state == LINK_WAITING)
         return;
-    drop_connection(l);
+    redis_wire_close(&l->wire);
     l->state = LINK_WAITING;
     l->error = error;
     snprintf(l->detail, sizeof(l->detail), "%s", detail);
@@ -147,7 +93,7 @@ go_down(struct redis_link *l, enum store_error error, const char *detail)
 void
 redis_link_drop(struct redis_link *l, enum store_error error, const char *detail)
 {
-    go_down(l, error, detail);
+    redis_link_go_down(l, error, detail);
 }
 
 /* ---- deadlines: one timer, on the earliest, which need not be that of the oldest command ----
@@ -191,12 +137,9 @@ on_timer(void *arg)
     case LINK_WAITING:
         dial(l);
         return;
-    case LINK_SECURING:
-        go_down(l, STORE_TIMEOUT, "TLS handshake with Redis took too long");
-        return;
     case LINK_SETTING_UP:
     case LINK_UP:
-        go_down(l, STORE_TIMEOUT, "Redis did not answer in time");
+        redis_link_go_down(l, STORE_TIMEOUT, "Redis did not answer in time");
         return;
     case LINK_DIALING:
     case LINK_CLOSED:
@@ -221,21 +164,11 @@ add_pending(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done, void
     return p;
 }
 
-static void
-send_simple(struct redis_link *l, int argc, const char **argv, int64_t deadline_ms, link_reply_fn *done)
+void
+redis_link_say(struct redis_link *l, int argc, const char **argv, int64_t deadline_ms, link_reply_fn *done)
 {
-    size_t lens[5];
-    char *bytes;
-    int n;
-
-    for (int i = 0; i < argc; i++)
-        lens[i] = strlen(argv[i]);
-    n = (int)redisFormatCommandArgv(&bytes, argc, argv, lens);
-    sg_assert(n > 0);
     add_pending(l, deadline_ms, done, l);
-    stream_write(l->stream, span_of(bytes, (size_t)n));
-    explicit_bzero(bytes, (size_t)n); /* it may be AUTH */
-    redisFreeCommand(bytes);
+    redis_wire_say(&l->wire, argc, argv);
 }
 
 bool
@@ -247,7 +180,7 @@ redis_link_send(struct redis_link *l, struct command *c, int64_t deadline_ms, li
     int argc, n;
     char *bytes;
 
-    if (l->state != LINK_UP || stream_queued(l->stream) > QUEUE_MAX)
+    if (l->state != LINK_UP || redis_wire_queued(&l->wire) > QUEUE_MAX)
         return false;
     argc = command_argv(c, l->sha[c->script], argv, lens);
     n = (int)redisFormatCommandArgv(&bytes, argc, argv, lens);
@@ -256,7 +189,7 @@ redis_link_send(struct redis_link *l, struct command *c, int64_t deadline_ms, li
     p->bytes = bytes;
     p->n_bytes = (size_t)n;
     p->script = c->script;
-    stream_write(l->stream, span_of(bytes, (size_t)n));
+    redis_wire_write(&l->wire, span_of(bytes, (size_t)n));
     return true;
 }
 
@@ -266,7 +199,7 @@ on_reloaded(void *arg, const struct redisReply *reply, enum store_error error)
     struct redis_link *l = arg;
 
     if (error == STORE_OK && (reply->type != REDIS_REPLY_STRING || reply->len != SHA1_HEX))
-        go_down(l, STORE_PROTOCOL, "SCRIPT LOAD did not give a hash");
+        redis_link_go_down(l, STORE_PROTOCOL, "SCRIPT LOAD did not give a hash");
 }
 
 /* Redis forgot the script: loads it and asks once more, within the first deadline. */
@@ -276,10 +209,10 @@ ask_again(struct redis_link *l, struct pending *p)
     const char *load[] = {"SCRIPT", "LOAD", script_text(p->script)};
     struct pending *again;
 
-    send_simple(l, 3, load, SETUP_MS, on_reloaded);
+    redis_link_say(l, 3, load, LINK_SETUP_MS, on_reloaded);
     again = add_pending(l, p->deadline_mono_ms - clock_mono_ms(), p->done, p->arg);
     again->sent_mono_us = p->sent_mono_us;
-    stream_write(l->stream, span_of(p->bytes, p->n_bytes));
+    redis_wire_write(&l->wire, span_of(p->bytes, p->n_bytes));
     pending_free(p);
 }
 
@@ -293,15 +226,16 @@ reply_error(struct redis_link *l, const redisReply *reply)
 }
 
 static void
-on_reply(struct redis_link *l, const redisReply *reply)
+on_reply(void *arg, const struct redisReply *reply)
 {
+    struct redis_link *l = arg;
     struct pending *p;
     enum store_error error;
     link_reply_fn *done;
-    void *arg;
+    void *done_arg;
 
     if (list_is_empty(&l->pending)) {
-        go_down(l, STORE_PROTOCOL, "Redis answered what was not asked");
+        redis_link_go_down(l, STORE_PROTOCOL, "Redis answered what was not asked");
         return;
     }
     p = LIST_ITEM(l->pending.next, struct pending, link);
@@ -312,256 +246,47 @@ on_reply(struct redis_link *l, const redisReply *reply)
         return;
     }
     done = p->done;
-    arg = p->arg;
+    done_arg = p->arg;
     if (l->setup.metrics)
         metric_add(l->setup.metrics, M_STORE_SECONDS, (double)(clock_mono_us() - p->sent_mono_us) / 1e6, NULL,
             NULL, NULL);
     pending_free(p);
     watch_earliest(l);
-    done(arg, error == STORE_OK ? reply : NULL, error);
+    done(done_arg, error == STORE_OK ? reply : NULL, error);
 }
-
-/* ---- set-up ---- */
-
-static void
-setup_failed(struct redis_link *l, const char *what, enum store_error error)
-{
-    char detail[sizeof(l->detail)];
-
-    if (l->state != LINK_SETTING_UP && l->state != LINK_UP)
-        return; /* the connection went down meanwhile and said why */
-    snprintf(detail, sizeof(detail), "%.40s: %.200s", what,
-        error == STORE_OK ? "unexpected answer" : l->error_text);
-    go_down(l, error == STORE_OK ? STORE_PROTOCOL : error, detail);
-}
-
-/* A Redis that does not know the command quotes what came with it, and that is the password: what is quoted
- * is left out. */
-static void
-on_auth(void *arg, const struct redisReply *reply, enum store_error error)
-{
-    struct redis_link *l = arg;
-
-    (void)reply;
-    l->error_text[strcspn(l->error_text, "'`\"")] = '\0';
-    if (error != STORE_OK)
-        setup_failed(l, "AUTH", error);
-}
-
-static void
-on_select(void *arg, const struct redisReply *reply, enum store_error error)
-{
-    (void)reply;
-    if (error != STORE_OK)
-        setup_failed(arg, "SELECT", error);
-}
-
-static void
-ask_info(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done)
-{
-    const char *info[] = {"INFO", "server", "persistence", "memory", "replication"};
-
-    send_simple(l, 5, info, deadline_ms, done);
-}
-
-/* False: the connection was dropped, which said why. */
-static bool
-is_fit(struct redis_link *l, const struct redisReply *reply, enum store_error error)
-{
-    struct err err;
-
-    if (error != STORE_OK || reply->type != REDIS_REPLY_STRING) {
-        setup_failed(l, "INFO", error);
-        return false;
-    }
-    error = redis_info_check(span_of(reply->str, (size_t)reply->len), l->conf->allow_volatile, &err);
-    if (error != STORE_OK)
-        go_down(l, error, err.text);
-    return error == STORE_OK;
-}
-
-static void
-on_info(void *arg, const struct redisReply *reply, enum store_error error)
-{
-    struct redis_link *l = arg;
-
-    if (is_fit(l, reply, error))
-        next_setup(l);
-}
-
-static void
-on_info_again(void *arg, const struct redisReply *reply, enum store_error error)
-{
-    is_fit(arg, reply, error);
-}
-
-void
-redis_link_recheck(struct redis_link *l, int64_t deadline_ms)
-{
-    if (l->state == LINK_UP)
-        ask_info(l, deadline_ms, on_info_again);
-}
-
-static void
-on_loaded(void *arg, const struct redisReply *reply, enum store_error error)
-{
-    struct redis_link *l = arg;
-
-    if (error != STORE_OK || reply->type != REDIS_REPLY_STRING || reply->len != SHA1_HEX) {
-        setup_failed(l, "SCRIPT LOAD", error);
-        return;
-    }
-    memcpy(l->sha[l->n_loaded], reply->str, SHA1_HEX);
-    l->sha[l->n_loaded][SHA1_HEX] = '\0';
-    l->n_loaded++;
-    next_setup(l);
-}
-
-/* One script after the other, then it is up. */
-static void
-next_setup(struct redis_link *l)
-{
-    if (l->n_loaded < SCRIPT_COUNT) {
-        const char *load[] = {"SCRIPT", "LOAD", script_text((enum script_id)l->n_loaded)};
-
-        send_simple(l, 3, load, SETUP_MS, on_loaded);
-        return;
-    }
-    l->state = LINK_UP;
-    l->back_off_ms = BACK_OFF_MIN_MS;
-    l->ops->on_up(l->arg);
-}
-
-static void
-begin_setup(struct redis_link *l)
-{
-    const struct store_conf *c = l->conf;
-    char database[12];
-    const char *auth[] = {"AUTH", c->user ? c->user : "default", c->password ? c->password : ""};
-    const char *select_db[] = {"SELECT", database};
-
-    l->state = LINK_SETTING_UP;
-    l->n_loaded = 0;
-    snprintf(database, sizeof(database), "%u", c->database);
-    if (c->password || c->user)
-        send_simple(l, 3, auth, SETUP_MS, on_auth);
-    if (c->database != 0)
-        send_simple(l, 2, select_db, SETUP_MS, on_select);
-    ask_info(l, SETUP_MS, on_info);
-}
-
-/* ---- the stream ---- */
-
-static void
-on_secure(void *arg)
-{
-    begin_setup(arg);
-}
-
-/* Replies as far as they are complete. False: the connection is gone. */
-static bool
-take_replies(struct redis_link *l)
-{
-    while (l->stream) {
-        void *reply = NULL;
-
-        if (redisReaderGetReply(l->reader, &reply) != REDIS_OK) {
-            go_down(l, STORE_PROTOCOL, "Redis sent what is not RESP");
-            return false;
-        }
-        if (!reply)
-            return true;
-        on_reply(l, reply);
-        freeReplyObject(reply);
-    }
-    return false;
-}
-
-static size_t
-on_data(void *arg, struct span in)
-{
-    struct redis_link *l = arg;
-    const char *why = "";
-    size_t total = in.n;
-
-    while (in.n > 0) {
-        struct span part = span_head(in, FEED_BYTES);
-
-        if (!resp_guard_feed(&l->guard, part, &why)) {
-            go_down(l, STORE_PROTOCOL, why);
-            return total;
-        }
-        if (redisReaderFeed(l->reader, part.p, part.n) != REDIS_OK) {
-            go_down(l, STORE_PROTOCOL, "Redis sent what is not RESP");
-            return total;
-        }
-        if (!take_replies(l))
-            return total;
-        in = span_from(in, part.n);
-    }
-    return total;
-}
-
-static void
-on_end(void *arg, enum stream_end end, const char *detail)
-{
-    struct redis_link *l = arg;
-    char text[sizeof(l->detail)];
-
-    snprintf(text, sizeof(text), "connection to Redis lost: %.40s %.180s", stream_end_to_str(end), detail);
-    go_down(l, STORE_DOWN, text);
-}
-
-static const struct stream_ops stream_ops = {.on_secure = on_secure, .on_data = on_data, .on_end = on_end};
 
 /* ---- connecting ---- */
 
-/* "redis.example:6379" -> "redis.example", "[::1]:6379" -> "::1". */
 static void
-host_of(const char *target, char *out, size_t size)
+on_open(void *arg)
 {
-    struct span host = span_str(target);
-    const char *colon = strrchr(target, ':');
-
-    if (colon)
-        host.n = (size_t)(colon - target);
-    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-        host = span_of(host.p + 1, host.n - 2);
-    snprintf(out, size, "%.*s", SPAN_FMT(host));
+    redis_link_begin_setup(arg);
 }
 
 static void
-on_dialed(void *arg, const struct dial_result *result)
+on_broken(void *arg, enum store_error error, const char *detail)
 {
-    struct redis_link *l = arg;
-    char host[256];
-
-    l->dial = HANDLE_NONE;
-    if (result->fd < 0) {
-        go_down(l, STORE_DOWN, result->error);
-        return;
-    }
-    resp_guard_init(&l->guard);
-    l->reader = redisReaderCreate();
-    sg_assert(l->reader);
-    l->stream = stream_new(l->setup.loop, result->fd, &stream_ops, l);
-    if (!l->tls) {
-        begin_setup(l);
-        return;
-    }
-    l->state = LINK_SECURING;
-    timer_start(&l->timer, l->conf->connect_ms);
-    host_of(l->conf->target, host, sizeof(host));
-    stream_start_tls_client(l->stream, l->tls, host);
+    redis_link_go_down(arg, error, detail);
 }
+
+static const struct redis_wire_ops wire_ops = {on_open, on_reply, on_broken};
 
 static void
 dial(struct redis_link *l)
 {
     l->state = LINK_DIALING;
-    l->dial = dial_start(l->setup.dialer, l->conf->target, l->conf->connect_ms, 2 * l->conf->connect_ms,
-        on_dialed, l);
+    redis_wire_dial(&l->wire, l->conf->target, l->conf->connect_ms);
 }
+
+void
+redis_link_came_up(struct redis_link *l)
+{
+    l->state = LINK_UP;
+    l->back_off_ms = BACK_OFF_MIN_MS;
+    l->ops->on_up(l->arg);
+}
+
+/* ---- life ---- */
 
 int
 redis_link_load_tls(const struct store_conf *conf, struct tls_ctx **tls_out, struct err *err)
@@ -586,6 +311,7 @@ redis_link_new(const struct redis_link_setup *setup, const struct store_conf *co
     l->back_off_ms = BACK_OFF_MIN_MS;
     list_init(&l->pending);
     list_init(&l->deadlines);
+    redis_wire_init(&l->wire, setup->loop, setup->dialer, tls, &wire_ops, l);
     timer_init(&l->timer, setup->loop, on_timer, l);
     task_init(&l->down_task, on_down_task, l);
     dial(l);
@@ -600,7 +326,7 @@ redis_link_free(struct redis_link **link)
     if (!l)
         return;
     l->state = LINK_CLOSED;
-    drop_connection(l);
+    redis_wire_fini(&l->wire);
     answer_pending(l, STORE_DOWN);
     *link = NULL;
     timer_fini(&l->timer);
@@ -616,7 +342,7 @@ redis_link_retire(struct redis_link **link)
     struct redis_link *l = *link;
 
     *link = NULL;
-    drop_connection(l);
+    redis_wire_close(&l->wire);
     timer_stop(&l->timer);
     l->state = LINK_CLOSED;
     l->error = STORE_DOWN;
