@@ -3,7 +3,8 @@
 -- KEYS: g, h (who lives), o (lowered caps), n of this node
 -- ARGV[1]: msgpack of {node, uuid, run, first, epoch remembered, acked seq, time of the last charge ms,
 --   longest window ms, settle ms, epoch to use for a new one, version of the pauses known, hash of the own
---   caps, own caps, when any node charged last as last heard ms}
+--   caps, own caps, when any node charged last as last heard ms, id of the server asked ('': unknown), how
+--   long others may still ask another server ms}
 -- -> {OK, time, epoch, field of o of a limit on which nodes differ ('': none), open at ms, stored seq, nodes
 --   alive, pause version, send your caps, memory was lost, when any node charged last ms, then field, text of
 --   every pause when their version is not the known one}
@@ -13,15 +14,23 @@
 -- epoch, to a stored sequence number below its last acknowledged one, or to charges it heard of and Redis
 -- forgot: counters that should count were lost, so nothing leaves for the longest window from now on, or
 -- until the operator says so. A new epoch nobody objects to opens after the settle time.
+--
+-- Fencing. An epoch is SET.TERM.TAG: counters of one set that were on TERM servers one after the other, the
+-- last of them TAG; `terms` has the tags in order. A server that finds itself another than the one that is
+-- written in its data (a promoted replica, a new start, the new owner of a cluster's slot) begins a term, and
+-- before anything is charged in it all that charged elsewhere have the time to come and object. So a node
+-- that remembers a term that did not lead to this one has met a server whose counts are missing here: this is
+-- an old master that came back, and its counters are lost as in every other loss.
 local OK, FOREIGN, TWIN = 0, 7, 11
 local SILENT_MS, SAY_MS = 1500, 1200
 local ALIVE_MS, FORGET_MS, KEEP_MS = 5000, 86400000, 2592000000
+local TAG, TERMS_KEPT = 8, 128
 local node, uuid, run, first, epoch_remembered, acked, last_charge, longest, settle, new_epoch, pauses_known,
-    caps_hash, caps, heard = list_unpack(cmsgpack.unpack(ARGV[1]))
+    caps_hash, caps, heard, server, others_ms = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local now_ms = div(now, 1000)
 local general = call('HMGET', KEYS[1],
-    'schema', 'epoch', 'open_at', 'lost', 'trusted', 'pauses', 'mixed', 'charged')
+    'schema', 'epoch', 'open_at', 'lost', 'trusted', 'pauses', 'mixed', 'charged', 'server', 'terms')
 local stored = call('HMGET', KEYS[4], 'run', 'seq')
 local beat = call('HGET', KEYS[2], node)
 
@@ -72,16 +81,35 @@ local function renew(opens)
     call('HSET', KEYS[1], 'schema', SCHEMA, 'epoch', epoch, 'open_at', open_at, 'lost', lost and 1 or 0,
         'began', lost and 0 or now_ms, -- nothing was charged before; 0: something may have been
         'slots_at', now_ms + settle) -- by then every holder of a connection has said so again
-    call('HDEL', KEYS[1], 'trusted')
+    call('HDEL', KEYS[1], 'trusted', 'terms', 'server')
+end
+
+local known_server, terms = general[9], general[10] or ''
+local function set_of(e)
+    return string.match(e, '^[^.]*')
+end
+local function term_of(e)
+    local number, tag = string.match(e, '%.(%d+)%.(.*)$')
+
+    return tonumber(number) or 0, tag
+end
+
+-- Did the term of this epoch lead to the present one? One that is too long ago to tell did not.
+local function leads_here(e)
+    local number, tag = term_of(e)
+    local from = #terms - TAG * (term_of(epoch) - number + 1) + 1
+
+    return set_of(e) == set_of(epoch)
+        and (number == 0 or (from > 0 and sub(terms, from, from + TAG - 1) == tag))
 end
 
 if not epoch then
-    lost = counts
+    lost, known_server = counts, nil
     renew(now_ms + (counts and longest + 1000 or settle))
-elseif counts and epoch == epoch_remembered and (seq < acked or (tonumber(general[8]) or 0) < heard) then
-    lost = true
+elseif counts and leads_here(epoch_remembered) and (seq < acked or (tonumber(general[8]) or 0) < heard) then
+    lost, known_server = true, nil
     renew(now_ms + longest + 1000)
-elseif counts and epoch ~= epoch_remembered and (tonumber(general[5]) or 0) < last_charge then
+elseif counts and not leads_here(epoch_remembered) and (tonumber(general[5]) or 0) < last_charge then
     lost = true
     open_at = max(open_at, general[4] == '1' and last_charge + longest + 1000 or now_ms + longest + 1000)
     call('HSET', KEYS[1], 'open_at', open_at, 'lost', 1)
@@ -98,7 +126,8 @@ call('HSET', KEYS[4], 'run', run, 'seq', seq)
 
 -- Silence. While no node could beat, one of them may have been told of a block by the upstream. Before mail
 -- leaves again, all that lived have the time to come back (their back-off is shorter) and say their pauses.
-local function group_was_silent()
+-- -> did another node live when one said so last, and when that was
+local function others_lived()
     local beats, ats, newest = call('HGETALL', KEYS[2]), {}, 0
 
     for i = 1, #beats, 2 do
@@ -106,16 +135,37 @@ local function group_was_silent()
         newest = max(newest, ats[beats[i]])
     end
     for other, at in pairs(ats) do
-        if other ~= node and at > newest - ALIVE_MS and now_ms - newest > SILENT_MS then
-            return true
+        if other ~= node and at > newest - ALIVE_MS then
+            return true, newest
         end
     end
-    return false
+    return false, newest
 end
 
-if group_was_silent() and open_at < now_ms + SAY_MS then
-    open_at = now_ms + SAY_MS
+local function close_for(ms)
+    open_at = max(open_at, now_ms + ms)
     call('HSET', KEYS[1], 'open_at', open_at)
+end
+
+local others, newest = others_lived()
+if others and now_ms - newest > SILENT_MS then
+    close_for(SAY_MS)
+end
+
+-- A term begins. Slots, too, wait until their holders have said that they hold them.
+if server ~= '' and not known_server then
+    call('HSET', KEYS[1], 'server', server)
+elseif server ~= '' and server ~= known_server then
+    local number, tag = term_of(epoch) + 1, sub(server, 1, TAG)
+    local wait = (others or others_ms > 0) and max(others_ms, SAY_MS) or 0
+
+    terms = sub(terms .. tag, -TAG * TERMS_KEPT)
+    epoch = set_of(epoch) .. '.' .. string.format('%.0f', number) .. '.' .. tag
+    call('HSET', KEYS[1], 'epoch', epoch, 'server', server, 'terms', terms)
+    if wait > 0 then
+        close_for(wait)
+        call('HSET', KEYS[1], 'slots_at', now_ms + wait)
+    end
 end
 
 -- Who lives, and do their caps agree?

@@ -298,15 +298,27 @@ journal_last_charge_ms(const struct journal *j)
     return j->head.last_charge_ms;
 }
 
+/* Epochs are SET.TERM.TAG (policy/lua/heartbeat.lua). */
+static bool
+is_same_set(const char *a, const char *b)
+{
+    size_t n = strcspn(a, ".");
+
+    return n == strcspn(b, ".") && memcmp(a, b, n) == 0;
+}
+
 void
 journal_set_epoch(struct journal *j, const char *epoch)
 {
+    bool same_set = is_same_set(j->head.epoch, epoch);
+
     if (strcmp(j->head.epoch, epoch) == 0)
         return;
     memset(j->head.epoch, 0, sizeof(j->head.epoch));
     memcpy(j->head.epoch, epoch, strnlen(epoch, sizeof(j->head.epoch) - 1));
     write_head(j);
-    journal_forget_marks(j);
+    if (!same_set)
+        journal_forget_marks(j);
     j->suspect = false;
 }
 

@@ -41,7 +41,7 @@ const char *journal_uuid(const struct journal *j);
 const char *journal_epoch(const struct journal *j); /* "": none */
 uint64_t journal_acked(const struct journal *j);
 uint64_t journal_last_charge_ms(const struct journal *j);
-/* Another set of counters: also forgets which instances were charged. */
+/* When it names another set of counters: also forgets which instances were charged. */
 void journal_set_epoch(struct journal *j, const char *epoch);
 /* seq was acknowledged; charge_ms (Redis time): 0 when it was not a charge. */
 void journal_ack(struct journal *j, uint64_t seq, uint64_t charge_ms);

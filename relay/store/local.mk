@@ -18,9 +18,10 @@ STORE_RIG = tests/lib/store_rig.h tests/lib/store_rig.c tests/lib/private_redis.
 if HAVE_CMOCKA
 STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_resp_guard \
     tests/unit/test_store_charge tests/unit/test_store_clock tests/unit/test_store_failure \
-    tests/unit/test_store_guest tests/unit/test_store_lease tests/unit/test_store_memory_loss \
-    tests/unit/test_store_nodes tests/unit/test_store_pause tests/unit/test_store_refusal \
-    tests/unit/test_simulate tests/unit/test_store_warmup tests/unit/test_warmup
+    tests/unit/test_store_fencing tests/unit/test_store_guest tests/unit/test_store_lease \
+    tests/unit/test_store_memory_loss tests/unit/test_store_nodes tests/unit/test_store_pause \
+    tests/unit/test_store_refusal tests/unit/test_simulate tests/unit/test_store_warmup \
+    tests/unit/test_warmup
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 tests_unit_test_model_SOURCES = tests/unit/test_model.c tests/lib/private_redis.c tests/lib/private_redis.h
@@ -35,6 +36,8 @@ tests_unit_test_store_clock_SOURCES = tests/unit/test_store_clock.c $(STORE_RIG)
 tests_unit_test_store_clock_LDADD = $(unit_ldadd)
 tests_unit_test_store_failure_SOURCES = tests/unit/test_store_failure.c $(STORE_RIG)
 tests_unit_test_store_failure_LDADD = $(unit_ldadd)
+tests_unit_test_store_fencing_SOURCES = tests/unit/test_store_fencing.c $(STORE_RIG)
+tests_unit_test_store_fencing_LDADD = $(unit_ldadd)
 tests_unit_test_store_guest_SOURCES = tests/unit/test_store_guest.c $(STORE_RIG)
 tests_unit_test_store_guest_LDADD = $(unit_ldadd)
 tests_unit_test_store_lease_SOURCES = tests/unit/test_store_lease.c $(STORE_RIG)

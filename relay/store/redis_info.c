@@ -1,5 +1,7 @@
 #include "relay/store/redis_info.h"
 
+#include <stdio.h>
+
 /* The value of "name:value" in one of the lines; empty when there is none. */
 static struct span
 field(struct span info, const char *name)
@@ -45,4 +47,10 @@ redis_info_check(struct span info, bool allow_volatile, struct err *err)
         return STORE_MISCONF;
     }
     return STORE_OK;
+}
+
+void
+redis_info_id(struct span info, char id_out[REDIS_ID_MAX])
+{
+    snprintf(id_out, REDIS_ID_MAX, "%.*s", SPAN_FMT(span_head(field(info, "run_id"), REDIS_ID_MAX - 1)));
 }

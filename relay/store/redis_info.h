@@ -11,4 +11,8 @@
  * say counts as wrong. */
 enum store_error redis_info_check(struct span info, bool allow_volatile, struct err *err);
 
+#define REDIS_ID_MAX 41
+/* What tells this process of Redis from every other; "" when it does not say. */
+void redis_info_id(struct span info, char id_out[REDIS_ID_MAX]);
+
 #endif

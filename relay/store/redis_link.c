@@ -356,6 +356,12 @@ redis_link_is_up(const struct redis_link *l)
 }
 
 const char *
+redis_link_server(const struct redis_link *l)
+{
+    return l->server;
+}
+
+const char *
 redis_link_error_text(const struct redis_link *l)
 {
     return l->error_text;

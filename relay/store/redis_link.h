@@ -58,6 +58,8 @@ bool redis_link_is_up(const struct redis_link *link);
 /* Asks Redis once more whether it may be trusted with the counters: its role and its settings may have been
  * changed since. If not, the connection is dropped with everything under way. Nothing when it is not up. */
 void redis_link_recheck(struct redis_link *link, int64_t deadline_ms);
+/* What tells the Redis at the other end from others; good while it is up. "": it does not say. */
+const char *redis_link_server(const struct redis_link *link);
 /* Text of the last error reply, for people. */
 const char *redis_link_error_text(const struct redis_link *link);
 /* Drops the connection, as after a missed deadline. */

@@ -3,6 +3,7 @@
 #ifndef SENDGOV_STORE_REDIS_LINK_PART_H
 #define SENDGOV_STORE_REDIS_LINK_PART_H
 
+#include "relay/store/redis_info.h"
 #include "relay/store/redis_link.h"
 #include "relay/store/redis_wire.h"
 
@@ -31,6 +32,7 @@ struct redis_link {
     int64_t back_off_ms;
     size_t n_loaded;       /* scripts */
     char sha[SCRIPT_COUNT][SHA1_HEX + 1];
+    char server[REDIS_ID_MAX];
     enum store_error error;
     char detail[256];
     char error_text[256];

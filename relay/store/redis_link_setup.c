@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "relay/store/redis_info.h"
 #include "relay/store/redis_link_part.h"
 
 static void next_setup(struct redis_link *l);
@@ -52,13 +51,16 @@ ask_info(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done)
 static bool
 is_fit(struct redis_link *l, const struct redisReply *reply, enum store_error error)
 {
+    struct span info;
     struct err err;
 
     if (error != STORE_OK || reply->type != REDIS_REPLY_STRING) {
         setup_failed(l, "INFO", error);
         return false;
     }
-    error = redis_info_check(span_of(reply->str, (size_t)reply->len), l->conf->allow_volatile, &err);
+    info = span_of(reply->str, (size_t)reply->len);
+    redis_info_id(info, l->server);
+    error = redis_info_check(info, l->conf->allow_volatile, &err);
     if (error != STORE_OK)
         redis_link_go_down(l, error, err.text);
     return error == STORE_OK;

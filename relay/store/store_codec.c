@@ -425,7 +425,7 @@ codec_heartbeat(struct command *c, const struct codec_node *node, const struct c
     add_key(c, node, "h");
     add_key(c, node, "o");
     add_node_key(c, node);
-    msgpack_array(&c->arg, 14);
+    msgpack_array(&c->arg, 16);
     msgpack_str(&c->arg, buf_span(&c->name));
     add_str(c, node->uuid);
     add_str(c, node->run);
@@ -440,4 +440,6 @@ codec_heartbeat(struct command *c, const struct codec_node *node, const struct c
     add_str(c, h->caps_hash);
     msgpack_str(&c->arg, h->caps);
     add_uint(c, h->heard_ms);
+    add_str(c, h->server);
+    add_uint(c, h->others_ms);
 }

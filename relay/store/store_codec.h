@@ -104,6 +104,8 @@ struct codec_heartbeat {
     const char *caps_hash;
     struct span caps; /* store_caps, or empty: as before */
     uint64_t heard_ms; /* charged_ms of the last reply under this epoch; 0: none */
+    const char *server;  /* id of the Redis that is asked */
+    uint64_t others_ms;  /* so long other nodes may still ask another one; 0: they hear of it at once */
 };
 void codec_heartbeat(struct command *c, const struct codec_node *node, const struct codec_heartbeat *h);
 

@@ -158,7 +158,8 @@ send_beat(struct redis_store *r, link_reply_fn *done)
     struct codec_heartbeat h = {.node = r->node, .first = !r->met, .acked = journal_acked(r->journal),
         .last_charge_ms = journal_last_charge_ms(r->journal), .longest_ms = longest_window_ms(r),
         .settle_ms = (uint64_t)(r->conf.settle_ms > 0 ? r->conf.settle_ms : 0), .new_epoch = new_epoch,
-        .pauses_known = r->pauses_version, .caps_hash = r->caps_hash, .heard_ms = r->heard_ms};
+        .pauses_known = r->pauses_version, .caps_hash = r->caps_hash, .heard_ms = r->heard_ms,
+        .server = redis_link_server(r->link)};
 
     if (journal_is_suspect(r->journal))
         h.settle_ms = h.longest_ms;
@@ -199,6 +200,9 @@ take_epoch(struct redis_store *r, const struct heartbeat_reply *h)
         log_text(LOG_ERROR, "store_lost", "Redis lost counters that still count (epoch was %s, is %s):"
             " nothing leaves for %lld s, or until an operator opens the store", journal_epoch(r->journal),
             h->epoch, (long long)(h->open_at_ms - (int64_t)(h->time_us / 1000)) / 1000);
+    else if (changed && journal_epoch(r->journal)[0])
+        log_text(LOG_NOTICE, "store_term", "another Redis has the counters now, or it was started anew (epoch"
+            " was %s, is %s)", journal_epoch(r->journal), h->epoch);
     if (changed || h->lost)
         r->pauses_version = PAUSES_UNKNOWN;
     journal_set_epoch(r->journal, h->epoch);

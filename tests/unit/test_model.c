@@ -190,7 +190,7 @@ static void
 open_epoch(struct model *m)
 {
     struct codec_heartbeat h = {.node = "model", .first = true, .longest_ms = 86400000, .settle_ms = 0,
-        .new_epoch = "e1", .caps_hash = "-"};
+        .new_epoch = "e1", .caps_hash = "-", .server = ""};
     struct heartbeat_reply out;
     redisReply *reply;
 
