@@ -143,9 +143,14 @@ static int
 check_redis(struct draft *d)
 {
     const struct node *redis = node_get(d->root, "redis");
+    const struct store_conf *s = &d->conf.store;
+    const char *tls_only = s->tls_ca_file ? "ca_file" : s->tls_cert_file ? "cert_file" : "key_file";
 
-    if (d->conf.store.tls_ca_file && !d->conf.store.tls)
-        return draft_fail(d, node_get(redis, "ca_file"), "ca_file has a meaning only with rediss://");
+    if (!s->tls && (s->tls_ca_file || s->tls_cert_file || s->tls_key_file))
+        return draft_fail(d, node_get(redis, tls_only), "%s has a meaning only with rediss://", tls_only);
+    if (!s->tls_cert_file != !s->tls_key_file)
+        return draft_fail(d, redis, "section redis has no %s; certificate and key come together",
+            s->tls_cert_file ? "key_file" : "cert_file");
     if (d->conf.store.password && !d->conf.store.tls && strncmp(d->conf.store.target, "unix:", 5) != 0) {
         struct span host;
         uint16_t port;

@@ -136,15 +136,17 @@ static int
 check_redis(struct preflight *p)
 {
     const struct store_conf *s = &p->config->store;
-    const struct tls_client_conf conf = {.ca_file = s->tls_ca_file, .verify = true};
-    const struct tls_file file = {s->tls_ca_file, "ca_file", CA_ADVICE};
+    const struct tls_client_conf conf = {.ca_file = s->tls_ca_file, .cert_file = s->tls_cert_file,
+        .key_file = s->tls_key_file, .verify = true};
+    const struct tls_file files[] = {{s->tls_key_file, "key_file", KEY_ADVICE},
+        {s->tls_ca_file, "ca_file", CA_ADVICE}, {s->tls_cert_file, "cert_file", CERT_ADVICE}};
     struct tls_ctx *ctx;
 
     if (!s->tls)
         return 0;
     ctx = tls_client_ctx_new(&conf, p->err);
     if (!ctx)
-        return blame(p, "redis", NULL, &file, 1);
+        return blame(p, "redis", NULL, files, sizeof files / sizeof files[0]);
     tls_ctx_unref(&ctx);
     return 0;
 }

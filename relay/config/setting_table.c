@@ -154,6 +154,9 @@ const struct setting setting_table[] = {
         .help = "File with the password of the Redis user."},
     {SECTION_REDIS, "ca_file", READABLE(store_conf, tls_ca_file),
         .help = "rediss: certificates to trust instead of the system's."},
+    {SECTION_REDIS, "cert_file", READABLE(store_conf, tls_cert_file),
+        .help = "rediss: certificate to show to Redis, leaf first."},
+    {SECTION_REDIS, "key_file", KEY_FILE(store_conf, tls_key_file), .help = "Its private key."},
     {SECTION_REDIS, "group", NAME(store_conf, group), .fallback = "default",
         .help = "Governor group: nodes with the same group share all counters and pauses. Where it changes, "
                 "or url leads to another Redis, the counters count as lost: nothing leaves until the longest "

@@ -291,7 +291,8 @@ redis_link_came_up(struct redis_link *l)
 int
 redis_link_load_tls(const struct store_conf *conf, struct tls_ctx **tls_out, struct err *err)
 {
-    struct tls_client_conf tls = {.ca_file = conf->tls_ca_file, .verify = true};
+    struct tls_client_conf tls = {.ca_file = conf->tls_ca_file, .cert_file = conf->tls_cert_file,
+        .key_file = conf->tls_key_file, .verify = true};
 
     *tls_out = conf->tls ? tls_client_ctx_new(&tls, err) : NULL;
     return conf->tls && !*tls_out ? -1 : 0;

@@ -10,6 +10,8 @@ struct store_conf {
     const char *target;   /* "127.0.0.1:6379" or "unix:/run/redis/redis.sock" */
     bool tls;             /* rediss:// */
     const char *tls_ca_file;
+    const char *tls_cert_file; /* shown to Redis, with its key; NULL: none */
+    const char *tls_key_file;
     const char *user;     /* ACL user, NULL: default user */
     const char *password; /* NULL: none */
     unsigned database;

@@ -460,6 +460,8 @@ conf_copy(struct store_conf *out, const struct store_conf *conf)
     *out = *conf;
     out->target = copy(conf->target);
     out->tls_ca_file = copy(conf->tls_ca_file);
+    out->tls_cert_file = copy(conf->tls_cert_file);
+    out->tls_key_file = copy(conf->tls_key_file);
     out->user = copy(conf->user);
     out->password = copy(conf->password);
     out->group = copy(conf->group ? conf->group : "default");
@@ -472,6 +474,8 @@ conf_free(struct store_conf *c)
         explicit_bzero((char *)(uintptr_t)c->password, strlen(c->password));
     free((char *)(uintptr_t)c->target);
     free((char *)(uintptr_t)c->tls_ca_file);
+    free((char *)(uintptr_t)c->tls_cert_file);
+    free((char *)(uintptr_t)c->tls_key_file);
     free((char *)(uintptr_t)c->user);
     free((char *)(uintptr_t)c->password);
     free((char *)(uintptr_t)c->group);
@@ -488,6 +492,7 @@ static bool
 same_conf(const struct store_conf *a, const struct store_conf *b)
 {
     return same_text(a->target, b->target) && a->tls == b->tls && same_text(a->tls_ca_file, b->tls_ca_file)
+        && same_text(a->tls_cert_file, b->tls_cert_file) && same_text(a->tls_key_file, b->tls_key_file)
         && same_text(a->user, b->user) && same_text(a->password, b->password) && a->database == b->database
         && same_text(a->group, b->group ? b->group : "default") && a->allow_volatile == b->allow_volatile
         && a->connect_ms == b->connect_ms && a->command_ms == b->command_ms && a->settle_ms == b->settle_ms;

@@ -10,7 +10,7 @@ from process import Process, wait_until
 
 
 class Redis:
-    def __init__(self, folder, name="redis", options=(), tls=None):
+    def __init__(self, folder, name="redis", options=(), tls=None, client_certs=False):
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder, exist_ok=True)
         self.port = free_port()
@@ -22,7 +22,7 @@ class Redis:
         if tls:
             cert, key, ca = tls
             self.argv += ["--tls-port", str(self.tls_port), "--tls-cert-file", cert, "--tls-key-file", key,
-                          "--tls-ca-cert-file", ca, "--tls-auth-clients", "no"]
+                          "--tls-ca-cert-file", ca, "--tls-auth-clients", "yes" if client_certs else "no"]
         self.process = None
 
     @property

@@ -229,7 +229,7 @@ def test_volatile_is_allowed_when_said(site):
     assert send(node).code == 250
 
 
-@pytest.mark.parametrize("kind", ["unix", "password", "acl", "tls"])
+@pytest.mark.parametrize("kind", ["unix", "password", "acl", "tls", "client certificate"])
 def test_ways_to_reach_redis(kind):
     with Rig(upstream_tls=False) as rig:
         from node import write
@@ -237,6 +237,10 @@ def test_ways_to_reach_redis(kind):
         if kind == "tls":
             redis = rig.adopt(Redis(rig.folder, "tls", tls=(rig.cert[0], rig.cert[1], rig.ca.cert)).start())
             conf = {"url": f"rediss://localhost:{redis.tls_port}/0", "ca_file": rig.ca.cert}
+        elif kind == "client certificate":
+            redis = rig.adopt(Redis(rig.folder, "tls", tls=(*rig.cert, rig.ca.cert), client_certs=True).start())
+            conf = {"url": f"rediss://localhost:{redis.tls_port}/0", "ca_file": rig.ca.cert, "cert_file": rig.cert[0],
+                    "key_file": rig.cert[1]}
         elif kind == "unix":
             conf = {"url": "unix:" + rig.redis.socket}
         elif kind == "password":
@@ -250,6 +254,22 @@ def test_ways_to_reach_redis(kind):
         assert send(node).code == 250
         if kind in ("password", "acl"):
             assert "s3cret-redis" not in node.log()
+
+
+@pytest.mark.parametrize("wrong, why", [("name", "hostname mismatch"), ("authority", "self-signed certificate"), ("no certificate", "")])
+def test_tls_to_redis_is_not_taken_on_trust(site, wrong, why):
+    """A certificate of another name, or of an authority nobody named; and a Redis that wants to see ours."""
+    cert, key = site.ca.issue("redis.fabrikam.com", ("DNS:redis.fabrikam.com",)) if wrong == "name" else site.cert
+    redis = site.adopt(Redis(site.folder, "tls-" + wrong.replace(" ", "-"), tls=(cert, key, site.ca.cert), client_certs=why == "").start())
+    conf = {"url": f"rediss://localhost:{redis.tls_port}/0"}
+    if wrong != "authority":
+        conf["ca_file"] = site.ca.cert
+    node = site.node("n", redis=conf, limits=LIMITS).start(ready=False)
+    node.wait_live()
+    wait_until(lambda: node.log_events("store"), 5, "the refusal to be logged")
+    assert_closed(site, node)
+    assert why in node.log_events("store")[-1]["detail"], node.log_events("store")
+    assert redis.client().dbsize() == 0
 
 
 def test_a_wrong_password_is_no_decision(site):
