@@ -71,6 +71,7 @@ static const char *const error_names[] = {
     [STORE_READONLY] = "readonly",
     [STORE_NOREPLICAS] = "noreplicas",
     [STORE_MASTERDOWN] = "masterdown",
+    [STORE_NOMASTER] = "nomaster",
     [STORE_CLUSTERDOWN] = "clusterdown",
     [STORE_MISCONF] = "misconf",
     [STORE_LOADING] = "loading",

@@ -139,6 +139,22 @@ check_pair(struct draft *d, const char *one, const char *other, const char *key)
     return draft_fail(d, tls, "section tls has no %s; certificate and key come together", key);
 }
 
+/* To at least one of the addresses over a network. */
+static bool
+leaves_host(const struct store_conf *s)
+{
+    struct span rest = span_str(s->target), one, host;
+    uint16_t port;
+
+    while (rest.n > 0) {
+        rest = span_cut(rest, ',', &one);
+        if (!span_starts_nocase(one, SPAN_LIT("unix:")) && !type_split_port(one, &host, &port)
+            && !is_loopback(host))
+            return true;
+    }
+    return false;
+}
+
 static int
 check_redis(struct draft *d)
 {
@@ -151,14 +167,13 @@ check_redis(struct draft *d)
     if (!s->tls_cert_file != !s->tls_key_file)
         return draft_fail(d, redis, "section redis has no %s; certificate and key come together",
             s->tls_cert_file ? "key_file" : "cert_file");
-    if (d->conf.store.password && !d->conf.store.tls && strncmp(d->conf.store.target, "unix:", 5) != 0) {
-        struct span host;
-        uint16_t port;
-
-        if (!type_split_port(span_str(d->conf.store.target), &host, &port) && !is_loopback(host))
-            draft_warn(
-                d, node_get(redis, "password_file"), "the Redis password travels in clear; use rediss://");
-    }
+    if (s->topology != STORE_SENTINEL && (s->sentinel_user || s->sentinel_password))
+        return draft_fail(d, node_get(redis, s->sentinel_user ? "sentinel_user" : "sentinel_password_file"),
+            "%s has a meaning only where url names sentinels",
+            s->sentinel_user ? "sentinel_user" : "sentinel_password_file");
+    if ((s->password || s->sentinel_password) && !s->tls && leaves_host(s))
+        draft_warn(d, node_get(redis, s->password ? "password_file" : "sentinel_password_file"),
+            "the Redis password travels in clear; use TLS (rediss)");
     return 0;
 }
 

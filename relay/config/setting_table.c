@@ -149,9 +149,16 @@ const struct setting setting_table[] = {
         .help = "Form of a line."},
 
     {SECTION_REDIS, "url", .type = TYPE_REDIS_URL, .offset = 0, .fallback = "redis://127.0.0.1:6379/0",
-        .help = "redis://[user@]host[:port][/database], the same with rediss:// for TLS, or unix:/path."},
+        .help = "redis://[user@]host[:port][/database], or unix:/path. The master that Sentinels name: "
+                "redis+sentinel://[user@]host[:port],host[:port],.../MASTER[/database]; list all of them, "
+                "because nothing leaves unless more than half of those listed agree. With rediss instead of "
+                "redis the same over TLS."},
     {SECTION_REDIS, "password_file", SECRET(store_conf, password),
         .help = "File with the password of the Redis user."},
+    {SECTION_REDIS, "sentinel_user", TEXT(store_conf, sentinel_user),
+        .help = "User towards the Sentinels, where they have one; that of url is for Redis alone."},
+    {SECTION_REDIS, "sentinel_password_file", SECRET(store_conf, sentinel_password),
+        .help = "File with the password for the Sentinels, where they ask for one."},
     {SECTION_REDIS, "ca_file", READABLE(store_conf, tls_ca_file),
         .help = "rediss: certificates to trust instead of the system's."},
     {SECTION_REDIS, "cert_file", READABLE(store_conf, tls_cert_file),

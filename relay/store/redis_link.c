@@ -12,6 +12,7 @@
 
 #define BACK_OFF_MIN_MS 50
 #define BACK_OFF_MAX_MS 500 /* shorter than what heartbeat.lua leaves after a silence */
+#define OTHERS_COME_MS 1200      /* SAY_MS of heartbeat.lua */
 #define QUEUE_MAX (192 * 1024)   /* bytes not taken by Redis: more commands would only wait
                                   * for their deadline */
 
@@ -180,7 +181,7 @@ redis_link_send(struct redis_link *l, struct command *c, int64_t deadline_ms, li
     int argc, n;
     char *bytes;
 
-    if (l->state != LINK_UP || redis_wire_queued(&l->wire) > QUEUE_MAX)
+    if (!redis_link_is_up(l) || redis_wire_queued(&l->wire) > QUEUE_MAX)
         return false;
     argc = command_argv(c, l->sha[c->script], argv, lens);
     n = (int)redisFormatCommandArgv(&bytes, argc, argv, lens);
@@ -271,11 +272,52 @@ on_broken(void *arg, enum store_error error, const char *detail)
 
 static const struct redis_wire_ops wire_ops = {on_open, on_reply, on_broken};
 
+/* Where to; NULL: nobody knows. */
+static const char *
+choose_target(const struct redis_link *l)
+{
+    return l->sentinels ? sentinels_master(l->sentinels) : l->conf->target;
+}
+
 static void
 dial(struct redis_link *l)
 {
+    const char *target = choose_target(l);
+    char why[sizeof(l->detail)];
+
+    if (!target && sentinels_are_new(l->sentinels)) {
+        timer_start(&l->timer, BACK_OFF_MIN_MS);
+        return;
+    }
     l->state = LINK_DIALING;
-    redis_wire_dial(&l->wire, l->conf->target, l->conf->connect_ms);
+    if (!target) {
+        sentinels_explain(l->sentinels, why, sizeof(why));
+        redis_link_go_down(l, STORE_NOMASTER, why);
+        return;
+    }
+    snprintf(l->target, sizeof(l->target), "%s", target);
+    redis_wire_dial(&l->wire, target, l->conf->connect_ms);
+}
+
+/* To the new master at once; away from the old one, also when there is no new one. */
+static void
+on_master_changed(void *arg)
+{
+    struct redis_link *l = arg;
+    const char *master = sentinels_master(l->sentinels);
+    char why[sizeof(l->detail)];
+
+    if (l->state == LINK_CLOSED)
+        return;
+    if (l->state != LINK_WAITING && master && strcmp(master, l->target) == 0)
+        return;
+    if (master)
+        snprintf(why, sizeof(why), "the sentinels name %.200s as master now", master);
+    else
+        sentinels_explain(l->sentinels, why, sizeof(why));
+    redis_link_go_down(l, STORE_NOMASTER, why);
+    if (master)
+        timer_start(&l->timer, 0);
 }
 
 void
@@ -315,6 +357,8 @@ redis_link_new(const struct redis_link_setup *setup, const struct store_conf *co
     redis_wire_init(&l->wire, setup->loop, setup->dialer, tls, &wire_ops, l);
     timer_init(&l->timer, setup->loop, on_timer, l);
     task_init(&l->down_task, on_down_task, l);
+    if (conf->topology == STORE_SENTINEL)
+        l->sentinels = sentinels_new(setup->loop, setup->dialer, conf, tls, on_master_changed, l);
     dial(l);
     return l;
 }
@@ -328,6 +372,7 @@ redis_link_free(struct redis_link **link)
         return;
     l->state = LINK_CLOSED;
     redis_wire_fini(&l->wire);
+    sentinels_free(&l->sentinels);
     answer_pending(l, STORE_DOWN);
     *link = NULL;
     timer_fini(&l->timer);
@@ -353,7 +398,18 @@ redis_link_retire(struct redis_link **link)
 bool
 redis_link_is_up(const struct redis_link *l)
 {
-    return l->state == LINK_UP;
+    const char *master;
+
+    if (l->state != LINK_UP || !l->sentinels)
+        return l->state == LINK_UP;
+    master = sentinels_master(l->sentinels); /* it grows old by itself */
+    return master && strcmp(master, l->target) == 0;
+}
+
+uint64_t
+redis_link_others_ms(const struct redis_link *l)
+{
+    return l->sentinels ? SENTINELS_FRESH_MS + OTHERS_COME_MS : 0;
 }
 
 const char *

@@ -5,7 +5,8 @@
  * on_up. The look at INFO is repeated as often as the owner asks for it. Every command has a deadline; when
  * one misses its own, the connection is dropped with everything under way, so no late reply can ever be taken
  * for another's. A script that Redis forgot (NOSCRIPT) is loaded and asked again once, unseen. Reconnects by
- * itself, after 50 ms doubling to 0.5 s (so that mail moves within 2 s of Redis' return).
+ * itself, after 50 ms doubling to 0.5 s (so that mail moves within 2 s of Redis' return). Where Sentinels are
+ * configured, it is connected to the master they name, and to nothing while they name none (sentinels.h).
  *
  * Callbacks come from the loop, never during link_send. */
 #ifndef SENDGOV_STORE_REDIS_LINK_H
@@ -58,6 +59,9 @@ bool redis_link_is_up(const struct redis_link *link);
 /* Asks Redis once more whether it may be trusted with the counters: its role and its settings may have been
  * changed since. If not, the connection is dropped with everything under way. Nothing when it is not up. */
 void redis_link_recheck(struct redis_link *link, int64_t deadline_ms);
+/* So long after this node went to another Redis, others may still take the former for the right one. 0: all
+ * hear of it at once, as their connections break. */
+uint64_t redis_link_others_ms(const struct redis_link *link);
 /* What tells the Redis at the other end from others; good while it is up. "": it does not say. */
 const char *redis_link_server(const struct redis_link *link);
 /* Text of the last error reply, for people. */

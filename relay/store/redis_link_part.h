@@ -6,6 +6,7 @@
 #include "relay/store/redis_info.h"
 #include "relay/store/redis_link.h"
 #include "relay/store/redis_wire.h"
+#include "relay/store/sentinels.h"
 
 #define LINK_SETUP_MS 2000 /* one command of the set-up: loading a script may meet a busy Redis */
 
@@ -24,6 +25,8 @@ struct redis_link {
     void *arg;
     enum link_state state;
     struct redis_wire wire;
+    struct sentinels *sentinels; /* NULL: none are asked */
+    char target[SENTINEL_ADDRESS_MAX]; /* the Redis of this connection, or of the last */
     struct tls_ctx *tls;
     struct list pending;
     struct list deadlines; /* of pending, those that matter, each due later than the one before */

@@ -5,9 +5,21 @@
 
 #include <stdbool.h>
 
+#define STORE_TARGETS_MAX 9
+
+enum store_topology {
+    STORE_ALONE,    /* one Redis, or what stands in front of it */
+    STORE_SENTINEL, /* the master that the Sentinels name */
+};
+
 /* The `redis:` section. Secrets are read from files by the configuration and masked in dumps. */
 struct store_conf {
-    const char *target;   /* "127.0.0.1:6379" or "unix:/run/redis/redis.sock" */
+    enum store_topology topology;
+    /* "127.0.0.1:6379" or "unix:/run/redis/redis.sock"; of Sentinels up to STORE_TARGETS_MAX with commas
+     * between them */
+    const char *target;
+    const char *master; /* its name among the Sentinels */
+    const char *sentinel_user, *sentinel_password; /* as user and password, towards the Sentinels */
     bool tls;             /* rediss:// */
     const char *tls_ca_file;
     const char *tls_cert_file; /* shown to Redis, with its key; NULL: none */
@@ -22,5 +34,11 @@ struct store_conf {
     int settle_ms;        /* 2000: how long a brand-new set of counters stays closed, so that living
                            * nodes can object */
 };
+
+/* With strings of its own, and the default group where there is none. */
+void store_conf_copy(struct store_conf *out, const struct store_conf *conf);
+void store_conf_free(struct store_conf *conf);
+/* Of copies: nothing that matters to a connection differs. */
+bool store_conf_is_same(const struct store_conf *a, const struct store_conf *b);
 
 #endif

@@ -159,7 +159,7 @@ send_beat(struct redis_store *r, link_reply_fn *done)
         .last_charge_ms = journal_last_charge_ms(r->journal), .longest_ms = longest_window_ms(r),
         .settle_ms = (uint64_t)(r->conf.settle_ms > 0 ? r->conf.settle_ms : 0), .new_epoch = new_epoch,
         .pauses_known = r->pauses_version, .caps_hash = r->caps_hash, .heard_ms = r->heard_ms,
-        .server = redis_link_server(r->link)};
+        .server = redis_link_server(r->link), .others_ms = redis_link_others_ms(r->link)};
 
     if (journal_is_suspect(r->journal))
         h.settle_ms = h.longest_ms;
@@ -448,56 +448,6 @@ status(const struct store *s, struct store_status *out)
 
 /* ---- life ---- */
 
-static char *
-copy(const char *s)
-{
-    return s ? xstrdup(s) : NULL;
-}
-
-static void
-conf_copy(struct store_conf *out, const struct store_conf *conf)
-{
-    *out = *conf;
-    out->target = copy(conf->target);
-    out->tls_ca_file = copy(conf->tls_ca_file);
-    out->tls_cert_file = copy(conf->tls_cert_file);
-    out->tls_key_file = copy(conf->tls_key_file);
-    out->user = copy(conf->user);
-    out->password = copy(conf->password);
-    out->group = copy(conf->group ? conf->group : "default");
-}
-
-static void
-conf_free(struct store_conf *c)
-{
-    if (c->password)
-        explicit_bzero((char *)(uintptr_t)c->password, strlen(c->password));
-    free((char *)(uintptr_t)c->target);
-    free((char *)(uintptr_t)c->tls_ca_file);
-    free((char *)(uintptr_t)c->tls_cert_file);
-    free((char *)(uintptr_t)c->tls_key_file);
-    free((char *)(uintptr_t)c->user);
-    free((char *)(uintptr_t)c->password);
-    free((char *)(uintptr_t)c->group);
-    memset(c, 0, sizeof(*c));
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool
-same_conf(const struct store_conf *a, const struct store_conf *b)
-{
-    return same_text(a->target, b->target) && a->tls == b->tls && same_text(a->tls_ca_file, b->tls_ca_file)
-        && same_text(a->tls_cert_file, b->tls_cert_file) && same_text(a->tls_key_file, b->tls_key_file)
-        && same_text(a->user, b->user) && same_text(a->password, b->password) && a->database == b->database
-        && same_text(a->group, b->group ? b->group : "default") && a->allow_volatile == b->allow_volatile
-        && a->connect_ms == b->connect_ms && a->command_ms == b->command_ms && a->settle_ms == b->settle_ms;
-}
-
 static void
 make_link(struct redis_store *r, struct tls_ctx *tls)
 {
@@ -509,7 +459,7 @@ make_link(struct redis_store *r, struct tls_ctx *tls)
 struct store_plan {
     struct store_conf conf; /* own copies of its strings */
     struct tls_ctx *tls;
-    bool reconnects; /* false: nothing changes, and nothing else here is set */
+    bool reconnects; /* false: nothing changes */
 };
 
 static void
@@ -517,7 +467,7 @@ discard(struct store *s, struct store_plan **plan)
 {
     (void)s;
     tls_ctx_unref(&(*plan)->tls);
-    conf_free(&(*plan)->conf);
+    store_conf_free(&(*plan)->conf);
     free(*plan);
     *plan = NULL;
 }
@@ -527,10 +477,10 @@ prepare(struct store *s, const struct store_conf *conf, struct err *err)
 {
     struct store_plan *plan = xcalloc(1, sizeof(*plan));
 
-    plan->reconnects = !same_conf(&redis_store_of(s)->conf, conf);
+    store_conf_copy(&plan->conf, conf);
+    plan->reconnects = !store_conf_is_same(&redis_store_of(s)->conf, &plan->conf);
     if (!plan->reconnects)
         return plan;
-    conf_copy(&plan->conf, conf);
     if (redis_link_load_tls(&plan->conf, &plan->tls, err) != 0)
         discard(s, &plan);
     return plan;
@@ -574,7 +524,7 @@ store_redis_free(struct store *s)
     buf_fini(&r->prefix);
     buf_fini(&r->caps);
     buf_fini(&r->slot_caps);
-    conf_free(&r->conf);
+    store_conf_free(&r->conf);
     free(r->state_folder);
     free(r->own_node);
     free(r->node);
@@ -648,7 +598,7 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     redis_clock_restore(&r->clock, r->journal, clock_mono_us());
     r->node = xstrdup(setup->node);
     r->state_folder = xstrdup(setup->state_folder);
-    conf_copy(&r->conf, conf);
+    store_conf_copy(&r->conf, conf);
     redis_store_new_run(r);
     r->seq = journal_acked(r->journal);
     r->pauses_version = PAUSES_UNKNOWN;

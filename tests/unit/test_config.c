@@ -345,6 +345,8 @@ redis_addresses(void **state)
         {"rediss://h", "h:6379", NULL, true, 0},
         {"rediss://u@[::1]/1", "[::1]:6379", "u", true, 1},
         {"unix:/run/redis.sock", "unix:/run/redis.sock", NULL, false, 0},
+        {"redis+sentinel://a,b:5,[::1]/main", "a:26379,b:5,[::1]:26379", NULL, false, 0},
+        {"rediss+sentinel://u@a.x.test/main/2", "a.x.test:26379", "u", true, 2},
     };
     char yaml[1024];
 
@@ -356,6 +358,10 @@ redis_addresses(void **state)
         c = config_files_load(yaml);
         assert_string_equal(c->store.target, cases[i].target);
         assert_int_equal(c->store.tls, cases[i].tls);
+        if (c->store.topology == STORE_SENTINEL)
+            assert_string_equal(c->store.master, "main");
+        else
+            assert_null(c->store.master);
         assert_int_equal(c->store.database, cases[i].database);
         if (cases[i].user)
             assert_string_equal(c->store.user, cases[i].user);

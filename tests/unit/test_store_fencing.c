@@ -65,15 +65,33 @@ sync_replica(struct rig *r)
     assert_int_equal(replicas, 1);
 }
 
+/* A port that was free may be somebody else's a moment later. */
+static void
+listen_somewhere(struct rig *r, char port[8])
+{
+    redisContext *c = redisConnectUnix(r->server.socket);
+    bool done = false;
+
+    for (int i = 0; i < 10 && !done; i++) {
+        redisReply *reply;
+
+        snprintf(port, 8, "%d", free_port());
+        reply = redisCommand(c, "CONFIG SET port %s", port);
+        done = reply->type == REDIS_REPLY_STATUS;
+        freeReplyObject(reply);
+    }
+    redisFree(c);
+    assert_true(done);
+}
+
 static void
 start_replica(struct rig *r)
 {
     char port[8];
 
-    snprintf(port, sizeof(port), "%d", free_port());
     cli(r, "CONFIG SET bind 127.0.0.1");
     cli(r, "CONFIG SET repl-diskless-sync-delay 0");
-    cli(r, "CONFIG SET port %s", port);
+    listen_somewhere(r, port);
     private_redis_start(&other, with_aof);
     snprintf(other_target, sizeof(other_target), "unix:%s", other.socket);
     replicate("127.0.0.1", port);
@@ -146,6 +164,15 @@ node_0_open(struct rig *r)
     return s.up && s.closed_for_ms == 0;
 }
 
+/* A charge when nothing is closed any more. By Redis' time that is a little later than by the node's. */
+static enum verdict_kind
+charge_when_open(struct rig *r, size_t node, uint32_t recipients)
+{
+    for (int i = 0; i < 100 && charge(r, node, recipients) == VERDICT_CLOSED; i++)
+        turn_for(r, 10);
+    return r->verdict.kind;
+}
+
 static void
 a_replica_with_everything_goes_on(void **state)
 {
@@ -161,9 +188,9 @@ a_replica_with_everything_goes_on(void **state)
     move_node(r, 0, other_target);
     move_node(r, 1, other_target);
     assert_true(turn_until(r, all_open));
-    assert_int_equal(charge(r, 0, 10), VERDICT_GRANTED);
+    assert_int_equal(charge_when_open(r, 0, 10), VERDICT_GRANTED);
     assert_int_equal(r->granted, CAP - 6);
-    assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
+    assert_int_equal(charge_when_open(r, 1, 1), VERDICT_OVER);
 }
 
 /* The node whose charges are missing comes last; the others must not have begun. */
@@ -205,7 +232,7 @@ an_old_master_that_comes_back(void **state)
     move_node(r, 1, other_target);
     assert_true(turn_until(r, all_open));
     store_free(&r->nodes[0].store);
-    assert_int_equal(charge(r, 1, CAP), VERDICT_GRANTED);
+    assert_int_equal(charge_when_open(r, 1, CAP), VERDICT_GRANTED);
     assert_int_equal(r->granted, CAP - 2);
     open_node(r, 0); /* at the old master */
     assert_true(turn_until(r, node_0_closed));
@@ -213,7 +240,7 @@ an_old_master_that_comes_back(void **state)
     /* Back where the counters are nothing is missing. */
     move_node(r, 0, other_target);
     assert_true(turn_until(r, node_0_open));
-    assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
+    assert_int_equal(charge_when_open(r, 0, 1), VERDICT_OVER);
     assert_true(all_open(r));
 }
 
