@@ -66,6 +66,7 @@ enum store_error {
     STORE_NOREPLICAS,
     STORE_MASTERDOWN,  /* a replica that lost its master */
     STORE_NOMASTER,    /* no majority of the Sentinels names this Redis as master */
+    STORE_MOVED,       /* a cluster has the keys elsewhere, or moves them just now */
     STORE_CLUSTERDOWN, /* a cluster that has no owner for the keys */
     STORE_MISCONF,
     STORE_LOADING,

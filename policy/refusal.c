@@ -147,6 +147,7 @@ error_words(enum store_error e)
     case STORE_NOREPLICAS:
     case STORE_MASTERDOWN:
     case STORE_NOMASTER:
+    case STORE_MOVED:
     case STORE_CLUSTERDOWN:
     case STORE_MISCONF:
     case STORE_OOM:

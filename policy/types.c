@@ -72,6 +72,7 @@ static const char *const error_names[] = {
     [STORE_NOREPLICAS] = "noreplicas",
     [STORE_MASTERDOWN] = "masterdown",
     [STORE_NOMASTER] = "nomaster",
+    [STORE_MOVED] = "moved",
     [STORE_CLUSTERDOWN] = "clusterdown",
     [STORE_MISCONF] = "misconf",
     [STORE_LOADING] = "loading",

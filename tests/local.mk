@@ -6,7 +6,7 @@ wire_tests = tests/conftest.py tests/wire/conftest.py tests/wire/m365_sim tests/
     tests/wire/test_clients.py tests/wire/test_end_of_data.py tests/wire/test_governor.py \
     tests/wire/test_operations.py \
     tests/wire/test_pause.py tests/wire/test_preflight.py tests/wire/test_redis.py \
-    tests/wire/test_redis_failover.py \
+    tests/wire/test_redis_cluster.py tests/wire/test_redis_failover.py \
     tests/wire/test_relay.py tests/wire/test_session.py \
     tests/wire/test_silent.py tests/wire/test_sim.py tests/wire/spooled.py tests/wire/test_spool.py \
     tests/wire/test_spool_notify.py tests/wire/test_spool_release.py tests/wire/test_spool_trouble.py \
@@ -20,7 +20,7 @@ fault_tests = tests/fault/checker.py tests/fault/checker_spool.py tests/fault/sp
 test_libraries = tests/lib/certs.py tests/lib/junit_count.py tests/lib/load.py tests/lib/m365sim.py \
     tests/lib/node.py \
     tests/lib/packages.sh tests/lib/ports.py tests/lib/process.py tests/lib/redis_proxy.py \
-    tests/lib/redis_server.py tests/lib/sentinel.py \
+    tests/lib/redis_cluster.py tests/lib/redis_server.py tests/lib/sentinel.py \
     tests/lib/rig.py tests/lib/smtp_client.py tests/lib/strace.py \
     tests/lib/m365/__init__.py tests/lib/m365/control.py tests/lib/m365/ledger.py tests/lib/m365/rules.py \
     tests/lib/m365/server.py tests/lib/m365/session.py tests/lib/m365/wire.py

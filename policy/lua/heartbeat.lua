@@ -68,7 +68,16 @@ if stored[1] and stored[1] ~= run then
     if first == 0 and run_lives(uuid .. ':' .. stored[1]) then
         return {TWIN, now}
     end
-    call('DEL', KEYS[4]) -- the answers remembered for the former process
+    local fields = call('HGETALL', KEYS[4])
+
+    -- The answers remembered for the former process go. The key itself must not: a cluster that moves it just
+    -- now would not let it be made anew.
+    call('HSET', KEYS[4], 'run', run)
+    for i = 1, #fields, 2 do
+        if fields[i] ~= 'run' and fields[i] ~= 'seq' then
+            call('HDEL', KEYS[4], fields[i])
+        end
+    end
 end
 
 -- Memory.

@@ -43,7 +43,7 @@ const struct setting_kind setting_kinds[TYPE_COUNT_OF] = {
     [TYPE_RATE] = {"a rate such as 30/min", type_parse_rate, type_format_rate,
         "\"type\": \"string\", \"pattern\": \"^([0-9_]+/[0-9_]*(s|sec|m|min|h|d)|unlimited|deny)$\""},
     [TYPE_REDIS_URL] = {"an address of Redis", type_parse_redis_url, type_format_redis_url,
-        "\"type\": \"string\", \"pattern\": \"^(rediss?(\\\\+sentinel)?://|unix:)\""},
+        "\"type\": \"string\", \"pattern\": \"^(rediss?(\\\\+(sentinel|cluster))?://|unix:)\""},
     [TYPE_REPLY_CODE] = {"reply code and enhanced code", type_parse_reply_code, type_format_reply_code,
         "\"type\": \"string\""},
     [TYPE_LIST] = {"one value or a list", type_parse_list, type_format_list, NULL},

@@ -151,8 +151,9 @@ const struct setting setting_table[] = {
     {SECTION_REDIS, "url", .type = TYPE_REDIS_URL, .offset = 0, .fallback = "redis://127.0.0.1:6379/0",
         .help = "redis://[user@]host[:port][/database], or unix:/path. The master that Sentinels name: "
                 "redis+sentinel://[user@]host[:port],host[:port],.../MASTER[/database]; list all of them, "
-                "because nothing leaves unless more than half of those listed agree. With rediss instead of "
-                "redis the same over TLS."},
+                "because nothing leaves unless more than half of those listed agree. A cluster, by any of "
+                "its nodes: redis+cluster://[user@]host[:port],host[:port],... With rediss instead of redis "
+                "the same over TLS."},
     {SECTION_REDIS, "password_file", SECRET(store_conf, password),
         .help = "File with the password of the Redis user."},
     {SECTION_REDIS, "sentinel_user", TEXT(store_conf, sentinel_user),

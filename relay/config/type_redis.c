@@ -1,5 +1,6 @@
 /* redis://[user@]host[:port][/database], unix:/path,
- * redis+sentinel://[user@]host[:port],.../master[/database], and with rediss instead of redis over TLS. */
+ * redis+sentinel://[user@]host[:port],.../master[/database],
+ * redis+cluster://[user@]host[:port],... and with rediss instead of redis over TLS. */
 #include <stdio.h>
 #include <sys/un.h>
 
@@ -17,6 +18,8 @@ static const struct scheme schemes[] = {
     {"rediss://", STORE_ALONE, true, 6379},
     {"redis+sentinel://", STORE_SENTINEL, false, 26379},
     {"rediss+sentinel://", STORE_SENTINEL, true, 26379},
+    {"redis+cluster://", STORE_CLUSTER, false, 6379},
+    {"rediss+cluster://", STORE_CLUSTER, true, 6379},
 };
 #define SCHEMES (sizeof schemes / sizeof schemes[0])
 
@@ -180,6 +183,8 @@ parse_rest(struct draft *d, const struct scheme *scheme, struct span in, struct 
     }
     if (!why)
         why = parse_database(database, conf);
+    if (!why && scheme->topology == STORE_CLUSTER && conf->database != 0)
+        why = "names a database, and a cluster has only 0";
     buf_init(&targets);
     if (!why)
         why = is_many ? parse_targets(host, scheme->port, &targets)
@@ -202,8 +207,8 @@ TYPE_PARSER(type_parse_redis_url)
         return in.n > 0 ? parse_unix(d, v, in, conf) : bad_url(d, v, "has no path after unix:");
     scheme = take_scheme(&in);
     if (!scheme)
-        return bad_url(
-            d, v, "must begin with redis://, rediss://, redis+sentinel://, rediss+sentinel:// or unix:");
+        return bad_url(d, v,
+            "must begin with redis://, redis+sentinel://, redis+cluster://, the same with rediss, or unix:");
     conf->topology = scheme->topology;
     conf->tls = scheme->tls;
     why = parse_rest(d, scheme, in, conf);

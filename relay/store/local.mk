@@ -8,6 +8,7 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
     relay/store/redis_link_part.h relay/store/redis_link_setup.c relay/store/redis_wire.h \
     relay/store/redis_wire.c relay/store/sentinels.h relay/store/sentinels.c \
+    relay/store/redis_address.h relay/store/redis_address.c \
     relay/store/resp_guard.h relay/store/resp_guard.c relay/store/store.c relay/store/store_part.h \
     relay/store/store_memory.c relay/store/store_redis_part.h relay/store/store_redis.c \
     relay/store/store_redis_charge.c relay/store/store_redis_batch.c relay/store/store_redis_clock.c \
@@ -18,7 +19,7 @@ STORE_RIG = tests/lib/store_rig.h tests/lib/store_rig.c tests/lib/private_redis.
 
 if HAVE_CMOCKA
 STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_resp_guard \
-    tests/unit/test_sentinels \
+    tests/unit/test_redis_address tests/unit/test_sentinels \
     tests/unit/test_store_charge tests/unit/test_store_clock tests/unit/test_store_failure \
     tests/unit/test_store_fencing tests/unit/test_store_guest tests/unit/test_store_lease \
     tests/unit/test_store_memory_loss tests/unit/test_store_nodes tests/unit/test_store_pause \
@@ -32,6 +33,8 @@ tests_unit_test_pause_list_SOURCES = tests/unit/test_pause_list.c
 tests_unit_test_pause_list_LDADD = $(unit_ldadd)
 tests_unit_test_resp_guard_SOURCES = tests/unit/test_resp_guard.c
 tests_unit_test_resp_guard_LDADD = $(unit_ldadd)
+tests_unit_test_redis_address_SOURCES = tests/unit/test_redis_address.c
+tests_unit_test_redis_address_LDADD = $(unit_ldadd)
 tests_unit_test_sentinels_SOURCES = tests/unit/test_sentinels.c
 tests_unit_test_sentinels_LDADD = $(unit_ldadd)
 tests_unit_test_store_charge_SOURCES = tests/unit/test_store_charge.c $(STORE_RIG)

@@ -18,7 +18,7 @@ field(struct span info, const char *name)
 }
 
 enum store_error
-redis_info_check(struct span info, bool allow_volatile, struct err *err)
+redis_info_check(struct span info, bool allow_volatile, bool cluster, struct err *err)
 {
     struct span version = field(info, "redis_version"), policy = field(info, "maxmemory_policy"), major;
     uint64_t number;
@@ -27,6 +27,11 @@ redis_info_check(struct span info, bool allow_volatile, struct err *err)
     if (!span_to_u64(major, &number) || number < 7) {
         err_set(err, "Redis is version %.*s; 7.0 or newer is needed", SPAN_FMT(span_head(version, 20)));
         return STORE_OTHER;
+    }
+    if (span_eq(field(info, "cluster_enabled"), SPAN_LIT("1")) != cluster) {
+        err_set(err, "this Redis is %s", cluster ? "no node of a cluster; say redis:// or rediss://"
+            : "a node of a cluster; say redis+cluster:// or rediss+cluster://");
+        return STORE_MISCONF;
     }
     if (span_eq(field(info, "loading"), SPAN_LIT("1"))) {
         err_set(err, "Redis is loading its data");

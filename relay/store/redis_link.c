@@ -13,6 +13,7 @@
 #define BACK_OFF_MIN_MS 50
 #define BACK_OFF_MAX_MS 500 /* shorter than what heartbeat.lua leaves after a silence */
 #define OTHERS_COME_MS 1200      /* SAY_MS of heartbeat.lua */
+#define HOPS_MAX 5               /* then the nodes of the cluster send us round in circles */
 #define QUEUE_MAX (192 * 1024)   /* bytes not taken by Redis: more commands would only wait
                                   * for their deadline */
 
@@ -77,12 +78,24 @@ on_down_task(void *arg)
         l->ops->on_down(l->arg, l->error, l->detail);
 }
 
+/* Who was said to have the keys does not answer as it should: another seed may know better. */
+static void
+forget_owner(struct redis_link *l)
+{
+    l->owner[0] = '\0';
+    l->asking = false;
+    l->seed++;
+    l->hops = 0;
+}
+
 void
 redis_link_go_down(struct redis_link *l, enum store_error error, const char *detail)
 {
     if (l->state == LINK_CLOSED || l->state == LINK_WAITING)
         return;
     redis_wire_close(&l->wire);
+    if (l->state != LINK_UP)
+        forget_owner(l);
     l->state = LINK_WAITING;
     l->error = error;
     snprintf(l->detail, sizeof(l->detail), "%s", detail);
@@ -183,6 +196,8 @@ redis_link_send(struct redis_link *l, struct command *c, int64_t deadline_ms, li
 
     if (!redis_link_is_up(l) || redis_wire_queued(&l->wire) > QUEUE_MAX)
         return false;
+    if (l->asking)
+        redis_link_say_asking(l, deadline_ms);
     argc = command_argv(c, l->sha[c->script], argv, lens);
     n = (int)redisFormatCommandArgv(&bytes, argc, argv, lens);
     sg_assert(n > 0);
@@ -192,6 +207,22 @@ redis_link_send(struct redis_link *l, struct command *c, int64_t deadline_ms, li
     p->script = c->script;
     redis_wire_write(&l->wire, span_of(bytes, (size_t)n));
     return true;
+}
+
+static void
+on_asking(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    (void)arg; /* the command that follows is answered as it must be, whatever this one is */
+    (void)reply;
+    (void)error;
+}
+
+void
+redis_link_say_asking(struct redis_link *l, int64_t deadline_ms)
+{
+    const char *asking[] = {"ASKING"};
+
+    redis_link_say(l, 1, asking, deadline_ms, on_asking);
 }
 
 static void
@@ -211,6 +242,8 @@ ask_again(struct redis_link *l, struct pending *p)
     struct pending *again;
 
     redis_link_say(l, 3, load, LINK_SETUP_MS, on_reloaded);
+    if (l->asking)
+        redis_link_say_asking(l, LINK_SETUP_MS);
     again = add_pending(l, p->deadline_mono_ms - clock_mono_ms(), p->done, p->arg);
     again->sent_mono_us = p->sent_mono_us;
     redis_wire_write(&l->wire, span_of(p->bytes, p->n_bytes));
@@ -241,6 +274,8 @@ on_reply(void *arg, const struct redisReply *reply)
     }
     p = LIST_ITEM(l->pending.next, struct pending, link);
     error = reply_error(l, reply);
+    if (error == STORE_MOVED && l->state == LINK_UP && redis_link_follow(l))
+        return;
     if (error != STORE_OK && p->bytes && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         ask_again(l, p);
         watch_earliest(l);
@@ -270,13 +305,44 @@ on_broken(void *arg, enum store_error error, const char *detail)
     redis_link_go_down(arg, error, detail);
 }
 
+bool
+redis_link_follow(struct redis_link *l)
+{
+    char address[REDIS_ADDRESS_MAX], why[sizeof(l->detail)];
+    bool asking;
+
+    if (l->conf->topology != STORE_CLUSTER || ++l->hops > HOPS_MAX
+        || !redis_address_redirect(span_str(l->error_text), l->target, address, &asking))
+        return false;
+    snprintf(l->owner, sizeof(l->owner), "%s", address);
+    l->asking = asking;
+    if (l->state == LINK_SETTING_UP) { /* nothing else is under way */
+        redis_wire_close(&l->wire);
+        dial(l);
+        return true;
+    }
+    snprintf(why, sizeof(why), "the cluster has the keys at %.200s now", address);
+    redis_link_go_down(l, STORE_MOVED, why);
+    return true;
+}
+
 static const struct redis_wire_ops wire_ops = {on_open, on_reply, on_broken};
 
 /* Where to; NULL: nobody knows. */
 static const char *
-choose_target(const struct redis_link *l)
+choose_target(struct redis_link *l)
 {
-    return l->sentinels ? sentinels_master(l->sentinels) : l->conf->target;
+    switch (l->conf->topology) {
+    case STORE_ALONE:
+        break;
+    case STORE_SENTINEL:
+        return sentinels_master(l->sentinels);
+    case STORE_CLUSTER:
+        if (!l->owner[0])
+            redis_address_pick(l->conf->target, l->seed, l->owner);
+        return l->owner;
+    }
+    return l->conf->target;
 }
 
 static void
@@ -325,6 +391,7 @@ redis_link_came_up(struct redis_link *l)
 {
     l->state = LINK_UP;
     l->back_off_ms = BACK_OFF_MIN_MS;
+    l->hops = 0;
     l->ops->on_up(l->arg);
 }
 

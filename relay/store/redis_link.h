@@ -5,8 +5,11 @@
  * on_up. The look at INFO is repeated as often as the owner asks for it. Every command has a deadline; when
  * one misses its own, the connection is dropped with everything under way, so no late reply can ever be taken
  * for another's. A script that Redis forgot (NOSCRIPT) is loaded and asked again once, unseen. Reconnects by
- * itself, after 50 ms doubling to 0.5 s (so that mail moves within 2 s of Redis' return). Where Sentinels are
- * configured, it is connected to the master they name, and to nothing while they name none (sentinels.h).
+ * itself, after 50 ms doubling to 0.5 s (so that mail moves within 2 s of Redis' return).
+ *
+ * Where Sentinels are configured, it is connected to the master they name, and to nothing while they name
+ * none (sentinels.h). In a cluster it is connected to the node that has the group's slot: MOVED and ASK are
+ * followed by a new connection.
  *
  * Callbacks come from the loop, never during link_send. */
 #ifndef SENDGOV_STORE_REDIS_LINK_H

@@ -26,7 +26,12 @@ struct redis_link {
     enum link_state state;
     struct redis_wire wire;
     struct sentinels *sentinels; /* NULL: none are asked */
-    char target[SENTINEL_ADDRESS_MAX]; /* the Redis of this connection, or of the last */
+    char target[REDIS_ADDRESS_MAX]; /* the Redis of this connection, or of the last */
+    /* of a cluster */
+    char owner[REDIS_ADDRESS_MAX]; /* of the keys, as the cluster said; "": not known, one of the seeds is */
+    bool asking;                   /* it does not own them yet: ASKING goes before each command */
+    unsigned seed;                 /* which of them is asked next */
+    unsigned hops;                 /* redirections since it was up */
     struct tls_ctx *tls;
     struct list pending;
     struct list deadlines; /* of pending, those that matter, each due later than the one before */
@@ -46,6 +51,11 @@ void redis_link_go_down(struct redis_link *l, enum store_error error, const char
 /* Of a few words; done gets the link. */
 void redis_link_say(struct redis_link *l, int argc, const char **argv, int64_t deadline_ms,
     link_reply_fn *done);
+/* What was answered is MOVED or ASK: then it goes to who is said to have the keys. False: it is neither, or
+ * goes round in circles. */
+bool redis_link_follow(struct redis_link *l);
+/* The next command may meet keys that a cluster moves here just now. */
+void redis_link_say_asking(struct redis_link *l, int64_t deadline_ms);
 /* All was said that is to be said before use. */
 void redis_link_came_up(struct redis_link *l);
 

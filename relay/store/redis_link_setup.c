@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "relay/store/redis_link_part.h"
+#include "relay/store/store_keys.h"
 
 static void next_setup(struct redis_link *l);
 
@@ -42,9 +43,9 @@ on_select(void *arg, const struct redisReply *reply, enum store_error error)
 static void
 ask_info(struct redis_link *l, int64_t deadline_ms, link_reply_fn *done)
 {
-    const char *info[] = {"INFO", "server", "persistence", "memory", "replication"};
+    const char *info[] = {"INFO", "server", "persistence", "memory", "replication", "cluster"};
 
-    redis_link_say(l, 5, info, deadline_ms, done);
+    redis_link_say(l, 6, info, deadline_ms, done);
 }
 
 /* False: the connection was dropped, which said why. */
@@ -60,7 +61,7 @@ is_fit(struct redis_link *l, const struct redisReply *reply, enum store_error er
     }
     info = span_of(reply->str, (size_t)reply->len);
     redis_info_id(info, l->server);
-    error = redis_info_check(info, l->conf->allow_volatile, &err);
+    error = redis_info_check(info, l->conf->allow_volatile, l->conf->topology == STORE_CLUSTER, &err);
     if (error != STORE_OK)
         redis_link_go_down(l, error, err.text);
     return error == STORE_OK;
@@ -116,6 +117,37 @@ next_setup(struct redis_link *l)
     redis_link_came_up(l);
 }
 
+/* Whoever of a cluster does not have the group's slot says who does. */
+static void
+on_slot_asked(void *arg, const struct redisReply *reply, enum store_error error)
+{
+    struct redis_link *l = arg;
+
+    (void)reply;
+    if (error == STORE_MOVED && redis_link_follow(l))
+        return;
+    if (error != STORE_OK)
+        setup_failed(l, "HGET", error);
+    else
+        ask_info(l, LINK_SETUP_MS, on_info);
+}
+
+static void
+ask_slot(struct redis_link *l)
+{
+    struct buf key;
+    const char *hget[] = {"HGET", NULL, "schema"};
+
+    buf_init(&key);
+    store_key_prefix(&key, l->conf->group);
+    buf_add(&key, "g", 2);
+    hget[1] = buf_span(&key).p;
+    if (l->asking)
+        redis_link_say_asking(l, LINK_SETUP_MS);
+    redis_link_say(l, 3, hget, LINK_SETUP_MS, on_slot_asked);
+    buf_fini(&key);
+}
+
 void
 redis_link_begin_setup(struct redis_link *l)
 {
@@ -131,5 +163,8 @@ redis_link_begin_setup(struct redis_link *l)
         redis_link_say(l, 3, auth, LINK_SETUP_MS, on_auth);
     if (c->database != 0)
         redis_link_say(l, 2, select_db, LINK_SETUP_MS, on_select);
-    ask_info(l, LINK_SETUP_MS, on_info);
+    if (c->topology == STORE_CLUSTER)
+        ask_slot(l);
+    else
+        ask_info(l, LINK_SETUP_MS, on_info);
 }

@@ -27,7 +27,7 @@ struct sentinel {
     bool auth_to_come; /* the answer to AUTH, which was sent before the question */
     bool heard;        /* it answered or failed once */
     int64_t asked_mono_ms;
-    char address[SENTINEL_ADDRESS_MAX];
+    char address[REDIS_ADDRESS_MAX];
     char problem[200]; /* ""; or why there is no answer */
 };
 
@@ -37,7 +37,7 @@ struct sentinels {
     void (*on_change)(void *arg);
     void *arg;
     struct timer tick;
-    char told[SENTINEL_ADDRESS_MAX]; /* the master as the owner knows it; "": none */
+    char told[REDIS_ADDRESS_MAX]; /* the master as the owner knows it; "": none */
     size_t n;
     struct sentinel each[STORE_TARGETS_MAX];
     struct sentinel_word words[STORE_TARGETS_MAX];
@@ -115,36 +115,15 @@ on_open(void *arg)
     ask(one);
 }
 
-static bool
-is_address_text(struct span text)
-{
-    static const char plain[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.:-_";
-
-    for (size_t i = 0; i < text.n; i++)
-        if (!memchr(plain, text.p[i], sizeof(plain) - 1))
-            return false;
-    return text.n > 0 && text.n < 256;
-}
-
 /* {host, port} as one text. False: that is not what it says. */
 static bool
-read_address(const redisReply *reply, char out[SENTINEL_ADDRESS_MAX])
+read_address(const redisReply *reply, char out[REDIS_ADDRESS_MAX])
 {
-    struct span host, port;
-    uint64_t number;
-    bool is_v6;
-
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2
         || reply->element[0]->type != REDIS_REPLY_STRING || reply->element[1]->type != REDIS_REPLY_STRING)
         return false;
-    host = span_of(reply->element[0]->str, reply->element[0]->len);
-    port = span_of(reply->element[1]->str, reply->element[1]->len);
-    if (!is_address_text(host) || !span_to_u64(port, &number) || number == 0 || number > 65535)
-        return false;
-    is_v6 = span_find_byte(host, ':') >= 0;
-    snprintf(out, SENTINEL_ADDRESS_MAX, "%s%.*s%s:%u", is_v6 ? "[" : "", SPAN_FMT(host), is_v6 ? "]" : "",
-        (unsigned)number);
-    return true;
+    return redis_address_format(span_of(reply->element[0]->str, reply->element[0]->len),
+        span_of(reply->element[1]->str, reply->element[1]->len), out);
 }
 
 /* A server that does not know AUTH quotes the password, so what is quoted is left out. */

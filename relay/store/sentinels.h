@@ -16,10 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "relay/store/redis_address.h"
 #include "relay/store/store_conf.h"
 
 #define SENTINELS_FRESH_MS 2000
-#define SENTINEL_ADDRESS_MAX 300
 
 struct dialer;
 struct loop;
@@ -28,7 +28,7 @@ struct tls_ctx;
 
 /* What one Sentinel said last. */
 struct sentinel_word {
-    char master[SENTINEL_ADDRESS_MAX]; /* "host:port"; "": nothing */
+    char master[REDIS_ADDRESS_MAX]; /* "host:port"; "": nothing */
     int64_t asked_mono_ms;
 };
 /* The first of the n words whose master more than half of them name, freshly; -1: there is none. */

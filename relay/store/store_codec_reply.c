@@ -413,6 +413,9 @@ codec_error(struct span text)
         {"SCHEMA", STORE_SCHEMA},
         {"MASTERDOWN", STORE_MASTERDOWN},
         {"CLUSTERDOWN", STORE_CLUSTERDOWN},
+        {"MOVED", STORE_MOVED},
+        {"ASK", STORE_MOVED},
+        {"TRYAGAIN", STORE_MOVED},
     };
     struct span word;
 

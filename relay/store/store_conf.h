@@ -10,13 +10,14 @@
 enum store_topology {
     STORE_ALONE,    /* one Redis, or what stands in front of it */
     STORE_SENTINEL, /* the master that the Sentinels name */
+    STORE_CLUSTER,  /* the node of a cluster that has the group's slot */
 };
 
 /* The `redis:` section. Secrets are read from files by the configuration and masked in dumps. */
 struct store_conf {
     enum store_topology topology;
-    /* "127.0.0.1:6379" or "unix:/run/redis/redis.sock"; of Sentinels up to STORE_TARGETS_MAX with commas
-     * between them */
+    /* "127.0.0.1:6379" or "unix:/run/redis/redis.sock"; of Sentinels, or nodes of a cluster, up to
+     * STORE_TARGETS_MAX with commas between them */
     const char *target;
     const char *master; /* its name among the Sentinels */
     const char *sentinel_user, *sentinel_password; /* as user and password, towards the Sentinels */

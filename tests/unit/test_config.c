@@ -347,6 +347,8 @@ redis_addresses(void **state)
         {"unix:/run/redis.sock", "unix:/run/redis.sock", NULL, false, 0},
         {"redis+sentinel://a,b:5,[::1]/main", "a:26379,b:5,[::1]:26379", NULL, false, 0},
         {"rediss+sentinel://u@a.x.test/main/2", "a.x.test:26379", "u", true, 2},
+        {"redis+cluster://a,b:5", "a:6379,b:5", NULL, false, 0},
+        {"rediss+cluster://u@[::1]:7000/0", "[::1]:7000", "u", true, 0},
     };
     char yaml[1024];
 
