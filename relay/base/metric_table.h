@@ -24,7 +24,7 @@ METRIC(STORE_SECONDS, METRIC_HISTOGRAM, "sendgov_store_seconds", NULL, NULL, NUL
 METRIC(STORE_UP, METRIC_GAUGE, "sendgov_store_up", NULL, NULL, NULL,
     "1 when the last script call to Redis succeeded.")
 METRIC(STORE_ERRORS, METRIC_COUNTER, "sendgov_store_errors_total", "error", NULL, NULL,
-    "Calls to Redis without a decision, by error.")
+    "Questions to Redis without a decision, heartbeats and attempts to connect included, by error.")
 METRIC(OVERSHOOT, METRIC_COUNTER, "sendgov_overshoot_total", NULL, NULL, NULL,
     "Messages that left without a valid charge. Must stay 0.")
 METRIC(CHARGES_VOID, METRIC_COUNTER, "sendgov_charges_void_total", "reason", NULL, NULL,

@@ -264,17 +264,21 @@ take_beat(struct redis_store *r, const struct redisReply *reply, enum store_erro
     r->beating = false;
     if (error != STORE_OK) {
         r->accepted = false;
-        if (redis_link_is_up(r->link)) /* else on_down says why */
+        if (redis_link_is_up(r->link)) { /* else on_down says why */
+            redis_store_count_error(r, error);
             redis_store_note(r, error, redis_link_error_text(r->link));
+        }
         return error;
     }
     codec_heartbeat_reply(reply, &h);
     if (h.error != STORE_OK) {
         r->accepted = false;
+        redis_store_count_error(r, h.error);
         redis_store_note(r, h.error, beat_error_words(h.error));
         return h.error;
     }
     if (!take_time(r, &h)) {
+        redis_store_count_error(r, STORE_CLOCK);
         redis_store_note(r, STORE_CLOCK,
             r->time_doubted ? "Redis' time lies before charges this node knows of" : "Redis' clock jumped");
     } else {
@@ -339,6 +343,7 @@ on_down(void *arg, enum store_error error, const char *detail)
     struct redis_store *r = arg;
 
     r->accepted = r->beating = false;
+    redis_store_count_error(r, error);
     redis_store_note(r, error, detail);
 }
 

@@ -132,7 +132,7 @@ bool redis_store_send(struct redis_store *r, link_reply_fn *done, void *arg);
 enum store_error redis_store_charge_error(const struct redis_store *r);
 /* Something failed that is not the connection: for status, log and metric. STORE_OK: all is well again. */
 void redis_store_note(struct redis_store *r, enum store_error error, const char *detail);
-/* Counts a question without a decision. */
+/* Counts a question without a decision, a heartbeat or an attempt to connect. */
 void redis_store_count_error(struct redis_store *r, enum store_error error);
 /* A heartbeat as soon as none is under way. */
 void redis_store_beat(struct redis_store *r);

@@ -68,7 +68,7 @@ errors_are_no_decision(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
     cli(r, "DEL sendgov:{t%%7B%%7Dx}:s:0:contoso");
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
-    assert_int_equal((int)metric_get(r->metrics, M_STORE_ERRORS, "oom", NULL, NULL), 1);
+    assert_true(metric_get(r->metrics, M_STORE_ERRORS, "oom", NULL, NULL) >= 1);
     cli(r, "REPLICAOF 127.0.0.1 1");
     assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
     cli(r, "REPLICAOF NO ONE");

@@ -52,6 +52,7 @@ def test_a_slot_that_nobody_serves(world):
     cluster.order(owner, "CLUSTER", "DELSLOTS", slot_of("lone"))
     wait_until(lambda: "(clusterdown: " in node.get("/ready")[1], 5, "the reason to be said")
     assert 400 <= send(node).code < 500 and accepted(rig, mark) == 1
+    assert node.metric("sendgov_store_errors_total", error="clusterdown") >= 1, "it is counted, though nobody asks any more"
     cluster.order(owner, "CLUSTER", "ADDSLOTS", slot_of("lone"))
     wait_until(lambda: send(node).code == 250, 10, "mail to flow", 0.1)
     assert not node.log_events("store_lost")
