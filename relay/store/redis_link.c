@@ -476,7 +476,15 @@ redis_link_is_up(const struct redis_link *l)
 uint64_t
 redis_link_others_ms(const struct redis_link *l)
 {
-    return l->sentinels ? SENTINELS_FRESH_MS + OTHERS_COME_MS : 0;
+    switch (l->conf->topology) {
+    case STORE_ALONE:
+        break;
+    case STORE_SENTINEL:
+        return SENTINELS_FRESH_MS + OTHERS_COME_MS;
+    case STORE_CLUSTER: /* one may wait for an owner that hangs, before it asks another node of the cluster */
+        return LINK_SETUP_MS + OTHERS_COME_MS;
+    }
+    return 0;
 }
 
 const char *

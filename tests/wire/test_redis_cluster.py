@@ -118,6 +118,8 @@ def test_a_master_that_dies(world):
     wait_until(lambda: all(n.get("/ready")[0] == 503 for n in nodes), 5, "the nodes to hold")
     assert all(400 <= send(n).code < 500 for n in nodes)
     wait_until(lambda: replica.client().info("replication")["role"] == "master", 20, "the replica to be promoted")
+    # Somebody whose charges are missing there may still wait for the dead one to answer.
+    wait_until(lambda: nodes[0].ctl("--json", "status")["store"]["closed_for_ms"] > 2000, 10, "the new owner to be closed")
     wait_until(lambda: all(send(n).code == 250 for n in nodes), 15, "mail to flow", 0.1)
     for i in range(CAP):
         send(nodes[i % 2])
