@@ -1,14 +1,17 @@
 -- usage: how full one limit is now. Changes nothing.
 -- KEYS: g, o, then the state key (or, for a concurrency limit, its leases). ARGV[1]: msgpack of {line,
---   prefix, line of the limit whose step a warm-up goes by: the day's for an hour cap}
--- -> {time, used, cap in force for the next charge, us until one more passes (-1: not under this cap), then
+--   prefix, line of the limit whose step a warm-up goes by: the day's for an hour cap}; the line's `fixed` is
+--   how much is to pass, 0 meaning one
+-- -> {time, used, cap in force for the next charge, us until so much passes (-1: not under this cap), then
 --   of a warm-up: the step that is stored (or, after days without mail, to which it will have fallen), peak
---   and held as the next charge finds them, 1 if it will advance, the UTC day that is stored}. Where that
---   step is not that of the lines, cap and what follows from it are wrong: to be asked again
+--   and held as the next charge finds them, 1 if it will advance, the UTC day that is stored; then the period
+--   in force, and what lowers the cap, -1 where nothing does: the lowest cap of all nodes, the upstream's
+--   word and until when it holds}. Where that step is not that of the lines, cap and what follows from it
+--   are wrong: to be asked again
 local line, prefix, day = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
-local lowered, lowered_burst, lowered_next =
-    load_lowered(KEYS[2], call('HGET', KEYS[1], 'mixed'), {prefix}, {1}, {line}, now)
+local mixed = call('HGET', KEYS[1], 'mixed')
+local lowered, lowered_burst, lowered_next = load_lowered(KEYS[2], mixed, {prefix}, {1}, {line}, now)
 local cap, burst = min(line[L_CAP], lowered[1] or CAP_MAX), min(line[L_BURST], lowered_burst[1] or CAP_MAX)
 
 if line[L_KIND] == 2 then
@@ -16,7 +19,8 @@ if line[L_KIND] == 2 then
     local common = call('HGET', KEYS[2], 'l:' .. prefix)
 
     cap = common and min(line[L_CAP], cap_at(common, 3)) or line[L_CAP]
-    return {now, used, cap, used < cap and 0 or -1, 0, 0, 0, 0, 0}
+    return {now, used, cap, used < cap and 0 or -1, 0, 0, 0, 0, 0, 0, common and cap_at(common, 3) or -1, -1,
+        0}
 end
 local state = load_state(KEYS[3])
 
@@ -45,10 +49,30 @@ if c.kind == KIND_WARMUP then
 elseif c.kind == KIND_RATE then
     cap = c.burst
 end
-local used, wait = counter_used(c), 0
-if cap < 1 then
+local used, wait, wanted = counter_used(c), 0, max(line[L_FIXED], 1)
+if cap < wanted then
     wait = -1
-elseif used + 1 > cap then
-    wait = max(counter_frees_at(c, used + 1 - cap) - now, 0)
+elseif used + wanted > cap then
+    wait = max(counter_frees_at(c, used + wanted - cap) - now, 0)
 end
-return {now, used, cap, wait, step, peak, held > 0 and 1 or 0, advances and 1 or 0, since}
+
+local by_nodes, by_upstream, till = -1, -1, 0
+if mixed and mixed ~= '' then
+    local common = call('HGET', KEYS[2], 'c:' .. line[L_NAME])
+    local own = call('HGET', KEYS[2], 'b:' .. prefix .. ':' .. line[L_NAME])
+
+    if common and c.kind == KIND_RATE then
+        by_nodes = cap_at(common, 1)
+    elseif common then
+        by_nodes = cap_at(sub(common, 2 * COUNT_SIZE + 1), line[L_STEP] + (advances and 1 or 0))
+    end
+    if own then
+        by_upstream, till = string.match(own, '^(%d+) (%d+)')
+        by_upstream, till = tonumber(by_upstream), tonumber(till)
+    end
+    if till <= now then
+        by_upstream, till = -1, 0
+    end
+end
+return {now, used, cap, wait, step, peak, held > 0 and 1 or 0, advances and 1 or 0, since, line[L_PERIOD],
+    by_nodes, by_upstream, till}

@@ -389,7 +389,8 @@ usage_warmup(struct book *b, const struct book_question *q, uint64_t now_us, uin
 void
 book_usage(struct book *b, const struct book_question *q, uint64_t now_us, struct book_usage *out)
 {
-    uint64_t most = lowered(find(b, q->limit->scope, q->instance, q->limit->name), now_us), cap = q->cap;
+    const struct page *p = find(b, q->limit->scope, q->instance, q->limit->name);
+    uint64_t most = lowered(p, now_us), cap = q->cap, wanted = q->wanted > 0 ? q->wanted : 1;
     struct warmup_state warm = {0};
     struct counter_terms t;
     struct counter c;
@@ -403,9 +404,11 @@ book_usage(struct book *b, const struct book_question *q, uint64_t now_us, struc
     out->step = warm.step;
     out->peak = warm.peak;
     out->held = warm.held;
-    out->wait_us = out->cap < 1 ? -1 : 0;
-    if (out->wait_us == 0 && out->used + 1 > out->cap) {
-        uint64_t at_us = counter_frees_at_us(&c, out->used + 1 - out->cap);
+    out->lowered_cap = most;
+    out->lowered_until_us = most != LIMIT_UNLIMITED ? p->lowered_until_us : 0;
+    out->wait_us = out->cap < wanted ? -1 : 0;
+    if (out->wait_us == 0 && out->used + wanted > out->cap) {
+        uint64_t at_us = counter_frees_at_us(&c, out->used + wanted - out->cap);
 
         out->wait_us = at_us > now_us ? (int64_t)(at_us - now_us) : 0;
     }

@@ -38,16 +38,18 @@ void book_forget(struct book *b, enum limit_scope scope, const char *instance);
 
 struct book_usage {
     uint64_t used, cap;
-    int64_t wait_us; /* until one more passes; -1: not under this cap */
+    int64_t wait_us; /* until that much passes; -1: not under this cap */
     uint32_t step;
     uint64_t peak;
     bool held;
+    uint64_t lowered_cap, lowered_until_us; /* the upstream's word; LIMIT_UNLIMITED and 0: none */
 };
-/* cap: as configured. day: the limit whose step a warm-up goes by (limit itself, but for an hour cap). */
+/* cap: as configured. day: the limit whose step a warm-up goes by (limit itself, but for an hour cap). wanted:
+ * how much is to pass; 0 means one. */
 struct book_question {
     const struct limit_conf *limit, *day;
     const char *instance;
-    uint64_t cap;
+    uint64_t cap, wanted;
 };
 void book_usage(struct book *b, const struct book_question *q, uint64_t now_us, struct book_usage *out);
 

@@ -71,7 +71,9 @@ struct codec_change {
 };
 void codec_warmup(struct command *c, const struct codec_node *node, const struct codec_change *change,
     const struct charge_line *line);
-/* day: the line of the limit whose step a warm-up goes by (the line itself, but for an hour cap). */
+/* line: `fixed` is how much is to pass (0: one). day: the line of the limit whose step a warm-up goes by (the
+ * line itself, but for an hour cap). The answer has USAGE_FIELDS numbers. */
+#define USAGE_FIELDS 13
 void codec_usage(struct command *c, const struct codec_node *node, const struct charge_line *line,
     const struct charge_line *day, const char *instance);
 void codec_lower(struct command *c, const struct codec_node *node, const struct limit_conf *limit,

@@ -326,7 +326,7 @@ memory_warmup_step(const struct store *s, const char *route)
 
     if (!limit)
         return 1;
-    book_usage(m->book, &(struct book_question){limit, limit, route, 0}, now_us(m), &u);
+    book_usage(m->book, &(struct book_question){limit, limit, route, 0, 0}, now_us(m), &u);
     return u.step;
 }
 
@@ -356,7 +356,7 @@ memory_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_
         if (u->limit->kind == LIMIT_CONCURRENCY)
             continue;
         q = (struct book_question){.limit = u->limit, .instance = u->instance, .cap = u->cap,
-            .day = store_day_limit(m->limits, m->n_limits, u->limit, u->instance)};
+            .day = store_day_limit(m->limits, m->n_limits, u->limit, u->instance), .wanted = u->wanted};
         book_usage(m->book, &q, now_us(m), &b);
         u->cap = b.cap;
         u->used = b.used;
@@ -364,6 +364,10 @@ memory_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_
         u->warmup_step = b.step;
         u->warmup_peak = b.peak;
         u->warmup_held = b.held;
+        u->period_ms = counter_period_us(u->limit) / 1000;
+        u->nodes_cap = LIMIT_UNLIMITED;
+        u->upstream_cap = b.lowered_cap;
+        u->upstream_until_ms = (int64_t)(b.lowered_until_us / 1000);
     }
     ask_answer_later(ask);
     return ask->handle;

@@ -346,9 +346,9 @@ on_usage(void *arg, const struct redisReply *reply, enum store_error error)
     struct usage_part *part = arg;
     struct redis_store *s = redis_store_of(part->ask->store);
     struct usage *u = &part->ask->usage[part->index];
-    int64_t f[9];
+    int64_t f[USAGE_FIELDS];
 
-    if (error != STORE_OK || !codec_integers(reply, f, 9)) {
+    if (error != STORE_OK || !codec_integers(reply, f, USAGE_FIELDS)) {
         end_part(part, error != STORE_OK ? error : STORE_PROTOCOL);
         return;
     }
@@ -364,6 +364,10 @@ on_usage(void *arg, const struct redisReply *reply, enum store_error error)
     u->warmup_step = (uint32_t)(f[4] + f[7]);
     u->warmup_peak = (uint64_t)f[5];
     u->warmup_held = f[6] != 0;
+    u->period_ms = (uint64_t)f[9] / 1000;
+    u->nodes_cap = f[10] < 0 ? LIMIT_UNLIMITED : (uint64_t)f[10];
+    u->upstream_cap = f[11] < 0 ? LIMIT_UNLIMITED : (uint64_t)f[11];
+    u->upstream_until_ms = f[12] / 1000;
     end_part(part, STORE_OK);
 }
 
@@ -391,6 +395,7 @@ send_usage(struct redis_store *s, struct usage_part *part)
         line = line_at_step(u->limit, part->step);
         day = line_at_step(rules, part->step);
     }
+    line.fixed = u->wanted;
     codec_usage(&s->command, &node, &line, &day, u->instance);
     return redis_store_send(s, on_usage, part);
 }

@@ -602,9 +602,9 @@ freeze(struct model *m)
 }
 
 static void
-ask_usage(struct model *m, const struct book_question *q, uint32_t step, int64_t f[8])
+ask_usage(struct model *m, const struct book_question *q, uint32_t step, int64_t f[USAGE_FIELDS])
 {
-    struct charge_line line = {.limit = q->limit, .cap = q->cap, .step = step};
+    struct charge_line line = {.limit = q->limit, .cap = q->cap, .step = step, .fixed = q->wanted};
     struct charge_line day = {.limit = q->day, .cap = q->cap, .step = step};
     redisReply *reply;
 
@@ -614,7 +614,7 @@ ask_usage(struct model *m, const struct book_question *q, uint32_t step, int64_t
     }
     codec_usage(&m->command, &m->node, &line, &day, q->instance);
     reply = run(m);
-    assert_true(codec_integers(reply, f, 8));
+    assert_true(codec_integers(reply, f, USAGE_FIELDS));
     freeReplyObject(reply);
 }
 
@@ -632,9 +632,9 @@ usage(struct model *m)
     const char *instance =
         l->scope == SCOPE_ROUTE ? "route-1" : l->scope == SCOPE_CLIENT ? "c2" :
         l->scope == SCOPE_SENDER ? "s1 %{x}@contoso.com" : "a.x.test";
-    struct book_question q = {l, day_of(m, l), instance, l->value};
+    struct book_question q = {l, day_of(m, l), instance, l->value, l->unit == UNIT_BYTES ? 0 : pick(m, 12)};
     struct book_usage in_book;
-    int64_t f[8];
+    int64_t f[USAGE_FIELDS];
 
     catch_up(m);
     book_usage(m->book, &q, m->now_us, &in_book);
@@ -647,6 +647,10 @@ usage(struct model *m)
     assert_int_equal(f[4] + f[7], in_book.step);
     assert_int_equal(f[5], in_book.peak);
     assert_int_equal(f[6], in_book.held);
+    assert_int_equal(f[9], counter_period_us(l));
+    assert_int_equal(f[10], -1); /* one node: nobody to agree with */
+    assert_int_equal(f[11], in_book.lowered_cap == LIMIT_UNLIMITED ? -1 : (int64_t)in_book.lowered_cap);
+    assert_int_equal(f[12], in_book.lowered_until_us);
 }
 
 /* Mostly small steps, so that windows are full; sometimes hours or days; sometimes back. */

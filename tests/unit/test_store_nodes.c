@@ -48,6 +48,7 @@ the_lowest_cap_among_nodes_holds(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
     assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
     assert_int_equal(r->verdict.cap, 2);
+    assert_int_equal(use(r, 0, 0)->nodes_cap, 2);
     assert_string_equal(differs(r), "hour");
     store_set_limits(r->nodes[1].store, r->limits, 1);
     while (charge(r, 0, 1) != VERDICT_GRANTED) /* raised again, and the use is kept */
@@ -76,6 +77,7 @@ the_longest_period_among_nodes_holds(void **state)
     for (size_t node = 0; node < 2; node++) {
         assert_int_equal(charge(r, node, 1), VERDICT_OVER);
         assert_true(r->verdict.retry_after_ms > 3500000);
+        assert_int_equal(use(r, node, 0)->period_ms, 3600000);
     }
 }
 
@@ -142,6 +144,9 @@ the_upstreams_word_lowers_a_cap(void **state)
     store_lower_cap(r->nodes[0].store, &r->limits[0], "contoso", 90, 86400000);
     assert_int_equal(charge(r, 0, 1), VERDICT_OVER);
     assert_int_equal(r->verdict.cap, 18);
+    assert_int_equal(use(r, 1, 0)->upstream_cap, 18);
+    assert_true(r->usage.nodes_cap == LIMIT_UNLIMITED);
+    assert_true(r->usage.upstream_until_ms > clock_utc_ms() + 86390000);
     assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
     loop_turn(r->loop, 1100); /* a heartbeat must not forget it */
     assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
