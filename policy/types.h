@@ -78,6 +78,7 @@ struct limit_conf {
     const char *only;
     const char *route;  /* NULL, or the one route it applies to */
     const char *source; /* "file:line" where it was set, for explanations */
+    const char *origin; /* NULL, or what made it: "profile m365-submission", "warmup new-tenant" */
 };
 
 /* An enhanced status code (RFC 3463): class.subject.detail. */

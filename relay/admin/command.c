@@ -49,6 +49,12 @@ static const struct command commands[] = {
     {"limits", PRIVILEGE_READ,
         {{"scope", PARAM_WORD, false, scope_words, "only limits of this scope"}, INSTANCE(false)}, run_limits,
         "each limit: used, cap in force, when it frees"},
+    {"limits-explain", PRIVILEGE_READ,
+        {{"sender", PARAM_TEXT, true, NULL, "envelope sender; <> is the null sender"},
+            {"recipients", PARAM_TEXTS, true, NULL, "envelope recipients"},
+            {"client", PARAM_TEXT, false, NULL, "a client, one of its logins, or an address of its network"},
+            {"bytes", PARAM_NUMBER, false, NULL, "size of the message; 0 without it"}},
+        run_explain, "what would become of such a message, and which limits it meets"},
     {"warmup", PRIVILEGE_READ, {{"route", PARAM_TEXT, false, NULL, "only this route"}}, run_warmup,
         "each route's step, cap and peak of today"},
     {"warmup-hold", PRIVILEGE_ALL,
@@ -118,6 +124,8 @@ call_free(struct call *call)
     task_cancel(&call->tell);
     json_decref(call->args);
     json_decref(call->answer);
+    if (call->work)
+        call->work_free(call->work);
     free(call);
 }
 
@@ -307,12 +315,28 @@ check_number(struct call *call, const struct param *p, const json_t *value)
 }
 
 static bool
+check_texts(struct call *call, const struct param *p, const json_t *list)
+{
+    size_t n = json_array_size(list), i = 0;
+
+    while (i < n && span_trim(span_str(json_string_value(json_array_get(list, i)))).n > 0)
+        i++;
+    if (n > 0 && n <= PARAM_TEXTS_MAX && i == n)
+        return true;
+    call_usage(call, "%s: parameter \"%s\" must be a list of 1 to %d texts that are not empty (%s)",
+        call->command->name, p->name, PARAM_TEXTS_MAX, p->help);
+    return false;
+}
+
+static bool
 check_value(struct call *call, const struct param *p, const json_t *value)
 {
     const char *text = json_string_value(value);
 
     if (p->type == PARAM_NUMBER)
         return check_number(call, p, value);
+    if (p->type == PARAM_TEXTS)
+        return check_texts(call, p, value);
     if (span_trim(span_str(text)).n == 0) {
         call_usage(call, "%s: parameter \"%s\" must be a text that is not empty (%s)", call->command->name,
             p->name, p->help);
@@ -326,6 +350,7 @@ check_value(struct call *call, const struct param *p, const json_t *value)
     case PARAM_DURATION:
         return check_duration(call, p, text);
     case PARAM_NUMBER:
+    case PARAM_TEXTS:
         break;
     }
     return false;

@@ -19,7 +19,14 @@
 
 struct call;
 
-enum param_type { PARAM_TEXT, PARAM_WORD, PARAM_DURATION, PARAM_NUMBER };
+enum param_type {
+    PARAM_TEXT,
+    PARAM_WORD,
+    PARAM_DURATION,
+    PARAM_NUMBER,
+    PARAM_TEXTS, /* an array of PARAM_TEXTS_MAX texts at most */
+};
+#define PARAM_TEXTS_MAX 100
 
 struct param {
     const char *name;
@@ -58,6 +65,8 @@ struct call {
     bool asking;                 /* store or flow hold a pointer to this call */
     struct handle question;      /* one that may be withdrawn, and how; HANDLE_NONE: it runs to its end */
     void (*withdraw)(struct admin *a, struct handle question);
+    void *work;                  /* of a handler that asks more than once; freed with the call */
+    void (*work_free)(void *work);
     call_done_fn *done;          /* NULL: nobody waits any more */
     void *arg;
 };

@@ -46,35 +46,37 @@ left_to_json(const struct pause *p, int64_t now_ms)
     return json_integer(p->until_utc_ms > now_ms ? p->until_utc_ms - now_ms : 0);
 }
 
+json_t *
+pause_to_json(const struct admin *a, const struct pause *p)
+{
+    char advice[REPLY_ADVICE_MAX];
+    json_t *o = json_object();
+
+    json_object_set_new(o, "scope", json_string(limit_scope_to_str(p->scope)));
+    json_object_set_new(o, "instance", json_text(p->instance));
+    json_object_set_new(o, "extent", json_string(pause_extent_to_str(p->extent)));
+    json_object_set_new(
+        o, "class", json_string(p->class == CLASS_OK ? "operator" : reply_class_to_str(p->class)));
+    json_object_set_new(o, "since", json_time(p->since_utc_ms));
+    json_object_set_new(o, "until", json_time(p->until_utc_ms));
+    json_object_set_new(o, "left_ms", left_to_json(p, store_now_ms(a->setup.store)));
+    json_object_set_new(o, "reason", json_text(p->reason));
+    advice_of_pause(a->config, p, advice);
+    json_object_set_new(o, "advice", json_text(advice));
+    json_object_set_new(o, "actor", json_text(p->actor));
+    return o;
+}
+
 static json_t *
 pauses_to_json(const struct admin *a)
 {
     const struct pause *p;
     size_t n = store_pauses(a->setup.store, &p);
-    int64_t now_ms = store_now_ms(a->setup.store);
-    char advice[REPLY_ADVICE_MAX];
     json_t *list = json_array();
 
-    for (size_t i = 0; i < n; i++) {
-        json_t *o;
-
-        if (p[i].extent == PAUSE_GROWTH) /* shown with its warm-up */
-            continue;
-        o = json_object();
-        json_object_set_new(o, "scope", json_string(limit_scope_to_str(p[i].scope)));
-        json_object_set_new(o, "instance", json_text(p[i].instance));
-        json_object_set_new(o, "extent", json_string(pause_extent_to_str(p[i].extent)));
-        json_object_set_new(
-            o, "class", json_string(p[i].class == CLASS_OK ? "operator" : reply_class_to_str(p[i].class)));
-        json_object_set_new(o, "since", json_time(p[i].since_utc_ms));
-        json_object_set_new(o, "until", json_time(p[i].until_utc_ms));
-        json_object_set_new(o, "left_ms", left_to_json(&p[i], now_ms));
-        json_object_set_new(o, "reason", json_text(p[i].reason));
-        advice_of_pause(a->config, &p[i], advice);
-        json_object_set_new(o, "advice", json_text(advice));
-        json_object_set_new(o, "actor", json_text(p[i].actor));
-        json_array_append_new(list, o);
-    }
+    for (size_t i = 0; i < n; i++)
+        if (p[i].extent != PAUSE_GROWTH) /* shown with its warm-up */
+            json_array_append_new(list, pause_to_json(a, &p[i]));
     return list;
 }
 
@@ -222,8 +224,8 @@ run_config(struct call *call)
 
 /* ---- what has to be asked ---- */
 
-static void
-refuse_store(struct call *call, enum store_error error)
+void
+call_refuse_store(struct call *call, enum store_error error)
 {
     struct store_status st;
 
@@ -265,7 +267,7 @@ on_limits(void *arg, bool ok, enum store_error error, const struct usage *usage,
     json_t *list;
 
     if (!ok) {
-        refuse_store(call, error);
+        call_refuse_store(call, error);
         return;
     }
     list = json_array();
@@ -394,7 +396,7 @@ on_warmup(void *arg, bool ok, enum store_error error, const struct usage *usage,
     json_t *list;
 
     if (!ok) {
-        refuse_store(call, error);
+        call_refuse_store(call, error);
         return;
     }
     list = json_array();

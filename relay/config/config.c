@@ -121,8 +121,10 @@ publish(struct draft *d)
     for (size_t i = 0; i < d->limits.n; i++) {
         const struct limit_entry *e = entries_at(&d->limits, SECTION_LIMIT, i);
 
-        if (!e->dropped)
-            limits[d->conf.n_limits++] = e->conf;
+        if (e->dropped)
+            continue;
+        limits[d->conf.n_limits] = e->conf;
+        limits[d->conf.n_limits++].origin = e->head.origin;
     }
     d->conf.warnings = d->warnings;
     d->conf.n_warnings = d->n_warnings;

@@ -153,13 +153,27 @@ add_param(json_t *q, const char *name, const char *value)
     return json_object_set_new(q, param, json_string(value)) == 0;
 }
 
-/* Operands are the id of a message, or the route of a warm-up and its step. */
+static bool
+add_envelope(const struct ctl *c, json_t *q)
+{
+    json_t *recipients = json_array();
+    bool ok = add_param(q, "sender", c->operands[0]);
+
+    for (int i = 1; i < c->n_operands; i++)
+        ok = json_array_append_new(recipients, json_string(c->operands[i])) == 0 && ok;
+    json_object_set_new(q, "recipients", recipients);
+    return ok;
+}
+
+/* Operands are the id of a message, the route of a warm-up and its step, or sender and recipients. */
 static bool
 add_operands(const struct ctl *c, json_t *q)
 {
     const char *const names[] = {"route", "step"};
     bool is_warmup = strcmp(c->verb->word, "warmup") == 0, ok = true;
 
+    if (c->n_operands > 1 && !is_warmup)
+        return add_envelope(c, q);
     for (int i = 0; ok && i < c->n_operands; i++)
         ok = add_param(q, is_warmup ? names[i] : "id", c->operands[i]);
     return ok;

@@ -17,7 +17,7 @@ enum ctl_exit {
 };
 
 #define VERB_OPTIONS_MAX 15
-#define CTL_OPERANDS_MAX 2
+#define CTL_OPERANDS_MAX 101 /* a sender and PARAM_TEXTS_MAX recipients */
 
 struct ctl;
 
@@ -78,6 +78,7 @@ enum ctl_exit passwd_run(struct ctl *c);
 /* Answers as text (render.c). */
 void render_status(struct ctl *c, const json_t *answer);
 void render_limits(struct ctl *c, const json_t *answer);
+void render_explain(struct ctl *c, const json_t *answer);
 void render_warmup(struct ctl *c, const json_t *answer);
 void render_warmup_held(struct ctl *c, const json_t *answer);
 void render_warmup_resumed(struct ctl *c, const json_t *answer);

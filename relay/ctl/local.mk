@@ -6,7 +6,7 @@ libsendgovctl_a_SOURCES = relay/ctl/ask.h relay/ctl/ask.c relay/ctl/chart.h rela
     relay/ctl/grid.h relay/ctl/grid.c relay/ctl/json_get.h relay/ctl/json_get.c relay/ctl/offline.h \
     relay/ctl/offline.c \
     relay/ctl/passwd.c relay/ctl/mail_log.h relay/ctl/mail_log.c \
-    relay/ctl/plan.c relay/ctl/render.c relay/ctl/render_queue.c \
+    relay/ctl/plan.c relay/ctl/render.c relay/ctl/render_explain.c relay/ctl/render_queue.c \
     relay/ctl/simulate.c relay/ctl/verb.c
 bin_PROGRAMS += sendgovctl
 sendgovctl_SOURCES = relay/ctl/sendgovctl.c

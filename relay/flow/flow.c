@@ -154,8 +154,8 @@ flow_plan_round(struct flow *f, const struct flow_plan *p, struct charge_request
 }
 
 /* Those that have come go together with the one that is to come. */
-static int
-plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class, uint32_t recipients,
+int
+flow_plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class, uint32_t recipients,
     struct charge_request *request_out)
 {
     const struct envelope *e = look->envelope;
@@ -262,7 +262,7 @@ flow_hint(struct flow *f, const struct flow_look *look, enum recipient_class cla
         return false; /* what cannot go now waits */
     if (refuse_to_mix(f, look, class, out))
         return true;
-    if (plan_look(f, look, class, (uint32_t)e->n_recipients + 1, &request) != 0) {
+    if (flow_plan_look(f, look, class, (uint32_t)e->n_recipients + 1, &request) != 0) {
         refuse_too_many_limits(out);
         return true;
     }
@@ -290,7 +290,7 @@ flow_look(struct flow *f, const struct flow_look *look, flow_looked_fn *looked, 
 
     job->looked = looked;
     sg_assert(e->n_recipients > 0);
-    if (plan_look(f, look, e->recipients[0].class, (uint32_t)e->n_recipients, &job->request) != 0)
+    if (flow_plan_look(f, look, e->recipients[0].class, (uint32_t)e->n_recipients, &job->request) != 0)
         job_fail_plan(job);
     return job->self;
 }

@@ -47,6 +47,9 @@ struct span flow_counted_domain(const struct flow *f, const struct route_conf *r
 struct span flow_domain_of(const struct flow *f, const struct route_conf *route, const struct recipient *r);
 /* What it is to be charged by the limits of f->config. Not 0: too many limits apply. */
 int flow_plan_subject(struct flow *f, const struct flow_subject *subject, struct charge_request *request_out);
+/* The same of what a client is about to ask for, all or nothing and only to look. */
+int flow_plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class,
+    uint32_t recipients, struct charge_request *request_out);
 
 struct flow_plan {
     const struct message *message;

@@ -10,6 +10,7 @@
 #include "relay/flow/keep.h"
 #include "relay/flow/ledger.h"
 #include "relay/flow/notify.h"
+#include "relay/flow/refuse.h"
 #include "relay/flow/release.h"
 
 /* A write that failed is tried again until the spool is well. */
@@ -137,21 +138,6 @@ say_partly_refused(struct job *job)
         job->message->id, failed, job->keep->n_fresh > 0 ? ", a notification follows" : "", why.text);
 }
 
-/* The answer it would have been, without its advice to send again. */
-static void
-copy_reason(const struct reply *answer, struct reply *why)
-{
-    static const char *const advice[] = {"; try again", ", try again", "; send again"};
-
-    reply_copy(why, answer);
-    for (size_t i = 0; i < sizeof(advice) / sizeof(advice[0]); i++) {
-        char *at = strstr(why->text, advice[i]);
-
-        if (at != NULL)
-            *at = '\0';
-    }
-}
-
 static void
 say_queued(struct job *job)
 {
@@ -161,10 +147,9 @@ say_queued(struct job *job)
         say_partly_refused(job);
         return;
     }
-    copy_reason(&job->said.answer, &why);
+    reply_copy(&why, &job->said.answer);
     job->said.outcome = "spooled";
-    reply_set(&job->said.answer, 250, "2.0.0", "queued as %s%s%s", job->message->id,
-        why.code == 0 ? "" : "; held for now: ", why.code == 0 ? "" : why.text);
+    refuse_but_keep(job->message->id, &why, &job->said.answer);
 }
 
 static void

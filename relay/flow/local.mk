@@ -5,7 +5,8 @@ libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/flow_part.h relay/flow/flow
     relay/flow/notify.h relay/flow/notify.c relay/flow/release.h relay/flow/release.c \
     relay/flow/release_room.h relay/flow/release_room.c relay/flow/held.h relay/flow/held.c \
     relay/flow/overshoot.h relay/flow/overshoot.c \
-    relay/flow/refuse.h relay/flow/refuse.c relay/flow/message.h relay/flow/message.c \
+    relay/flow/refuse.h relay/flow/refuse.c relay/flow/explain.h relay/flow/explain.c \
+    relay/flow/message.h relay/flow/message.c \
     relay/flow/hint.h relay/flow/hint.c relay/flow/settle.h relay/flow/settle.c \
     relay/flow/ledger.h relay/flow/ledger.c relay/flow/connections.h relay/flow/connections.c
 

@@ -42,9 +42,15 @@ message_new(struct config *config)
 }
 
 const char *
+message_client_class(const struct client_conf *client)
+{
+    return client->class != NULL ? client->class : "default";
+}
+
+const char *
 message_class(const struct message *m)
 {
-    return m->client->class != NULL ? m->client->class : "default";
+    return message_client_class(m->client);
 }
 
 void

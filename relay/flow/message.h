@@ -44,6 +44,7 @@ struct message {
 struct message *message_new(struct config *config);
 /* The priority class of its client. */
 const char *message_class(const struct message *m);
+const char *message_client_class(const struct client_conf *client);
 /* With body and trace. */
 void message_free(struct message **m);
 

@@ -62,6 +62,23 @@ refuse_with_verdict(const struct verdict *verdict, const struct charge_request *
     out->config = config;
 }
 
+void
+refuse_but_keep(const char *id, const struct reply *why, struct reply *answer_out)
+{
+    static const char *const advice[] = {"; try again", ", try again", "; send again"};
+    struct reply reason;
+
+    reply_copy(&reason, why);
+    for (size_t i = 0; i < sizeof(advice) / sizeof(advice[0]); i++) {
+        char *at = strstr(reason.text, advice[i]);
+
+        if (at != NULL)
+            *at = '\0';
+    }
+    reply_set(answer_out, 250, "2.0.0", "queued as %s%s%s", id, reason.code == 0 ? "" : "; held for now: ",
+        reason.code == 0 ? "" : reason.text);
+}
+
 struct flow_refusal *
 flow_refusal_keep(const struct flow_refusal *r)
 {

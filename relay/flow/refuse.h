@@ -15,6 +15,9 @@ void refuse_behind_others(struct flow_refusal *out);
 /* What a verdict that is not GRANTED means. config: of the limits in it. */
 void refuse_with_verdict(const struct verdict *verdict, const struct charge_request *request,
     struct config *config, struct flow_refusal *out);
+/* What the client hears of a message that is kept: the reason without its advice to send again; none where
+ * the code of why is 0. */
+void refuse_but_keep(const char *id, const struct reply *why, struct reply *answer_out);
 /* True and *verdict_out for a pause this node knows of, a store that cannot decide, or a limit it was just
  * told is full. Without a store there would not even be a connection: its slot is asked there. */
 bool refuse_locally(struct flow *f, const struct charge_request *request, struct verdict *verdict_out);

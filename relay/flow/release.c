@@ -531,14 +531,23 @@ release_passed(struct flow *f, uint64_t seq)
 }
 
 bool
-release_is_behind(struct flow *f, const struct message *m, enum recipient_class class, struct span domain)
+release_has_older(struct flow *f, const struct flow_subject *s)
 {
     char sender[INSTANCE_MAX];
-    struct queue_key key = {m->route->name, m->mailbox != NULL ? m->mailbox->name : "", m->client->name,
-        message_class(m), sender, class, domain.p};
+    struct queue_key key = {s->route->name, s->mailbox != NULL ? s->mailbox->name : "", s->client->name,
+        message_client_class(s->client), sender, s->class, s->domain.p};
 
-    plan_sender_instance(span_str(m->envelope.sender.text), sender);
+    plan_sender_instance(span_str(s->sender), sender);
     return queue_has_waiting(f->release->queue, &key);
+}
+
+bool
+release_is_behind(struct flow *f, const struct message *m, enum recipient_class class, struct span domain)
+{
+    struct flow_subject subject = {.client = m->client, .route = m->route, .mailbox = m->mailbox,
+        .sender = m->envelope.sender.text, .class = class, .domain = domain};
+
+    return release_has_older(f, &subject);
 }
 
 /* ---- the operator's view (held.h) ---- */

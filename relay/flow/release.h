@@ -14,6 +14,7 @@
 #include "relay/upstream/upstream.h"
 
 struct flow;
+struct flow_subject;
 struct release;
 
 struct release *release_new(struct flow *f);
@@ -40,6 +41,7 @@ void release_passed(struct flow *f, uint64_t seq);
 /* Does older mail of the same lane wait? domain: where a limit counts it. */
 bool release_is_behind(struct flow *f, const struct message *m, enum recipient_class class,
     struct span domain);
+bool release_has_older(struct flow *f, const struct flow_subject *subject);
 /* Does the row stand where its recipients belong by the limits of now? */
 bool release_is_placed(struct flow *f, const struct spool_message *m);
 

@@ -1,6 +1,7 @@
 #include "relay/front/sender.h"
 
 #include "policy/admit.h"
+#include "relay/smtp/header.h"
 
 static bool
 is_covered(const struct client_conf *client, const struct address *a)
@@ -9,6 +10,12 @@ is_covered(const struct client_conf *client, const struct address *a)
         if (admit_pattern_covers(span_str(client->senders[i]), span_str(a->text)))
             return true;
     return false;
+}
+
+bool
+sender_is_of(const struct client_conf *client, const struct address *sender)
+{
+    return address_is_null(sender) ? client->null_sender : is_covered(client, sender);
 }
 
 /* ---- the route ---- */
@@ -102,6 +109,17 @@ sender_admit(const struct config *config, const struct client_conf *client, cons
         return false;
     out->mailbox = mailbox_of(config, client, out->route, sender);
     return true;
+}
+
+bool
+sender_admit_size(
+    const struct route_conf *route, uint64_t bytes, uint64_t most_bytes, struct reply *refusal_out)
+{
+    if (bytes <= most_bytes)
+        return true;
+    reply_set(refusal_out, 552, "5.3.4", "Message is too large: the upstream of route %s takes %llu bytes",
+        route->name, (unsigned long long)most_bytes);
+    return false;
 }
 
 /* ---- recipients ---- */

@@ -59,13 +59,11 @@ fits_route(struct session *s, const struct route_conf *route, struct reply *refu
     flow_route_caps(s->front->flow, route, &size, &eightbit);
     if (size > TRACE_ROOM && size - TRACE_ROOM < tx->content_max)
         tx->content_max = size - TRACE_ROOM;
-    if (tx->envelope.declared_bytes > tx->content_max)
-        reply_set(refusal, 552, "5.3.4", "Message is too large: the upstream of route %s takes %llu bytes",
-            route->name, (unsigned long long)tx->content_max);
-    else if (tx->envelope.body == SMTP_BODY_8BITMIME && !eightbit)
+    if (sender_admit_size(route, tx->envelope.declared_bytes, tx->content_max, refusal)) {
+        if (tx->envelope.body != SMTP_BODY_8BITMIME || eightbit)
+            return true;
         reply_set(refusal, 554, "5.6.3", "The upstream of route %s takes no 8-bit content", route->name);
-    else
-        return true;
+    }
     session_refused(s, "size", refusal->text);
     return false;
 }

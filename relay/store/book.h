@@ -44,8 +44,8 @@ struct book_usage {
     bool held;
     uint64_t lowered_cap, lowered_until_us; /* the upstream's word; LIMIT_UNLIMITED and 0: none */
 };
-/* cap: as configured. day: the limit whose step a warm-up goes by (limit itself, but for an hour cap). wanted:
- * how much is to pass; 0 means one. */
+/* cap: as configured. day: the limit whose step a warm-up goes by (limit itself, but for an hour cap).
+ * wanted: how much is to pass; 0 means one. */
 struct book_question {
     const struct limit_conf *limit, *day;
     const char *instance;

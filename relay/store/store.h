@@ -163,9 +163,9 @@ struct usage {
     uint64_t wanted;      /* in: how much is to pass; 0 means one */
     uint64_t used;        /* out; of a rate: what is in use of its burst, and cap is the burst */
     int64_t frees_after_ms; /* out: until that much would pass; 0 now, -1 unknown */
-    /* out: what lowers the cap, LIMIT_UNLIMITED where nothing does: the lowest of all nodes (of a rate, of its
-     * bursts), and the upstream's word, until when (0: it said nothing). The period in force is the longest of
-     * all nodes. */
+    /* out: what lowers the cap, LIMIT_UNLIMITED where nothing does: the lowest of all nodes (of a rate, of
+     * its bursts), and the upstream's word, until when (0: it said nothing). The period in force is the
+     * longest of all nodes. */
     uint64_t nodes_cap, upstream_cap, period_ms;
     int64_t upstream_until_ms;
     /* out, warmup only, and as the next charge will find them: after midnight the day has turned. Of an hour

@@ -233,3 +233,27 @@ scene_until_seen(struct scene *s, const char *step, unsigned n)
         scene_turn(s);
     assert_int_equal(peer_count(&s->w.peer, step), n);
 }
+
+static void
+on_look(void *arg, const struct verdict *verdict)
+{
+    struct scene *s = arg;
+
+    s->look = *verdict;
+    s->look_came = true;
+}
+
+void
+scene_explain(struct scene *s, const struct client_conf *client, const struct envelope *e,
+    enum recipient_class class, struct explained *out)
+{
+    struct flow_look look = {
+        .config = s->config, .client = client, .route = &s->w.route, .envelope = e, .bytes = 100};
+    struct charge_request request;
+
+    assert_int_equal(explain_plan(s->flow, &look, class, &request), 0);
+    s->look_came = false;
+    store_charge(s->store, &request, on_look, s);
+    world_until(&s->w, &s->look_came);
+    explain_verdict(s->flow, &look, class, &request, &s->look, out);
+}

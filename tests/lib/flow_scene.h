@@ -3,6 +3,7 @@
 #ifndef SENDGOV_TESTS_FLOW_SCENE_H
 #define SENDGOV_TESTS_FLOW_SCENE_H
 
+#include "relay/flow/explain.h"
 #include "relay/flow/flow.h"
 #include "relay/store/store.h"
 #include "tests/lib/upstream_world.h"
@@ -31,7 +32,8 @@ struct scene {
     bool answered;
     struct reply answer;
     struct usage usage;
-    bool usage_came;
+    bool usage_came, look_came;
+    struct verdict look;
 };
 
 extern const struct client_conf scene_client;
@@ -55,6 +57,9 @@ void scene_submit_message(struct scene *s, struct message *m);
 void scene_submit(struct scene *s, unsigned recipients);
 /* One message, start to end; the code the client heard, which hears exactly once. */
 int scene_relay(struct scene *s, unsigned recipients);
+/* What would become of such mail of the client; charges nothing. */
+void scene_explain(struct scene *s, const struct client_conf *client, const struct envelope *e,
+    enum recipient_class class, struct explained *out);
 /* A flow_done_fn. */
 void scene_on_answer(void *arg, const struct reply *reply);
 

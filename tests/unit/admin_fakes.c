@@ -95,7 +95,7 @@ store_warmup_step(const struct store *s, const char *route)
 struct handle
 store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done, void *arg)
 {
-    struct usage *rows = xcalloc(n, sizeof(*rows));
+    struct usage *rows = xcalloc(n ? n : 1, sizeof(*rows));
 
     (void)s;
     memcpy(rows, wanted, n * sizeof(*rows));
@@ -105,6 +105,10 @@ store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_f
         rows[i].frees_after_ms = fake.used >= rows[i].cap ? 90000 : 0;
         rows[i].warmup_step = fake.warmup_step;
         rows[i].warmup_peak = 40;
+        rows[i].period_ms = rows[i].limit->period_ms;
+        rows[i].nodes_cap = fake.nodes_cap ? fake.nodes_cap : LIMIT_UNLIMITED;
+        rows[i].upstream_cap = fake.upstream_cap ? fake.upstream_cap : LIMIT_UNLIMITED;
+        rows[i].upstream_until_ms = fake.upstream_cap ? 1700003600000 : 0;
     }
     ask(done, NULL, arg, rows, n);
     return (struct handle){1, 1};
@@ -116,6 +120,7 @@ store_forget(struct store *s, struct handle h)
     (void)s;
     (void)h;
     fake.forgotten++;
+    fake_forget_look();
     if (open_question) {
         task_cancel(&open_question->task);
         question_free(open_question);
@@ -230,7 +235,10 @@ static const struct route_conf routes[] = {{.name = "contoso", .domains = domain
     .warmup = &schedule, .replies = {rules, 1}}};
 static const struct mailbox_conf mailboxes[] = {{.name = "relay@contoso.com", .route = "contoso"}};
 static const char *const senders[] = {"@contoso.com", "scan@contoso.com"};
-static const struct client_conf clients[] = {{.name = "erp", .senders = senders, .n_senders = 2}};
+static const struct network networks[] = {{.address = {{{[10] = 0xff, 0xff, 10, 20}}}, .prefix = 112}};
+static const char *const logins[] = {"erp-login"};
+static const struct client_conf clients[] = {{.name = "erp", .senders = senders, .n_senders = 2,
+    .networks = networks, .n_networks = 1, .logins = logins, .n_logins = 1}};
 static const struct limit_conf limits[] = {
     {.name = "warmup",
         .kind = LIMIT_WARMUP,
@@ -250,7 +258,9 @@ static const struct limit_conf limits[] = {
         .scope = SCOPE_MAILBOX,
         .unit = UNIT_MESSAGES,
         .value = 25,
-        .period_ms = 60000},
+        .period_ms = 60000,
+        .source = "m365.yaml:9",
+        .origin = "profile m365"},
     {.name = "erp-burst",
         .kind = LIMIT_RATE,
         .scope = SCOPE_CLIENT,
@@ -301,6 +311,7 @@ fill_config(struct fixture *f, const char *http)
     c->file = "/etc/sendgov/sendgov.yaml";
     c->node = "relay1";
     c->dump = (char *)(uintptr_t)"node: relay1\n";
+    c->front.message_bytes_max = 36700160;
     c->admin = (struct admin_conf){.socket = f->socket, .http = http};
     c->routes = routes;
     c->n_routes = 1;
@@ -343,6 +354,7 @@ fixture_close(struct fixture *f)
     admin_free(&f->admin);
     if (open_question)
         store_forget(NULL, HANDLE_NONE);
+    fake_forget_look();
     fake_hold_nothing();
     loop_free(&f->loop);
     metrics_free(&f->metrics);

@@ -27,6 +27,11 @@ struct fake {
     const struct limit_conf *moved_limit;
     uint32_t moved_to;
     bool reload_fails;
+    struct verdict verdict;       /* of every look */
+    struct charge_request looked; /* the last one */
+    unsigned looks;
+    bool plan_fails, look_hangs;
+    uint64_t nodes_cap, upstream_cap; /* of every counter; 0: nothing lowers it */
 
     /* what flow holds */
     bool spool_on, more;
@@ -50,6 +55,8 @@ extern struct loop *fake_loop;
 /* One more message of client erp, received 2023-11-14T22:13:20Z, for r000@example.com and so on. */
 struct spool_message *fake_hold(const char *id, const char *sender, size_t recipients);
 void fake_hold_nothing(void);
+/* The answer of a look is not wanted any more. */
+void fake_forget_look(void);
 
 struct fixture {
     struct loop *loop;

@@ -87,6 +87,7 @@ a_profile_brings_limits(void **state)
     (void)state;
     limit_is(c, "out-mailbox-minute", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_MESSAGES, 25, 60000);
     limit_is(c, "out-mailbox-day", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_RECIPIENTS, 8000, 86400000);
+    assert_string_equal(config_limit(c, "out-mailbox-day")->origin, "profile m365-submission");
     limit_is(c, "out-mailbox-spike", LIMIT_RATE, SCOPE_MAILBOX, UNIT_MESSAGES, 300, 60000);
     assert_int_equal(config_limit(c, "out-mailbox-spike")->burst, 5);
     limit_is(c, "out-onmicrosoft-day", LIMIT_WINDOW, SCOPE_SENDER_DOMAIN, UNIT_EXTERNAL, 90, 86400000);
@@ -140,6 +141,7 @@ own_limits_replace_those_of_the_profile(void **state)
     (void)state;
     limit_is(c, "out-mailbox-day", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_RECIPIENTS, 9000, 86400000);
     assert_string_equal(config_limit(c, "out-mailbox-day")->route, "out");
+    assert_non_null(strstr(config_limit(c, "out-mailbox-day")->origin, "replaces "));
     assert_non_null(strstr(c->dump, "limits.out-mailbox-day.window: 9000/d  # c.yaml:6, replaces "));
     assert_null(config_limit(c, "out-mailbox-spike")); /* unlimited: never asked */
     assert_non_null(strstr(c->dump, "limits.out-mailbox-spike.window: unlimited  # c.yaml:7"));

@@ -294,6 +294,42 @@ test_warmup(void **state)
     expect_usage("sendgovctl warmup hold contoso", "needs --reason");
 }
 
+static const char explained[] =
+    "{\"ok\":true,\"sender\":\"a@c.com\",\"client\":\"erp\",\"client_by\":\"sender\",\"accept\":\"relay\","
+    "\"route\":\"contoso\",\"mailbox\":null,\"outcome\":\"held\",\"answer\":\"250 2.0.0 queued as ID\","
+    "\"passes_after_ms\":90000,\"passes_at\":\"2026-11-24T04:01:30.000Z\",\"refused_recipients\":[],"
+    "\"transactions\":[{\"class\":\"external\",\"recipients\":[\"u@x.com\"],\"outcome\":\"held\","
+    "\"answer\":\"250 2.0.0 queued as ID; held for now: full\",\"why\":\"451 4.4.5 full\","
+    "\"passes_after_ms\":90000,\"passes_at\":\"2026-11-24T04:01:30.000Z\",\"pauses\":[{\"scope\":\"sender\","
+    "\"instance\":\"a@c.com\",\"extent\":\"all\",\"class\":\"operator\",\"until\":null,\"reason\":\"x\"}],"
+    "\"limits\":[{\"limit\":\"day\",\"scope\":\"route\",\"instance\":\"contoso\",\"unit\":\"external\","
+    "\"period_ms\":86400000,\"configured_period_ms\":3600000,\"wanted\":1,\"used\":50,\"cap\":50,"
+    "\"configured\":80,\"lowered\":[{\"by\":\"node\",\"cap\":60,\"until\":null},{\"by\":\"upstream\","
+    "\"cap\":50,\"until\":\"2026-11-25T04:00:00.000Z\"}],\"passes_after_ms\":90000,"
+    "\"passes_at\":\"2026-11-24T04:01:30.000Z\",\"source\":\"a.yaml:3\",\"origin\":\"profile p\"}]}]}";
+
+static void
+test_explain(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_int_equal(
+        run_with(&d, "limits explain a@c.com u@x.com v@x.com --bytes 10 --client erp", explained), CTL_OK);
+    assert_string_equal(d.asked,
+        "{\"command\":\"limits-explain\",\"sender\":\"a@c.com\","
+        "\"recipients\":[\"u@x.com\",\"v@x.com\"],\"client\":\"erp\",\"bytes\":\"10\"}\n");
+    expect(out, "client     erp (the only one that may send so), accept: relay\n");
+    expect(out, "mailbox    -\n\n1 external recipient: u@x.com\nLIMIT");
+    expect(out, "80; another node has 60; the upstream said so: 50 until 2026-11-25 04:00:00Z; "
+                "another node has a longer period  profile p, a.yaml:3\n");
+    expect(out, "paused     all mail of sender a@c.com, until it is resumed (operator: x)\n"
+                "outcome    held\nanswer     250 2.0.0 queued as ID; held for now: full\n"
+                "why        451 4.4.5 full\npasses     2026-11-24 04:01:30Z, in 1 min 30 s\n");
+    expect_usage("sendgovctl limits explain a@c.com", "needs SENDER RECIPIENT");
+    assert_int_equal(run_with(&d, "limits explain a b", "{\"ok\":true}"), CTL_OK); /* breaks nothing */
+}
+
 static const char status[] =
     "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_"
     "ms\":61000,"
@@ -751,6 +787,7 @@ main(void)
         cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_warmup),
+        cmocka_unit_test(test_explain),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_questions),

@@ -89,6 +89,72 @@ test_paused_is_not_asked(void **state)
 }
 
 static void
+foretell(struct scene *s, const struct client_conf *client, unsigned recipients, enum explain_outcome outcome,
+    struct explained *out)
+{
+    struct envelope e;
+
+    envelope_init(&e);
+    scene_fill_envelope(&e, recipients);
+    scene_explain(s, client, &e, RECIPIENT_EXTERNAL, out);
+    envelope_fini(&e);
+    assert_int_equal(out->outcome, outcome);
+}
+
+/* Foretold is what then happens, in the same words, and nothing is charged for it. */
+static void
+test_foretold_is_what_happens(void **state)
+{
+    struct pause pause = {.scope = SCOPE_ROUTE, .instance = "contoso", .extent = PAUSE_EXTERNAL,
+        .reason = "by hand"};
+    struct explained x;
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 3, HOUR_MS, NULL, 0);
+    foretell(&s, &scene_client, 3, EXPLAIN_RELAYED, &x);
+    assert_int_equal(x.why.code, 0);
+    foretell(&s, &scene_client, 4, EXPLAIN_REFUSED, &x);
+    assert_int_equal(x.answer.code, 452);
+    assert_int_equal(scene_used(&s), 0);
+    assert_int_equal(scene_relay(&s, 2), 250);
+    foretell(&s, &scene_client, 2, EXPLAIN_REFUSED, &x);
+    assert_int_equal(scene_relay(&s, 2), 451);
+    assert_string_equal(x.answer.text, s.answer.text);
+    store_pause(s.store, &pause, 0, NULL);
+    foretell(&s, &scene_client, 1, EXPLAIN_REFUSED, &x);
+    assert_int_equal(scene_relay(&s, 1), 451);
+    assert_string_equal(x.answer.text, s.answer.text);
+    assert_int_equal(scene_used(&s), 2);
+    assert_true(scene_count(&s, M_DECISIONS, "granted") + scene_count(&s, M_MESSAGES, "relayed") <= 2);
+    scene_stop(&s);
+}
+
+static void
+test_foretold_for_both_classes(void **state)
+{
+    struct envelope e;
+    struct explained x;
+    struct address in;
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 3, HOUR_MS, NULL, 0);
+    envelope_init(&e);
+    scene_fill_envelope(&e, 1);
+    assert_int_equal(address_parse_plain(SPAN_LIT("in@contoso.com"), &in), ADDRESS_OK);
+    envelope_add(&e, &in, RECIPIENT_INTERNAL);
+    scene_explain(&s, &scene_client, &e, RECIPIENT_EXTERNAL, &x);
+    assert_int_equal(x.outcome, EXPLAIN_RELAYED);
+    scene_explain(&s, &scene_client, &e, RECIPIENT_INTERNAL, &x);
+    assert_int_equal(x.outcome, EXPLAIN_REFUSED);
+    assert_int_equal(x.answer.code, 452);
+    assert_non_null(strstr(x.answer.text, "separate transactions"));
+    envelope_fini(&e);
+    scene_stop(&s);
+}
+
+static void
 test_block_pauses_what_follows(void **state)
 {
     static const struct peer_rule rules[] = {{"dot", 1, PEER_SAY, "550 5.7.708 access denied\r\n"}};
@@ -586,6 +652,8 @@ main(void)
         cmocka_unit_test(test_over_names_the_limit),
         cmocka_unit_test(test_impossible_is_for_good),
         cmocka_unit_test(test_paused_is_not_asked),
+        cmocka_unit_test(test_foretold_is_what_happens),
+        cmocka_unit_test(test_foretold_for_both_classes),
         cmocka_unit_test(test_block_pauses_what_follows),
         cmocka_unit_test(test_no_place_for_a_pause_is_none),
         cmocka_unit_test(test_the_answer_names_who_is_paused_instead),

@@ -1160,10 +1160,65 @@ test_client_leaves_at_each_turn_of_a_take_over(void **state)
     }
 }
 
+/* The text the client hears, with ID for its id. */
+static void
+expect_foretold(const struct explained *x, const struct reply *heard)
+{
+    char foretold[REPLY_TEXT_MAX + 32];
+
+    assert_int_equal(x->answer.code, heard->code);
+    assert_memory_equal(x->answer.text, "queued as ID", 12);
+    snprintf(foretold, sizeof(foretold), "queued as %.22s%s", heard->text + 10, x->answer.text + 12);
+    assert_string_equal(heard->text, foretold);
+}
+
+static void
+foretell(struct kept *k, size_t client, unsigned recipients, enum explain_outcome outcome,
+    struct explained *out)
+{
+    struct envelope e;
+
+    envelope_init(&e);
+    scene_fill_envelope(&e, recipients);
+    scene_explain(&k->s, &clients[client], &e, RECIPIENT_EXTERNAL, out);
+    envelope_fini(&e);
+    assert_int_equal(out->outcome, outcome);
+}
+
+static void
+test_foretold_is_what_happens(void **state)
+{
+    struct explained x;
+    struct kept k;
+
+    (void)state;
+    kept_start(&k, 3, NULL, 0);
+    assert_int_equal(scene_relay(&k.s, 2), 250);
+    foretell(&k, 0, 2, EXPLAIN_PARTLY, &x);
+    assert_non_null(strstr(x.answer.text, "queued as ID; held for now: limit external-hour"));
+    assert_non_null(strstr(x.answer.text, "used 3 of 3"));
+    foretell(&k, 1, 1, EXPLAIN_RELAYED, &x); /* its client hears that at once, whatever the limits say */
+    assert_string_equal(x.answer.text, "queued as ID");
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    foretell(&k, 0, 1, EXPLAIN_HELD, &x);
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    expect_foretold(&x, &k.s.answer);
+    flow_stop_release(k.s.flow);
+    flow_configure(k.s.flow, k.s.config); /* what it was told a moment ago is forgotten, and that one waits */
+    foretell(&k, 0, 1, EXPLAIN_HELD, &x);
+    assert_int_equal(scene_relay(&k.s, 1), 250);
+    expect_foretold(&x, &k.s.answer);
+    assert_non_null(strstr(x.why.text, "older mail of this sender waits"));
+    foretell(&k, 1, 1, EXPLAIN_HELD, &x);
+    assert_string_equal(x.answer.text, "queued as ID");
+    kept_stop(&k);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_foretold_is_what_happens),
         cmocka_unit_test(test_slow_upstream_is_taken_over),
         cmocka_unit_test(test_take_over_tells_of_the_refused),
         cmocka_unit_test(test_taken_over_and_refused_later_waits),

@@ -125,6 +125,35 @@ def test_a_window_opens_again_and_never_over(site):
     assert len(messages) >= 15
 
 
+def test_what_is_foretold_comes_true(site):
+    """Outcome and words are those a client then hears, asking costs nothing, and at the told time it passes."""
+    node = site.node("n", limits={"short": {"scope": "route", "unit": "external", "window": "3/3s"}}).start()
+
+    def explain(*words):
+        return node.ctl("--json", "limits", "explain", "app@contoso.com", *words, "--client", "127.0.0.1")
+    first = explain("u@fabrikam.com", "v@fabrikam.com")
+    assert (first["outcome"], first["client"], first["passes_after_ms"]) == ("relayed", "local", 0), first
+    assert send(node, ["u@fabrikam.com", "v@fabrikam.com"]).code == 250
+    told = explain("u@fabrikam.com", "v@fabrikam.com")
+    limit, = [r for r in told["transactions"][0]["limits"] if r["limit"] == "short"]
+    assert (limit["used"], limit["cap"], limit["wanted"], limit["binds"]) == (2, 3, 2, True), limit
+    assert re.fullmatch(r".*/sendgov\.yaml:\d+", limit["source"]), limit
+    heard = send(node, ["u@fabrikam.com", "v@fabrikam.com"])
+    assert told["outcome"] == "refused" and heard.code == 451
+
+    def words(text):
+        return re.sub(r"\d+ s$", "", text.strip())
+    assert words(told["answer"]) == words(f"{heard.code} {heard.text}"), (told, heard)
+    assert explain("u@fabrikam.com")["outcome"] == "relayed"  # one still fits
+    assert 0 < told["passes_after_ms"] <= 3300
+    time.sleep(told["passes_after_ms"] / 1000)
+    assert send(node, ["u@fabrikam.com", "v@fabrikam.com"]).code == 250
+    text = node.ctl("limits", "explain", "app@contoso.com", "u@fabrikam.com", "--client", "local")
+    assert "client     local (as named), accept: relay" in text and "short" in text, text
+    several = node.ctl("limits", "explain", "app@contoso.com", "u@fabrikam.com", check=False)
+    assert several.returncode == 2 and "app, local" in several.stderr, several
+
+
 def test_a_told_retry_time_is_true(site):
     node = site.node("n", limits={"short": {"scope": "route", "unit": "external", "window": "2/2s"}}).start()
     assert [send(node).code for _ in range(2)] == [250, 250]

@@ -1,0 +1,35 @@
+/* explain: what would become of a message if it came now, for an operator who asks. The plan, the way the
+ * relay refuses and its words are those of real mail; nothing is charged, booked or remembered.
+ *
+ * Whoever asks plans each class of recipients by explain_plan, has the store look at the request, and hands
+ * the verdict to explain_verdict. What only shows when mail is really sent is not foreseen: an upstream that
+ * cannot be reached or refuses, and connections that are all busy. */
+#ifndef SENDGOV_FLOW_EXPLAIN_H
+#define SENDGOV_FLOW_EXPLAIN_H
+
+#include "relay/flow/flow.h"
+
+enum explain_outcome {
+    EXPLAIN_RELAYED,
+    EXPLAIN_PARTLY,  /* some of its recipients now, the others are held */
+    EXPLAIN_HELD,
+    EXPLAIN_REFUSED,
+    EXPLAIN_OUTCOME_COUNT,
+};
+const char *explain_outcome_to_str(enum explain_outcome o);
+
+struct explained {
+    enum explain_outcome outcome;
+    struct reply answer; /* what the client hears; ID stands for the message's own */
+    struct reply why;    /* the rule that holds or refuses it; code 0: none does */
+};
+
+/* The charge for the recipients of one class in look->envelope, which has all of them; it only looks. Not 0:
+ * more limits apply than one charge can carry. */
+int explain_plan(struct flow *f, const struct flow_look *look, enum recipient_class class,
+    struct charge_request *request_out);
+/* What becomes of these recipients. request NULL: explain_plan refused. */
+void explain_verdict(struct flow *f, const struct flow_look *look, enum recipient_class class,
+    const struct charge_request *request, const struct verdict *verdict, struct explained *out);
+
+#endif
