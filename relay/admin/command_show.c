@@ -161,6 +161,26 @@ spool_to_json(const struct flow *f)
     return spool_view_status(&spool, &queue);
 }
 
+static json_t *
+profiles_to_json(const struct config *c)
+{
+    int64_t now_ms = clock_utc_ms();
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        const struct profile_conf *p = &c->profiles[i];
+        json_t *o = json_object();
+
+        json_object_set_new(o, "profile", json_text(p->name));
+        json_object_set_new(o, "file", json_text(p->file));
+        json_object_set_new(o, "dated", json_text(p->dated));
+        json_object_set_new(o, "age_days", json_integer(profile_age_days(p, now_ms)));
+        json_object_set_new(o, "old", json_boolean(profile_is_old(p, now_ms)));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 /* ---- status ---- */
 
 void
@@ -179,6 +199,7 @@ run_status(struct call *call)
     json_object_set_new(o, "uptime_ms", json_integer(clock_mono_ms() - a->started_mono_ms));
     json_object_set_new(o, "config_file", json_text(a->config->file));
     json_object_set_new(o, "config_hash", json_text(a->config->hash));
+    json_object_set_new(o, "profiles", profiles_to_json(a->config));
     json_object_set_new(o, "messages_in_flight", json_u64(flow.in_flight));
     json_object_set_new(o, "store", store_to_json(a->setup.store));
     json_object_set_new(o, "spool", spool_to_json(a->setup.flow));

@@ -80,6 +80,20 @@ refresh_warmups(struct metrics *m, const struct admin *a)
     }
 }
 
+static void
+refresh_profiles(struct metrics *m, const struct config *c)
+{
+    int64_t now_ms = clock_utc_ms();
+
+    metric_reset(m, M_PROFILE_AGE_SECONDS);
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        const struct profile_conf *p = &c->profiles[i];
+        int64_t age_ms = now_ms > p->dated_utc_ms ? now_ms - p->dated_utc_ms : 0;
+
+        metric_set(m, M_PROFILE_AGE_SECONDS, (double)age_ms / 1000, p->name, NULL, NULL);
+    }
+}
+
 /* Route, mailbox and client only: senders would put addresses of people into labels. */
 static void
 refresh_limits(struct metrics *m, struct usage_cache *cache)
@@ -137,6 +151,7 @@ scrape_refresh(struct admin *a)
     refresh_front(m, a->setup.front);
     refresh_upstream(m, a->setup.upstream);
     refresh_warmups(m, a);
+    refresh_profiles(m, a->config);
     refresh_limits(m, a->usage);
     metric_add(m, M_LOG_DROPPED, (double)log_dropped() - metric_get(m, M_LOG_DROPPED, NULL, NULL, NULL), NULL,
         NULL, NULL);

@@ -4,6 +4,8 @@ METRIC(BUILD_INFO, METRIC_GAUGE, "sendgov_build_info", "version", NULL, NULL,
     "Always 1; the version is in the label.")
 METRIC(CONFIG_INFO, METRIC_GAUGE, "sendgov_config_info", "hash", NULL, NULL,
     "Always 1; the hash changes exactly when a reload was applied.")
+METRIC(PROFILE_AGE_SECONDS, METRIC_GAUGE, "sendgov_profile_age_seconds", "profile", NULL, NULL,
+    "Since the day that the facts of a profile in use are of.")
 METRIC(CONNECTIONS, METRIC_GAUGE, "sendgov_connections", "listener", NULL, NULL, "Open client connections.")
 METRIC(CONNECTIONS_TOTAL, METRIC_COUNTER, "sendgov_connections_total", "listener", NULL, NULL,
     "Accepted client connections.")

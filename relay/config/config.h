@@ -52,6 +52,16 @@ struct config_file {
     const char *position; /* of the setting that names it; NULL: the main file */
 };
 
+/* A profile in use, also by being extended. */
+struct profile_conf {
+    const char *name, *file;
+    const char *dated;    /* "2026-11-01": the day its facts are of */
+    int64_t dated_utc_ms; /* when that day began */
+};
+
+/* What is said in profiles changes without notice: facts older than this are to be looked at again. */
+#define PROFILE_OLD_DAYS 180
+
 struct config {
     struct arena arena;
     unsigned references;
@@ -80,6 +90,8 @@ struct config {
     size_t n_schedules;
     const struct limit_conf *limits; /* the configured ones and those derived from profiles and warm-ups */
     size_t n_limits;
+    const struct profile_conf *profiles;
+    size_t n_profiles;
     int drain_ms;
     const struct config_warning *warnings; /* for the log, at start and after a reload */
     size_t n_warnings;
@@ -97,6 +109,10 @@ struct owner config_owner(struct config *c);
 
 /* NULL: the setting is not written, its default is in force. */
 const char *config_position(const struct config *c, const char *path);
+
+/* How old its facts are; 0 before their day. */
+int64_t profile_age_days(const struct profile_conf *p, int64_t now_utc_ms);
+bool profile_is_old(const struct profile_conf *p, int64_t now_utc_ms);
 
 const struct client_conf *config_client(const struct config *c, const char *name);
 const struct route_conf *config_route(const struct config *c, const char *name);

@@ -72,6 +72,7 @@ struct tenant_limit {
 struct profile {
     const char *name, *dated, *title, *link, *extends;
     const char *file;
+    int64_t dated_utc_ms;
     const struct profile *base; /* what it extends */
     const struct node *node;
     uint64_t connections;     /* per mailbox, when the mailbox does not say */

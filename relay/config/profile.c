@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "relay/base/clock.h"
 #include "relay/config/draft.h"
+#include "relay/config/units.h"
 
 static const char *
 try_folder(struct draft *d, const char *folder, const char *name)
@@ -40,6 +42,16 @@ check_tenant_limit(struct draft *d, const struct profile *p)
     return 0;
 }
 
+static int
+check_dated(struct draft *d, struct profile *p)
+{
+    const char *why;
+
+    if (units_parse_day(span_str(p->dated), &p->dated_utc_ms, &why))
+        return 0;
+    return draft_fail(d, node_get(p->node, "dated"), "dated: '%.32s' %s", p->dated, why);
+}
+
 static const struct profile *load_profile(
     struct draft *d, const char *name, const struct node *at, unsigned depth);
 
@@ -54,6 +66,8 @@ read_profile(struct draft *d, struct profile *p, const char *name, unsigned dept
     if (strcmp(p->name, name) != 0)
         return draft_fail(
             d, node_get(root, "profile"), "the file is called %s but says profile: %s", name, p->name);
+    if (check_dated(d, p) < 0)
+        return -1;
     if (p->extends && !(p->base = load_profile(d, p->extends, node_get(root, "extends"), depth + 1)))
         return -1;
     return check_tenant_limit(d, p);
@@ -121,6 +135,44 @@ check_licences(struct draft *d, const struct route_entry *r)
     return 0;
 }
 
+/* ---- age ---- */
+
+int64_t
+profile_age_days(const struct profile_conf *p, int64_t now_utc_ms)
+{
+    return now_utc_ms > p->dated_utc_ms ? (now_utc_ms - p->dated_utc_ms) / 86400000 : 0;
+}
+
+bool
+profile_is_old(const struct profile_conf *p, int64_t now_utc_ms)
+{
+    return profile_age_days(p, now_utc_ms) > PROFILE_OLD_DAYS;
+}
+
+/* All that were loaded are in use; those that are extended come first. */
+static void
+publish_profiles(struct draft *d)
+{
+    struct profile_conf *all;
+    int64_t now_ms = clock_utc_ms();
+    size_t n = 0;
+
+    for (const struct profile *p = d->profiles; p; p = p->next)
+        n++;
+    all = arena_alloc(&d->conf.arena, (n + 1) * sizeof *all);
+    d->conf.profiles = all;
+    d->conf.n_profiles = n;
+    for (const struct profile *p = d->profiles; p; p = p->next) {
+        all[--n] = (struct profile_conf){
+            draft_keep(d, p->name), draft_keep(d, p->file), draft_keep(d, p->dated), p->dated_utc_ms};
+        if (profile_is_old(&all[n], now_ms))
+            draft_warn(d, node_get(p->node, "dated"),
+                "profile %s is dated %s, %lld days ago: what it says of the upstream may have changed; "
+                "install a newer one, or compare it with its sources and set dated",
+                p->name, p->dated, (long long)profile_age_days(&all[n], now_ms));
+    }
+}
+
 int
 draft_apply_profiles(struct draft *d)
 {
@@ -134,5 +186,6 @@ draft_apply_profiles(struct draft *d)
         if (check_licences(d, r) < 0)
             return -1;
     }
+    publish_profiles(d);
     return 0;
 }

@@ -444,7 +444,7 @@ const struct setting setting_table[] = {
     {SECTION_PROFILE, "extends", NAME(profile, extends),
         .help = "Another profile whose replies follow this one's."},
     {SECTION_PROFILE, "dated", TEXT(profile, dated), .flags = SETTING_REQUIRED,
-        .help = "Day of the facts, 2026-11-01."},
+        .help = "Day of the facts, 2026-11-01; older than 180 days, it is warned of."},
     {SECTION_PROFILE, "title", TEXT(profile, title), .help = "What it is for."},
     {SECTION_PROFILE, "source", TEXT(profile, link), .help = "Where the facts are from."},
     {SECTION_PROFILE, "connections", NUMBER(profile, connections, 1, 10000), .fallback = "2",

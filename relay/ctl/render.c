@@ -151,6 +151,19 @@ print_store(struct ctl *c, const json_t *s)
             closed < 0 ? "until they are" : "for ", closed < 0 ? "" : after_text(closed, after));
 }
 
+/* Only those whose facts are to be looked at again. */
+static void
+print_old_profiles(struct ctl *c, const json_t *list)
+{
+    size_t i;
+    json_t *p;
+
+    json_array_foreach(list, i, p)
+        if (get_bool(p, "old"))
+            fprintf(c->out, "profile    %s is OLD: dated %s, %lld days ago; %s\n", get_text(p, "profile"),
+                get_text(p, "dated"), get_number(p, "age_days"), get_text(p, "file"));
+}
+
 void
 render_status(struct ctl *c, const json_t *a)
 {
@@ -163,6 +176,7 @@ render_status(struct ctl *c, const json_t *a)
     print_store(c, json_object_get(a, "store"));
     render_spool(c, json_object_get(a, "spool"));
     fprintf(c->out, "config     %s, hash %s\n", get_text(a, "config_file"), get_text(a, "config_hash"));
+    print_old_profiles(c, json_object_get(a, "profiles"));
     fprintf(c->out, "messages   %lld under way\n\n", get_number(a, "messages_in_flight"));
     if (json_array_size(pauses) > 0) {
         print_pauses(c, pauses, "");

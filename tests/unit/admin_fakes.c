@@ -234,6 +234,8 @@ static const struct reply_rule rules[] = {{.from = {5, 7, 708}, .to = {5, 7, 708
 static const struct route_conf routes[] = {{.name = "contoso", .domains = domains, .n_domains = 1,
     .warmup = &schedule, .replies = {rules, 1}}};
 static const struct mailbox_conf mailboxes[] = {{.name = "relay@contoso.com", .route = "contoso"}};
+static const struct profile_conf profiles[] = {{"m365", "/p/m365.yaml", "2020-01-01", INT64_C(1577836800000)},
+    {"fresh", "/p/fresh.yaml", "2999-01-01", INT64_C(32472144000000)}};
 static const char *const senders[] = {"@contoso.com", "scan@contoso.com"};
 static const struct network networks[] = {{.address = {{{[10] = 0xff, 0xff, 10, 20}}}, .prefix = 112}};
 static const char *const logins[] = {"erp-login"};
@@ -315,6 +317,8 @@ fill_config(struct fixture *f, const char *http)
     c->admin = (struct admin_conf){.socket = f->socket, .http = http};
     c->routes = routes;
     c->n_routes = 1;
+    c->profiles = profiles;
+    c->n_profiles = 2;
     c->mailboxes = mailboxes;
     c->n_mailboxes = 1;
     c->clients = clients;

@@ -151,6 +151,13 @@ test_status(void **state)
     assert_string_equal(json_string_value(json_object_get(a, "node")), "relay1");
     assert_true(json_is_true(json_object_get(a, "ready")));
     assert_int_equal(json_integer_value(json_object_get(a, "messages_in_flight")), 3);
+    assert_int_equal(json_array_size(json_object_get(a, "profiles")), 2);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *p = json_array_get(json_object_get(a, "profiles"), i);
+
+        assert_int_equal(json_is_true(json_object_get(p, "old")), i == 0);
+        assert_int_equal(json_integer_value(json_object_get(p, "age_days")) > 2000, i == 0);
+    }
     assert_int_equal(
         json_integer_value(json_object_get(json_array_get(json_object_get(a, "warmups"), 0), "cap")), 70);
     assert_string_equal(

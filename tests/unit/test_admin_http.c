@@ -165,6 +165,8 @@ test_metrics(void **state)
         "sendgov_limit_used{limit=\"mailbox-minute\",scope=\"mailbox\",instance=\"relay@contoso.com\"} 12");
     expect_text("sendgov_limit_remaining{limit=\"erp-burst\",scope=\"client\",instance=\"erp\"} 88");
     expect_text("process_start_time_seconds ");
+    expect_text("sendgov_profile_age_seconds{profile=\"m365\"} 2");
+    expect_text("sendgov_profile_age_seconds{profile=\"fresh\"} 0\n");
     assert_null(strstr(reply, "per-sender")); /* senders are people */
     assert_int_equal(get(&f, GET("/")), 200);
     expect_text("<td class=n>burst 100, 100/min</td>"); /* as the stand-in of the store has it */

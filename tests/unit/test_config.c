@@ -521,7 +521,7 @@ doubtful_settings_are_warned_of(void **state)
     assert_int_equal(warnings_with(c, "route b does not verify"), 1);
     assert_int_equal(warnings_with(c, "route b has no licences"), 1);
     assert_int_equal(warnings_with(c, "there are no clients"), 1);
-    assert_int_equal(c->n_warnings, 7);
+    assert_int_equal(warnings_with(c, ""), 7); /* those of an old profile stand in its file */
     config_unref(&c);
     c = config_files_load(BASE);
     assert_int_equal(c->n_warnings, 0);

@@ -8,8 +8,10 @@
 #include <cmocka.h>
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include "policy/plan.h"
+#include "relay/base/clock.h"
 #include "relay/config/draft.h"
 #include "tests/unit/config_files.h"
 
@@ -371,6 +373,66 @@ profiles_are_looked_for_beside_the_file(void **state)
     assert_non_null(strstr(err.text, "profiles extend one another more than 4 deep"));
 }
 
+static void
+write_profile_dated(const char *day)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "profile: aged\ndated: %s\n", day);
+    config_files_write("profiles/aged.yaml", text, strlen(text), 0600);
+}
+
+#define AGED_FILE \
+    LISTENER CLIENT \
+    "routes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: aged, warmup: established}}\n"
+
+/* As many warnings as name the profile; days: how long ago its facts are of. */
+static size_t
+warnings_of_age(int days)
+{
+    time_t then = (time_t)(clock_utc_ms() / 1000) - (time_t)days * 86400;
+    struct config *c;
+    struct tm tm;
+    char day[16];
+    size_t n = 0;
+
+    strftime(day, sizeof day, "%Y-%m-%d", gmtime_r(&then, &tm));
+    write_profile_dated(day);
+    c = config_files_load(AGED_FILE);
+    for (size_t i = 0; i < c->n_warnings; i++)
+        n += strstr(c->warnings[i].text, "profile aged is dated") != NULL &&
+            strstr(c->warnings[i].text, day) != NULL &&
+            strstr(c->warnings[i].position, "profiles/aged.yaml:2") != NULL;
+    assert_int_equal(c->n_profiles, 1);
+    assert_string_equal(c->profiles[0].dated, day);
+    assert_int_equal(profile_is_old(&c->profiles[0], clock_utc_ms()), n);
+    config_unref(&c);
+    return n;
+}
+
+static void
+old_profiles_are_warned_of(void **state)
+{
+    const struct profile_conf p = {.dated_utc_ms = INT64_C(86400000) * 20000};
+    struct err err = {""};
+
+    (void)state;
+    mkdir("profiles", 0700);
+    assert_int_equal(warnings_of_age(0), 0);
+    assert_int_equal(warnings_of_age(179), 0);
+    assert_int_equal(warnings_of_age(182), 1);
+    assert_int_equal(warnings_of_age(3000), 1);
+    assert_int_equal(warnings_of_age(-30), 0);
+    assert_int_equal(profile_age_days(&p, p.dated_utc_ms + INT64_C(86400000) * 181 - 1), 180);
+    assert_false(profile_is_old(&p, p.dated_utc_ms + INT64_C(86400000) * 181 - 1));
+    assert_true(profile_is_old(&p, p.dated_utc_ms + INT64_C(86400000) * 181));
+    assert_int_equal(profile_age_days(&p, 0), 0);
+    write_profile_dated("2026-02-30");
+    config_files_write("c.yaml", AGED_FILE, sizeof(AGED_FILE) - 1, 0600);
+    assert_null(config_load("c.yaml", &err));
+    assert_non_null(strstr(err.text, "dated: '2026-02-30' is a day that no calendar has"));
+}
+
 int
 main(void)
 {
@@ -386,6 +448,7 @@ main(void)
         cmocka_unit_test(own_rules_come_before_the_profile),
         cmocka_unit_test(recipient_domains),
         cmocka_unit_test(profiles_are_looked_for_beside_the_file),
+        cmocka_unit_test(old_profiles_are_warned_of),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -333,6 +333,8 @@ test_explain(void **state)
 static const char status[] =
     "{\"ok\":true,\"version\":\"0.1.0\",\"node\":\"relay1\",\"ready\":true,\"reason\":\"ready\",\"uptime_"
     "ms\":61000,"
+    "\"profiles\":[{\"profile\":\"m\",\"dated\":\"2026-01-01\",\"age_days\":190,\"old\":true,"
+    "\"file\":\"/p/m.yaml\"},{\"profile\":\"n\",\"old\":false}],"
     "\"config_file\":\"/etc/s.yaml\",\"config_hash\":\"00ff\",\"messages_in_flight\":2,"
     "\"store\":{\"up\":true,\"nodes\":2,\"closed_for_ms\":-1,\"limits_differ\":true,"
     "\"differing_limit\":\"day\"},"
@@ -358,6 +360,7 @@ test_status(void **state)
         "counters   NOT TRUSTED, Redis is new or lost its memory: nothing leaves until they are; see open in "
         "sendgovctl(8)\n"
         "config     /etc/s.yaml, hash 00ff\n"
+        "profile    m is OLD: dated 2026-01-01, 190 days ago; /p/m.yaml\n"
         "messages   2 under way\n\n"
         "SCOPE  INSTANCE  MAIL      CAUSE         SINCE                 UNTIL    ENDS IN  BY      REASON\n"
         "route  contoso   external  block-tenant  2026-11-24 03:04:05Z  resumed  -        relay1  "

@@ -118,6 +118,34 @@ spans_do_not_end_in_nul(void **state)
 }
 
 static void
+days(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t utc_ms; /* as `date -u -d DAY +%s` has it */
+    } cases[] = {{"2000-01-01", INT64_C(946684800000)}, {"2000-02-29", INT64_C(951782400000)},
+        {"2000-03-01", INT64_C(951868800000)}, {"2026-11-01", INT64_C(1793491200000)},
+        {"2028-02-29", INT64_C(1835395200000)}, {"2100-03-01", INT64_C(4107542400000)},
+        {"2999-12-31", INT64_C(32503593600000)}};
+    static const char *const bad[] = {"", "2026", "2026-11", "2026-11-1", "2026-11-01 ", "2026/11/01",
+        "26-11-01", "2026-13-01", "2026-00-01", "2026-11-31", "2026-02-29", "2100-02-29", "2026-11-00",
+        "1999-12-31", "3000-01-01", "-026-11-01", "2026-+1-01"};
+    const char *why = NULL;
+    int64_t ms;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_true(units_parse_day(span_str(cases[i].text), &ms, &why));
+        assert_true(ms == cases[i].utc_ms);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        why = NULL;
+        assert_false(units_parse_day(span_str(bad[i]), &ms, &why));
+        assert_non_null(why);
+    }
+}
+
+static void
 for_people(void **state)
 {
     static const struct {
@@ -145,6 +173,7 @@ main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(rates),
         cmocka_unit_test(spans_do_not_end_in_nul),
+        cmocka_unit_test(days),
         cmocka_unit_test(for_people),
     };
 
