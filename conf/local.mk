@@ -1,7 +1,7 @@
 # what an operator installs
 profilesdir = $(pkgdatadir)/profiles
 dist_profiles_DATA = conf/profiles/m365-connector.yaml conf/profiles/m365-replies.yaml \
-    conf/profiles/m365-submission.yaml
+    conf/profiles/m365-submission.yaml conf/profiles/m365-trial.yaml
 schedulesdir = $(pkgdatadir)/schedules
 dist_schedules_DATA = conf/schedules/cautious.yaml conf/schedules/domain-ramp.yaml \
     conf/schedules/new-tenant.yaml

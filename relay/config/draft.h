@@ -63,9 +63,10 @@ struct schedule_entry {
     struct count_list table;
 };
 
-/* factor * licences ^ (power_tenths / 10) + base, of which `percent` is used. */
+/* factor * licences ^ (power_tenths / 10) + base, of which `percent` is used; in an hour no more than the
+ * part that hour_divisor says (0: nothing is said of hours), 10 at least. */
 struct tenant_limit {
-    uint32_t factor, power_tenths, base, percent, trial;
+    uint32_t factor, power_tenths, base, percent, trial, hour_divisor;
     const char *link;
 };
 
@@ -129,6 +130,8 @@ int draft_read_secret(struct draft *d, const struct node *v, const char **conten
 int draft_load_files(struct draft *d, const char *file);
 /* profile.c */
 int draft_apply_profiles(struct draft *d);
+/* Of a day, and from that of an hour. */
+uint64_t tenant_limit_hour_cap(const struct tenant_limit *t, uint64_t day_cap);
 uint64_t tenant_limit_cap(const struct tenant_limit *t, uint64_t licences);
 /* schedule.c */
 int draft_apply_schedules(struct draft *d);

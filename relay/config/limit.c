@@ -1,12 +1,13 @@
-/* Limits: those of the configuration, those a route's profile brings (ROUTE-NAME), the tenant's cap by
- * licences (ROUTE-tenant-day) and the two of a warm-up (ROUTE-warmup, ROUTE-warmup-hour).
+/* Limits: those of the configuration, those a route's profile brings (ROUTE-NAME), the tenant's caps by
+ * licences (ROUTE-tenant-day, ROUTE-tenant-hour) and the two of a warm-up (ROUTE-warmup, ROUTE-warmup-hour).
  *
  * A limit of the configuration replaces the profile's of the same name and keeps its route; the dump says so.
  * Those of a warm-up cannot be replaced: they follow from `warmup`.
  *
  * Example: route contoso, profile m365-submission, licences 25, warmup new-tenant. The profile's mailbox-day
  * becomes contoso-mailbox-day, 8000 recipients a day for each mailbox of that route; contoso-tenant-day is
- * 11 408 external recipients a day; contoso-warmup is 50 on the first day. */
+ * 11 408 external recipients a day, contoso-tenant-hour an eighth of it in an hour; contoso-warmup is 50 on
+ * the first day. */
 #include "relay/config/draft.h"
 #include "relay/config/type.h"
 
@@ -182,18 +183,21 @@ derive_profile(struct draft *d, struct growing *g, const struct route_entry *r)
 }
 
 static int
-derive_tenant_day(struct draft *d, struct growing *g, const struct route_entry *r)
+derive_tenant(struct draft *d, struct growing *g, const struct route_entry *r, bool hour)
 {
-    struct limit_entry *e = add_derived(d, g, r, "tenant-day", entry_key(&r->head, "licences"));
+    const struct tenant_limit *t = &r->profile->tenant_limit;
+    struct limit_entry *e =
+        add_derived(d, g, r, hour ? "tenant-hour" : "tenant-day", entry_key(&r->head, "licences"));
+    uint64_t day_cap = tenant_limit_cap(t, r->licences);
 
     e->head.origin = draft_printf(d, "licences, profile %s", r->profile->name);
     e->conf.kind = LIMIT_WINDOW;
     e->conf.scope = SCOPE_ROUTE;
     e->conf.unit = UNIT_EXTERNAL;
     e->conf.only = r->head.name;
-    e->conf.period_ms = DAY_MS;
-    e->conf.value = tenant_limit_cap(&r->profile->tenant_limit, r->licences);
-    e->window = (struct rate){true, e->conf.value, DAY_MS};
+    e->conf.period_ms = hour ? HOUR_MS : DAY_MS;
+    e->conf.value = hour ? tenant_limit_hour_cap(t, day_cap) : day_cap;
+    e->window = (struct rate){true, e->conf.value, e->conf.period_ms};
     return yield_to_own(d, g, true);
 }
 
@@ -222,7 +226,9 @@ derive_all(struct draft *d, struct growing *g)
 
         if (r->profile && derive_profile(d, g, r) < 0)
             return -1;
-        if (r->licences > 0 && derive_tenant_day(d, g, r) < 0)
+        if (r->licences > 0 && derive_tenant(d, g, r, false) < 0)
+            return -1;
+        if (r->licences > 0 && r->profile->tenant_limit.hour_divisor > 0 && derive_tenant(d, g, r, true) < 0)
             return -1;
         if (r->conf.warmup && (derive_warmup(d, g, r, false) < 0 || derive_warmup(d, g, r, true) < 0))
             return -1;
@@ -238,7 +244,7 @@ most_derived(const struct draft *d)
     for (size_t i = 0; i < d->routes.n; i++) {
         const struct route_entry *r = entries_at(&d->routes, SECTION_ROUTE, i);
 
-        n += 3 + (r->profile ? r->profile->limits.n * (1 + r->domains.n) : 0);
+        n += 4 + (r->profile ? r->profile->limits.n * (1 + r->domains.n) : 0);
     }
     return n;
 }

@@ -341,7 +341,7 @@ const struct setting setting_table[] = {
     {SECTION_ROUTE, "internal_domains", LIST(route_entry, internal_domains, TYPE_DOMAIN),
         .help = "Further recipient domains that count as internal (multitenant organisation)."},
     {SECTION_ROUTE, "profile", NAME(route_entry, conf.profile),
-        .help = "Profile with limits and reply table: m365-submission, m365-connector, or a file "
+        .help = "Profile with limits and reply table: m365-submission, m365-connector, m365-trial, or a file "
                 "profiles/NAME.yaml."},
     {SECTION_ROUTE, "licences", .type = TYPE_LICENCES, .offset = AT(route_entry, licences, uint64_t),
         .least = 1, .most = 10000000,
@@ -466,6 +466,8 @@ const struct setting setting_table[] = {
         .help = "The cap of a trial tenant."},
     {SECTION_TENANT_LIMIT, "percent", U32(tenant_limit, percent, 1, 100), .fallback = "80",
         .help = "See above."},
+    {SECTION_TENANT_LIMIT, "hour_divisor", U32(tenant_limit, hour_divisor, 1, 24),
+        .help = "Of the day's cap at most this part in an hour, 10 at least."},
     {SECTION_TENANT_LIMIT, "source", TEXT(tenant_limit, link), .help = "Where the figures are from."},
 
     {SECTION_PROFILE_LIMIT, "scope", WORD(limit_entry, conf.scope, enum limit_scope, scope_words),

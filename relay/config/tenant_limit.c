@@ -71,3 +71,11 @@ tenant_limit_cap(const struct tenant_limit *t, uint64_t licences)
 
     return (all * t->percent + 99) / 100;
 }
+
+uint64_t
+tenant_limit_hour_cap(const struct tenant_limit *t, uint64_t day_cap)
+{
+    uint64_t hour = (day_cap + t->hour_divisor - 1) / t->hour_divisor;
+
+    return hour > 10 ? hour : 10;
+}

@@ -7,6 +7,7 @@
 #include "relay/ctl/offline.h"
 
 #define SCHEDULE_NAME "new-tenant" /* when none is named */
+#define DAY_MS 86400000
 
 /* ---- what is asked ---- */
 
@@ -166,7 +167,7 @@ licence_ceiling(struct ctl *c, uint64_t *ceiling)
         const struct limit_conf *l = &config->limits[i];
 
         if (l->scope == SCOPE_ROUTE && l->unit == UNIT_EXTERNAL && l->kind == LIMIT_WINDOW &&
-            l->value < *ceiling)
+            l->period_ms == DAY_MS && l->value < *ceiling)
             *ceiling = l->value;
     }
     config_unref(&config);

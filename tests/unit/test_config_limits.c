@@ -95,6 +95,8 @@ a_profile_brings_limits(void **state)
     limit_is(c, "out-onmicrosoft-day", LIMIT_WINDOW, SCOPE_SENDER_DOMAIN, UNIT_EXTERNAL, 90, 86400000);
     assert_string_equal(config_limit(c, "out-onmicrosoft-day")->only, "x.onmicrosoft.com");
     limit_is(c, "out-tenant-day", LIMIT_WINDOW, SCOPE_ROUTE, UNIT_EXTERNAL, 11408, 86400000);
+    limit_is(c, "out-tenant-hour", LIMIT_WINDOW, SCOPE_ROUTE, UNIT_EXTERNAL, 1426, 3600000);
+    limit_is(c, "out-mailbox-hour", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_RECIPIENTS, 1000, 3600000);
     l = config_limit(c, "out-warmup");
     assert_int_equal(l->kind, LIMIT_WARMUP);
     assert_int_equal(l->period_ms, 86400000);
@@ -108,7 +110,7 @@ a_profile_brings_limits(void **state)
         assert_string_equal(c->limits[i].route, "out");
         assert_non_null(strchr(c->limits[i].source, ':'));
     }
-    assert_int_equal(c->n_limits, 7);
+    assert_int_equal(c->n_limits, 9);
     assert_int_equal(config_mailbox(c, "m@x.test")->connections, 2);
     config_unref(&c);
 }
@@ -274,15 +276,16 @@ replies_mean_what_the_table_says(void **state)
 static void
 every_shipped_rule_has_advice_and_source(void **state)
 {
-    static const char *const profiles[] = {"m365-submission", "m365-connector"};
+    static const char *const profiles[] = {
+        "m365-submission, licences: 5", "m365-connector, licences: 5", "m365-trial"};
     char yaml[1024];
 
     (void)state;
-    for (size_t p = 0; p < 2; p++) {
+    for (size_t p = 0; p < 3; p++) {
         struct config *c;
 
         snprintf(yaml, sizeof yaml,
-            "%s%sroutes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: %s, licences: 5, "
+            "%s%sroutes: {out: {upstream: \"h.test:25\", domains: [x.test], profile: %s, "
             "warmup: established}}\n",
             LISTENER, CLIENT, profiles[p]);
         c = config_files_load(yaml);
@@ -295,6 +298,50 @@ every_shipped_rule_has_advice_and_source(void **state)
             assert_non_null(rule->source);
             assert_memory_equal(rule->source, "https://", 8);
         }
+        config_unref(&c);
+    }
+}
+
+/* What Microsoft says, and less; where a figure is changed, its source is to be read again. */
+static void
+shipped_profiles_stay_below_microsofts_figures(void **state)
+{
+    static const struct {
+        const char *profile, *limit;
+        uint64_t most, period_ms;
+    } cases[] = {
+        {"m365-submission, licences: 1", "out-mailbox-minute", 30, 60000},
+        {"m365-submission, licences: 1", "out-mailbox-day", 10000, 86400000},
+        {"m365-submission, licences: 1", "out-tenant-day", 10000, 86400000},
+        {"m365-submission, licences: 100", "out-tenant-day", 22059, 86400000},
+        {"m365-submission, licences: trial", "out-tenant-day", 5000, 86400000},
+        {"m365-submission, licences: 1", "out-onmicrosoft-day", 100, 86400000},
+        {"m365-connector, licences: 1", "out-tenant-day", 10000, 86400000},
+        {"m365-connector, licences: trial", "out-tenant-day", 5000, 86400000},
+        {"m365-connector, licences: 1", "out-onmicrosoft-day", 100, 86400000},
+        {"m365-trial", "out-mailbox-minute", 30, 60000},
+        {"m365-trial", "out-mailbox-day", 10000, 86400000},
+        {"m365-trial", "out-tenant-day", 5000, 86400000},
+        {"m365-trial", "out-tenant-hour", 625, 3600000},
+        {"m365-trial", "out-onmicrosoft-day", 100, 86400000},
+    };
+    char yaml[1024];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct limit_conf *l;
+        struct config *c;
+
+        snprintf(yaml, sizeof yaml,
+            "%s%s" MAILBOX "routes: {out: {upstream: \"h.test:25\", domains: [x.test, x.onmicrosoft.com], "
+            "profile: %s, warmup: established}}\n",
+            LISTENER, CLIENT, cases[i].profile);
+        c = config_files_load(yaml);
+        l = config_limit(c, cases[i].limit);
+        assert_non_null(l);
+        assert_int_equal(l->period_ms, cases[i].period_ms);
+        assert_in_range(l->value, cases[i].most * 7 / 10, cases[i].most * 9 / 10);
+        assert_in_range(config_mailbox(c, "m@x.test")->connections, 1, 3);
         config_unref(&c);
     }
 }
@@ -445,6 +492,7 @@ main(void)
         cmocka_unit_test(shipped_schedules_are_the_built_in_ones),
         cmocka_unit_test(replies_mean_what_the_table_says),
         cmocka_unit_test(every_shipped_rule_has_advice_and_source),
+        cmocka_unit_test(shipped_profiles_stay_below_microsofts_figures),
         cmocka_unit_test(own_rules_come_before_the_profile),
         cmocka_unit_test(recipient_domains),
         cmocka_unit_test(profiles_are_looked_for_beside_the_file),
