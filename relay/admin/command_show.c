@@ -274,6 +274,8 @@ row_to_json(const struct usage *u)
     json_object_set_new(o, "rate", l->kind == LIMIT_RATE ? json_u64(l->value) : json_null());
     json_object_set_new(o, "used", json_u64(u->used));
     json_object_set_new(o, "cap", json_cap(u->cap));
+    json_object_set_new(o, "configured",
+        l->kind == LIMIT_WARMUP ? json_null() : json_cap(l->kind == LIMIT_RATE ? l->burst : l->value));
     json_object_set_new(o, "remaining",
         u->cap == LIMIT_UNLIMITED ? json_null() : json_u64(u->cap > u->used ? u->cap - u->used : 0));
     json_object_set_new(o, "frees_after_ms", json_integer(u->frees_after_ms));

@@ -121,10 +121,8 @@ ask_daemon(const struct ctl *c, const char *socket_path, const json_t *question,
 
 /* ---- a verb as a question ---- */
 
-/* -s, else the socket of the file -c names, else the default. Without -c the configuration is not opened:
- * those who may only look need not be able to read it. */
-static enum ctl_exit
-choose_socket(const struct ctl *c, char *path_out, size_t size)
+enum ctl_exit
+ask_choose_socket(const struct ctl *c, char *path_out, size_t size)
 {
     struct config *config;
     struct err err;
@@ -237,7 +235,7 @@ ctl_ask(struct ctl *c)
     enum ctl_exit code = make_question(c, &question);
 
     if (code == CTL_OK)
-        code = choose_socket(c, path, sizeof(path));
+        code = ask_choose_socket(c, path, sizeof(path));
     if (code == CTL_OK)
         code = ask_daemon(c, path, question, &answer);
     if (code == CTL_OK)

@@ -74,6 +74,8 @@ enum ctl_exit simulate_run(struct ctl *c);
 enum ctl_exit classify_run(struct ctl *c);
 enum ctl_exit check_config_run(struct ctl *c);
 enum ctl_exit passwd_run(struct ctl *c);
+/* Asks the daemon only with --compare. */
+enum ctl_exit import_run(struct ctl *c);
 
 /* Answers as text (render.c). */
 void render_status(struct ctl *c, const json_t *answer);

@@ -7,7 +7,7 @@ include tests/fuzz/local_store.mk
 
 if FUZZING
 noinst_PROGRAMS += tests/fuzz/fuzz_address tests/fuzz/fuzz_command tests/fuzz/fuzz_body tests/fuzz/fuzz_sasl \
-    tests/fuzz/fuzz_header tests/fuzz/fuzz_server tests/fuzz/fuzz_dsn
+    tests/fuzz/fuzz_header tests/fuzz/fuzz_server tests/fuzz/fuzz_dsn tests/fuzz/fuzz_powershell
 fuzz: $(noinst_PROGRAMS)
 tests_fuzz_fuzz_address_SOURCES = tests/fuzz/fuzz_address.c
 tests_fuzz_fuzz_address_LDADD = libsendgov.a
@@ -30,13 +30,16 @@ tests_fuzz_fuzz_server_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_dsn_SOURCES = tests/fuzz/fuzz_dsn.c
 tests_fuzz_fuzz_dsn_LDADD = libsendgov.a
 tests_fuzz_fuzz_dsn_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_powershell_SOURCES = tests/fuzz/fuzz_powershell.c
+tests_fuzz_fuzz_powershell_LDADD = libsendgovctl.a libsendgov.a
+tests_fuzz_fuzz_powershell_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 else
 fuzz:
 	@echo 'configure with CC=clang --enable-fuzzing --enable-sanitizers'; exit 1
 
 FUZZ_REPLAYS = tests/fuzz/replay_address tests/fuzz/replay_command tests/fuzz/replay_body \
     tests/fuzz/replay_sasl tests/fuzz/replay_header tests/fuzz/replay_server tests/fuzz/replay_reply \
-    tests/fuzz/replay_client tests/fuzz/replay_dsn
+    tests/fuzz/replay_client tests/fuzz/replay_dsn tests/fuzz/replay_powershell
 check_PROGRAMS += $(FUZZ_REPLAYS)
 TESTS += $(FUZZ_REPLAYS)
 tests_fuzz_replay_address_SOURCES = tests/fuzz/fuzz_address.c tests/fuzz/replay.c
@@ -57,10 +60,13 @@ tests_fuzz_replay_client_SOURCES = tests/fuzz/fuzz_client.c tests/fuzz/replay.c
 tests_fuzz_replay_client_LDADD = libsendgov.a
 tests_fuzz_replay_dsn_SOURCES = tests/fuzz/fuzz_dsn.c tests/fuzz/replay.c
 tests_fuzz_replay_dsn_LDADD = libsendgov.a
+tests_fuzz_replay_powershell_SOURCES = tests/fuzz/fuzz_powershell.c tests/fuzz/replay.c
+tests_fuzz_replay_powershell_LDADD = libsendgovctl.a libsendgov.a
 endif
 
 EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_command.c tests/fuzz/fuzz_body.c \
     tests/fuzz/fuzz_sasl.c tests/fuzz/fuzz_header.c tests/fuzz/fuzz_server.c tests/fuzz/fuzz_dsn.c \
+    tests/fuzz/fuzz_powershell.c \
     tests/fuzz/corpus/address/bare \
     tests/fuzz/corpus/address/injection \
     tests/fuzz/corpus/address/literal \
@@ -96,6 +102,11 @@ EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/fuzz_address.c tests/fuzz/fuzz_comm
     tests/fuzz/corpus/body/form07 \
     tests/fuzz/corpus/body/form08 \
     tests/fuzz/corpus/body/form09 \
+    tests/fuzz/corpus/powershell/csv \
+    tests/fuzz/corpus/powershell/json \
+    tests/fuzz/corpus/powershell/list \
+    tests/fuzz/corpus/powershell/list_utf16 \
+    tests/fuzz/corpus/powershell/table \
     tests/fuzz/corpus/sasl/authzid \
     tests/fuzz/corpus/sasl/junk \
     tests/fuzz/corpus/sasl/login \

@@ -220,6 +220,7 @@ test_limits(void **state)
     assert_int_equal(json_integer_value(json_object_get(row, "used")), 30);
     assert_int_equal(json_integer_value(json_object_get(row, "cap")), 25);
     assert_int_equal(json_integer_value(json_object_get(row, "remaining")), 0);
+    assert_int_equal(json_integer_value(json_object_get(row, "configured")), 25);
     assert_int_equal(json_integer_value(json_object_get(row, "frees_after_ms")), 90000);
     assert_true(json_is_null(json_object_get(row, "rate")));
     json_decref(a);

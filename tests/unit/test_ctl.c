@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "relay/config/config.h"
 #include "relay/ctl/chart.h"
 #include "relay/ctl/ctl.h"
 #include "relay/ctl/grid.h"
@@ -328,6 +329,129 @@ test_explain(void **state)
                 "why        451 4.4.5 full\npasses     2026-11-24 04:01:30Z, in 1 min 30 s\n");
     expect_usage("sendgovctl limits explain a@c.com", "needs SENDER RECIPIENT");
     assert_int_equal(run_with(&d, "limits explain a b", "{\"ok\":true}"), CTL_OK); /* breaks nothing */
+}
+
+/* ---- limits import ---- */
+
+#define MICROSOFT "Threshold : 4800\nObservedValue : 1000\nEnforcementEnabled : False\nNew : 1\n"
+
+static char import_file[64];
+
+static void
+write_file(char path[64], const char *text)
+{
+    int fd;
+
+    snprintf(path, 64, "/tmp/sendgov-test-XXXXXX");
+    fd = mkstemp(path);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+/* words: before the file. */
+static int
+run_import(const char *words, const char *text)
+{
+    char line[256];
+    int code;
+
+    write_file(import_file, text);
+    snprintf(line, sizeof(line), "sendgovctl %s %s", words, import_file);
+    code = run(line);
+    unlink(import_file);
+    return code;
+}
+
+/* What is written is configuration, and means what it says. */
+static void
+test_import_writes_a_limit(void **state)
+{
+    char path[64], yaml[2048];
+    const struct limit_conf *l;
+    struct config *config;
+    struct err why;
+
+    (void)state;
+    setenv("SENDGOV_PROFILE_PATH", TEST_PROFILES, 1);
+    assert_int_equal(run_import("limits import --route out", MICROSOFT), CTL_OK);
+    expect(out, "# Microsoft's limit: 4800 external recipients of the tenant in 24 h, NOT enforced now; ");
+    expect(out, "; 1000 were counted\n");
+    expect(out, "# not understood and not used: New\n");
+    for (int profile = 0; profile < 2; profile++) {
+        snprintf(yaml, sizeof(yaml),
+            "listeners: {in: {address: \"127.0.0.1:2525\", tls: off}}\n"
+            "clients: {a: {networks: [10.0.0.0/8], senders: [\"@x.test\"]}}\n"
+            "routes: {out: {upstream: \"h.test:25\", domains: [x.test], warmup: established%s}}\n%s",
+            profile ? ", profile: m365-connector, licences: 25" : "", out);
+        write_file(path, yaml);
+        config = config_load(path, &why);
+        unlink(path);
+        if (!config)
+            fail_msg("%s\n%s", why.text, yaml);
+        l = config_limit(config, "out-tenant-day");
+        assert_int_equal(l->value, 3840);
+        assert_int_equal(l->period_ms, 86400000);
+        assert_string_equal(l->only, "out");
+        config_unref(&config);
+    }
+    assert_int_equal(run_import("limits import --json --route out --percent 50", MICROSOFT), CTL_OK);
+    expect(out, "\"cap\": 2400");
+    expect(out, "\"enforced\": false");
+    expect(out, "\"not_used\": \"New\"");
+    assert_int_equal(run_import("limits import --route out", "Threshold : 0\n"), CTL_REFUSED);
+    expect(err, "support ticket");
+    assert_int_equal(run_import("limits import --route out", "hello\n"), CTL_REFUSED);
+    expect(err, "line 1 is no");
+    assert_int_equal(run_import("limits import --route a:b", MICROSOFT), CTL_USAGE);
+    expect(err, "no name of a route");
+    assert_int_equal(run_import("limits import --route out --percent 101", MICROSOFT), CTL_USAGE);
+    assert_int_equal(run("sendgovctl limits import /nonexistent/file"), CTL_REFUSED);
+    expect(err, "No such file");
+    expect_usage("sendgovctl limits import", "needs FILE");
+}
+
+/* What the daemon says, around the cap of the first limit. */
+static const char caps_before[] =
+    "{\"ok\":true,\"limits\":["
+    "{\"limit\":\"a-day\",\"scope\":\"route\",\"instance\":\"a\",\"kind\":\"window\",\"unit\":\"external\","
+    "\"period_ms\":86400000,\"used\":400,\"cap\":50,\"configured\":";
+static const char caps_behind[] =
+    ",\"source\":\"c.yaml:3\"},"
+    "{\"limit\":\"a-wide\",\"scope\":\"route\",\"instance\":\"a\",\"kind\":\"window\",\"unit\":\"external\","
+    "\"period_ms\":86400000,\"used\":400,\"cap\":9999,\"configured\":9999,\"source\":\"c.yaml:4\"},"
+    "{\"limit\":\"a-hour\",\"scope\":\"route\",\"instance\":\"a\",\"kind\":\"window\",\"unit\":\"external\","
+    "\"period_ms\":3600000,\"used\":4,\"configured\":99999},"
+    "{\"limit\":\"w\",\"scope\":\"route\",\"instance\":\"a\",\"kind\":\"warmup\",\"unit\":\"external\","
+    "\"period_ms\":86400000,\"used\":4,\"configured\":null}]}";
+
+static int
+run_compare(const char *configured)
+{
+    char answer[2048], verb[256];
+    struct daemon d;
+    int code;
+
+    write_file(import_file, MICROSOFT);
+    snprintf(verb, sizeof(verb), "limits import --compare %s", import_file);
+    snprintf(answer, sizeof(answer), "%s%s%s", caps_before, configured, caps_behind);
+    code = run_with(&d, verb, answer);
+    unlink(import_file);
+    assert_string_equal(d.asked, "{\"command\":\"limits\",\"scope\":\"route\"}\n");
+    return code;
+}
+
+static void
+test_import_compares(void **state)
+{
+    (void)state;
+    assert_int_equal(run_compare("5000"), CTL_REFUSED);
+    expect(out, "a-day: your cap 5000 is above Microsoft's 4800: LOWER it, to 3840 at most (c.yaml:3)\n"
+                "Microsoft counts 1000, this relay 400: 600 were sent elsewhere\n");
+    assert_int_equal(run_compare("4801"), CTL_REFUSED);
+    assert_int_equal(run_compare("4800"), CTL_OK);
+    expect(out, "a-day: your cap 4800 leaves less than 20 percent of Microsoft's 4800 to other mail");
+    assert_int_equal(run_compare("3840"), CTL_OK);
+    expect(out, "a-day: your cap 3840 is within 80 percent");
 }
 
 static const char status[] =
@@ -791,6 +915,8 @@ main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_warmup),
         cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_import_writes_a_limit),
+        cmocka_unit_test(test_import_compares),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_questions),
