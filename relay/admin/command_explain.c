@@ -21,11 +21,11 @@ struct work {
     const struct client_conf *client;
     const char *client_by;
     struct sender_path path;
-    struct envelope envelope; /* the recipients that would be taken */
+    struct address sender;
     uint64_t bytes;
-    json_t *refused;          /* recipients that would not */
-    struct explain_part parts[RECIPIENT_CLASS_COUNT];
-    size_t n_parts, asked;    /* asked: the part that is looked at */
+    json_t *refused;            /* recipients that would not be taken */
+    struct explain_part *parts; /* one for each transaction, in the order in which they would be sent */
+    size_t n_parts, asked;      /* asked: the part that is looked at */
 };
 
 static void ask_part(struct call *call);
@@ -35,19 +35,22 @@ work_free(void *arg)
 {
     struct work *w = arg;
 
-    for (size_t i = 0; i < w->n_parts; i++)
+    for (size_t i = 0; i < w->n_parts; i++) {
         free(w->parts[i].usage);
+        envelope_fini(&w->parts[i].envelope);
+    }
+    free(w->parts);
     json_decref(w->refused);
-    envelope_fini(&w->envelope);
+    address_fini(&w->sender);
     config_unref(&w->config);
     free(w);
 }
 
 static struct flow_look
-look_of(const struct work *w)
+look_of(const struct work *w, const struct explain_part *p)
 {
     return (struct flow_look){.config = w->config, .client = w->client, .route = w->path.route,
-        .mailbox = w->path.mailbox, .envelope = &w->envelope, .bytes = w->bytes};
+        .mailbox = w->path.mailbox, .envelope = &p->envelope, .bytes = w->bytes};
 }
 
 /* ---- the client ---- */
@@ -105,7 +108,7 @@ find_client(struct call *call, struct work *w, const char *given)
 static const struct client_conf *
 guess_client(struct call *call, struct work *w)
 {
-    const struct address *sender = &w->envelope.sender;
+    const struct address *sender = &w->sender;
     const struct client_conf *found = NULL;
     struct buf names;
     size_t n = 0;
@@ -145,8 +148,8 @@ parse_sender(struct call *call, struct work *w)
     const char *text = call_text(call, "sender");
 
     if (strcmp(text, "<>") != 0)
-        return parse_address(call, text, &w->envelope.sender);
-    address_init(&w->envelope.sender);
+        return parse_address(call, text, &w->sender);
+    address_init(&w->sender);
     return true;
 }
 
@@ -158,6 +161,27 @@ refuse_recipient(struct work *w, const struct address *a, const struct reply *re
     json_object_set_new(o, "recipient", json_text(a->text));
     json_object_set_new(o, "answer", explain_reply_to_json(refusal));
     json_array_append_new(w->refused, o);
+}
+
+/* To those with which it would leave, or to a transaction of its own. */
+static void
+add_recipient(const struct flow *flow, struct work *w, struct address *address, enum recipient_class class)
+{
+    const struct recipient probe = {.address = *address, .class = class};
+    struct explain_part *p;
+    size_t i = 0;
+
+    while (i < w->n_parts &&
+        !explain_goes_with(flow, w->path.route, &w->parts[i].envelope.recipients[0], &probe))
+        i++;
+    if (i == w->n_parts) {
+        w->parts = xrealloc(w->parts, (w->n_parts + 1) * sizeof(*w->parts));
+        p = &w->parts[w->n_parts++];
+        memset(p, 0, sizeof(*p));
+        address_copy(&w->sender, &p->envelope.sender);
+        p->verdict = (struct verdict){.kind = VERDICT_NO_DECISION, .retry_after_ms = -1};
+    }
+    envelope_add(&w->parts[i].envelope, address, class);
 }
 
 static bool
@@ -174,7 +198,7 @@ add_recipients(struct call *call, struct work *w)
         if (!parse_address(call, json_string_value(text), &address))
             return false;
         if (sender_admit_recipient(w->path.route, &address, &class, &refusal)) {
-            envelope_add(&w->envelope, &address, class);
+            add_recipient(call->admin->setup.flow, w, &address, class);
         } else {
             refuse_recipient(w, &address, &refusal);
             address_fini(&address);
@@ -204,7 +228,7 @@ begin_answer(const struct work *w)
         [ACCEPT_RELAY] = "relay", [ACCEPT_DEFER] = "defer", [ACCEPT_SPOOL] = "spool"};
     json_t *o = json_object();
 
-    json_object_set_new(o, "sender", json_text(w->envelope.sender.text));
+    json_object_set_new(o, "sender", json_text(w->sender.text));
     json_object_set_new(o, "client", json_text(w->client->name));
     json_object_set_new(o, "client_by", json_string(w->client_by));
     json_object_set_new(o, "accept", json_string(modes[w->client->accept]));
@@ -261,7 +285,7 @@ answer(struct call *call)
 
         if (after_ms >= 0 && (part_ms < 0 || part_ms > after_ms))
             after_ms = part_ms;
-        json_array_append_new(list, explain_part_to_json(call->admin, &w->parts[i], &w->envelope));
+        json_array_append_new(list, explain_part_to_json(call->admin, &w->parts[i]));
     }
     json_object_set_new(o, "outcome", json_string(explain_outcome_to_str(outcome_of_all(w))));
     json_object_set_new(o, "answer", explain_reply_to_json(&gravest(w)->answer));
@@ -298,7 +322,6 @@ static void
 ask_part(struct call *call)
 {
     struct work *w = call->work;
-    struct flow_look look = look_of(w);
 
     while (w->asked < w->n_parts && !w->parts[w->asked].is_planned)
         w->asked++;
@@ -309,9 +332,10 @@ ask_part(struct call *call)
     }
     for (size_t i = 0; i < w->n_parts; i++) {
         struct explain_part *p = &w->parts[i];
+        struct explain_asked asked = {look_of(w, p), i > 0 ? &w->parts[0].envelope.recipients[0] : NULL,
+            p->is_planned ? &p->request : NULL, &p->verdict};
 
-        explain_verdict(call->admin->setup.flow, &look, p->class, p->is_planned ? &p->request : NULL,
-            &p->verdict, &p->result);
+        explain_verdict(call->admin->setup.flow, &asked, &p->result);
     }
     answer(call);
 }
@@ -358,7 +382,7 @@ static void
 ask_usage(struct call *call)
 {
     struct work *w = call->work;
-    struct usage *rows = xcalloc(RECIPIENT_CLASS_COUNT * CHARGE_LINES_MAX + 1, sizeof(*rows));
+    struct usage *rows = xcalloc(w->n_parts * CHARGE_LINES_MAX, sizeof(*rows));
     size_t n = 0;
 
     for (size_t i = 0; i < w->n_parts; i++)
@@ -369,25 +393,16 @@ ask_usage(struct call *call)
     free(rows);
 }
 
-/* In the order in which they would be sent: the class of the first recipient first. */
 static void
 plan_parts(struct call *call)
 {
     struct work *w = call->work;
-    struct flow_look look = look_of(w);
-    bool is_planned[RECIPIENT_CLASS_COUNT] = {false};
 
-    for (size_t i = 0; i < w->envelope.n_recipients; i++) {
-        enum recipient_class class = w->envelope.recipients[i].class;
-        struct explain_part *p = &w->parts[w->n_parts];
+    for (size_t i = 0; i < w->n_parts; i++) {
+        struct flow_look look = look_of(w, &w->parts[i]);
 
-        if (is_planned[class])
-            continue;
-        is_planned[class] = true;
-        w->n_parts++;
-        p->class = class;
-        p->is_planned = explain_plan(call->admin->setup.flow, &look, class, &p->request) == 0;
-        p->verdict = (struct verdict){.kind = VERDICT_NO_DECISION, .retry_after_ms = -1};
+        w->parts[i].is_planned =
+            explain_plan(call->admin->setup.flow, &look, &w->parts[i].request) == 0;
     }
 }
 
@@ -408,14 +423,14 @@ run_explain(struct call *call)
     w->client = given ? find_client(call, w, given) : guess_client(call, w);
     if (!w->client)
         return;
-    if (!sender_admit(w->config, w->client, &w->envelope.sender, &w->path, &refusal)
+    if (!sender_admit(w->config, w->client, &w->sender, &w->path, &refusal)
         || !is_size_admitted(call, w, &refusal)) {
         answer_refused(call, w, &refusal);
         return;
     }
     if (!add_recipients(call, w))
         return;
-    if (w->envelope.n_recipients == 0) {
+    if (w->n_parts == 0) {
         answer_refused(call, w, NULL);
         return;
     }

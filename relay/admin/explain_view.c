@@ -101,13 +101,14 @@ add_use(json_t *o, const struct explain_part *part, size_t i)
 {
     const struct charge_line *line = &part->request.lines[i];
     const struct usage *u = &part->usage[i];
-    uint64_t used = is_binding(part, i) ? part->verdict.used : u->used;
+    bool told = is_binding(part, i);
+    uint64_t used = told ? part->verdict.used : u->used, cap = told ? part->verdict.cap : u->cap;
 
     json_object_set_new(o, "wanted", json_u64(explain_wanted(&part->request, line)));
     json_object_set_new(o, "used", json_u64(used));
-    json_object_set_new(o, "cap", json_cap(u->cap));
-    json_object_set_new(o, "remaining",
-        u->cap == LIMIT_UNLIMITED ? json_null() : json_u64(u->cap > used ? u->cap - used : 0));
+    json_object_set_new(o, "cap", json_cap(cap));
+    json_object_set_new(
+        o, "remaining", cap == LIMIT_UNLIMITED ? json_null() : json_u64(cap > used ? cap - used : 0));
     json_object_set_new(o, "configured", json_cap(configured_cap(line, u)));
     json_object_set_new(o, "lowered", lowered_to_json(line, u));
     if (line->limit->kind == LIMIT_WARMUP)
@@ -190,16 +191,14 @@ pauses_end_after_ms(const struct store *s, const struct charge_request *r)
     return after_ms;
 }
 
-int64_t
-explain_passes_after_ms(const struct store *s, const struct explain_part *part)
+/* By the limits alone, and what keeps them from being asked. */
+static int64_t
+limits_pass_after_ms(const struct explain_part *part)
 {
     int64_t after_ms = 0;
 
-    if (!part->is_planned)
-        return -1;
     for (size_t i = 0; i < part->request.n_lines; i++)
         after_ms = later(after_ms, line_passes_after_ms(part, i));
-    after_ms = later(after_ms, pauses_end_after_ms(s, &part->request));
     switch (part->verdict.kind) {
     case VERDICT_OVER:
     case VERDICT_PAUSED:
@@ -212,7 +211,18 @@ explain_passes_after_ms(const struct store *s, const struct explain_part *part)
     case VERDICT_KIND_COUNT:
         break;
     }
-    return after_ms;
+    return part->verdict.granted >= part->request.recipients ? 0 : after_ms;
+}
+
+int64_t
+explain_passes_after_ms(const struct store *s, const struct explain_part *part)
+{
+    int64_t after_ms;
+
+    if (!part->is_planned)
+        return -1;
+    after_ms = later(limits_pass_after_ms(part), pauses_end_after_ms(s, &part->request));
+    return after_ms == 0 && part->result.outcome != EXPLAIN_RELAYED ? -1 : after_ms;
 }
 
 /* ---- the whole ---- */
@@ -231,23 +241,23 @@ explain_reply_to_json(const struct reply *reply)
 }
 
 static json_t *
-recipients_to_json(const struct envelope *e, enum recipient_class class)
+recipients_to_json(const struct envelope *e)
 {
     json_t *list = json_array();
 
     for (size_t i = 0; i < e->n_recipients; i++)
-        if (e->recipients[i].class == class)
-            json_array_append_new(list, json_text(e->recipients[i].address.text));
+        json_array_append_new(list, json_text(e->recipients[i].address.text));
     return list;
 }
 
 json_t *
-explain_part_to_json(const struct admin *a, const struct explain_part *part, const struct envelope *envelope)
+explain_part_to_json(const struct admin *a, const struct explain_part *part)
 {
+    bool external = part->envelope.recipients[0].class == RECIPIENT_EXTERNAL;
     json_t *o = json_object(), *limits = json_array();
 
-    json_object_set_new(o, "class", json_string(part->class == RECIPIENT_EXTERNAL ? "external" : "internal"));
-    json_object_set_new(o, "recipients", recipients_to_json(envelope, part->class));
+    json_object_set_new(o, "class", json_string(external ? "external" : "internal"));
+    json_object_set_new(o, "recipients", recipients_to_json(&part->envelope));
     json_object_set_new(o, "outcome", json_string(explain_outcome_to_str(part->result.outcome)));
     json_object_set_new(o, "answer", explain_reply_to_json(&part->result.answer));
     json_object_set_new(o, "why", explain_reply_to_json(&part->result.why));

@@ -20,21 +20,25 @@ explain_outcome_to_str(enum explain_outcome o)
     return (unsigned)o < EXPLAIN_OUTCOME_COUNT ? outcome_names[o] : "?";
 }
 
-static uint32_t
-count_class(const struct envelope *e, enum recipient_class class)
+bool
+explain_goes_with(const struct flow *f, const struct route_conf *route, const struct recipient *a,
+    const struct recipient *b)
 {
-    uint32_t n = 0;
+    return a->class == b->class && span_eq(flow_domain_of(f, route, a), flow_domain_of(f, route, b));
+}
 
-    for (size_t i = 0; i < e->n_recipients; i++)
-        n += e->recipients[i].class == class;
-    return n;
+static enum recipient_class
+class_of(const struct flow_look *look)
+{
+    sg_assert(look->envelope->n_recipients > 0);
+    return look->envelope->recipients[0].class;
 }
 
 int
-explain_plan(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    struct charge_request *request_out)
+explain_plan(struct flow *f, const struct flow_look *look, struct charge_request *request_out)
 {
-    int result = flow_plan_look(f, look, class, count_class(look->envelope, class), request_out);
+    uint32_t n = (uint32_t)look->envelope->n_recipients;
+    int result = flow_plan_look(f, look, class_of(look), n, request_out);
 
     if (result == 0 && flow_may_hold(f, look->client))
         request_out->least = 1; /* the others may wait */
@@ -42,31 +46,41 @@ explain_plan(struct flow *f, const struct flow_look *look, enum recipient_class 
 }
 
 static bool
-is_behind(struct flow *f, const struct flow_look *look, enum recipient_class class)
+is_behind(struct flow *f, const struct flow_look *look)
 {
     struct flow_subject subject = {.client = look->client, .route = look->route, .mailbox = look->mailbox,
-        .sender = look->envelope->sender.text, .class = class};
+        .sender = look->envelope->sender.text, .class = class_of(look),
+        .domain = flow_domain_of(f, look->route, &look->envelope->recipients[0])};
 
     return flow_may_hold(f, look->client) && release_has_older(f, &subject);
 }
 
+/* Where it could not be held, the client is told at RCPT to bring it apart. */
+static void
+refuse_rest(const struct explain_asked *asked, struct flow_refusal *out)
+{
+    if (asked->first->class != class_of(&asked->look))
+        refuse_mixed(out);
+    else
+        refuse_other_domain(out);
+}
+
 /* What stands against it, if anything does: in the order of job_round.c, what this node knows first. */
 static bool
-find_refusal(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    const struct charge_request *request, const struct verdict *verdict, struct flow_refusal *out)
+find_refusal(struct flow *f, const struct explain_asked *asked, struct flow_refusal *out)
 {
     struct verdict known;
 
-    if (look->envelope->recipients[0].class != class && !flow_may_hold(f, look->client))
-        refuse_mixed(out);
-    else if (request == NULL)
+    if (asked->first != NULL && !flow_may_hold(f, asked->look.client))
+        refuse_rest(asked, out);
+    else if (asked->request == NULL)
         refuse_too_many_limits(out);
-    else if (refuse_locally(f, request, &known))
-        refuse_with_verdict(&known, request, f->config, out);
-    else if (is_behind(f, look, class))
+    else if (refuse_locally(f, asked->request, &known))
+        refuse_with_verdict(&known, asked->request, f->config, out);
+    else if (is_behind(f, &asked->look))
         refuse_behind_others(out);
-    else if (verdict->kind != VERDICT_GRANTED)
-        refuse_with_verdict(verdict, request, f->config, out);
+    else if (asked->verdict->kind != VERDICT_GRANTED)
+        refuse_with_verdict(asked->verdict, asked->request, f->config, out);
     else
         return false;
     return true;
@@ -109,21 +123,21 @@ explain_grant(const struct verdict *verdict, const struct charge_request *reques
 }
 
 void
-explain_verdict(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    const struct charge_request *request, const struct verdict *verdict, struct explained *out)
+explain_verdict(struct flow *f, const struct explain_asked *asked, struct explained *out)
 {
-    bool holds = flow_may_hold(f, look->client), is_refused;
+    const struct client_conf *client = asked->look.client;
+    bool holds = flow_may_hold(f, client), is_refused;
     struct flow_refusal refusal;
 
     out->why.code = 0;
     out->outcome = EXPLAIN_REFUSED;
-    if (!flow_keeps(f, look->client, &out->answer)) {
+    if (!flow_keeps(f, client, &out->answer)) {
         reply_copy(&out->why, &out->answer);
         return;
     }
-    is_refused = find_refusal(f, look, class, request, verdict, &refusal);
+    is_refused = find_refusal(f, asked, &refusal);
     if (!is_refused) {
-        explain_grant(verdict, request, out);
+        explain_grant(asked->verdict, asked->request, out);
     } else {
         reply_copy(&out->why, &refusal.reply);
         reply_copy(&out->answer, &refusal.reply);
@@ -132,6 +146,6 @@ explain_verdict(struct flow *f, const struct flow_look *look, enum recipient_cla
         out->outcome = EXPLAIN_HELD;
         refuse_but_keep("ID", &out->why, &out->answer);
     }
-    if (holds && look->client->accept == ACCEPT_SPOOL) /* it is kept before anybody is asked */
+    if (holds && client->accept == ACCEPT_SPOOL) /* it is kept before anybody is asked */
         reply_set(&out->answer, 250, "2.0.0", "queued as ID");
 }

@@ -1,9 +1,9 @@
 /* explain: what would become of a message if it came now, for an operator who asks. The plan, the way the
  * relay refuses and its words are those of real mail; nothing is charged, booked or remembered.
  *
- * Whoever asks plans each class of recipients by explain_plan, has the store look at the request, and hands
- * the verdict to explain_verdict. What only shows when mail is really sent is not foreseen: an upstream that
- * cannot be reached or refuses, and connections that are all busy. */
+ * Whoever asks sorts the recipients into transactions by explain_goes_with, plans each of these, has the
+ * store look at the request, and hands the verdict to explain_verdict. What only shows when mail is really
+ * sent is not foreseen: an upstream that cannot be reached or refuses, and connections that are all busy. */
 #ifndef SENDGOV_FLOW_EXPLAIN_H
 #define SENDGOV_FLOW_EXPLAIN_H
 
@@ -24,12 +24,20 @@ struct explained {
     struct reply why;    /* the rule that holds or refuses it; code 0: none does */
 };
 
-/* The charge for the recipients of one class in look->envelope, which has all of them; it only looks. Not 0:
- * more limits apply than one charge can carry. */
-int explain_plan(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    struct charge_request *request_out);
-/* What becomes of these recipients. request NULL: explain_plan refused. */
-void explain_verdict(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    const struct charge_request *request, const struct verdict *verdict, struct explained *out);
+/* Do both leave in one upstream transaction of this route? */
+bool explain_goes_with(const struct flow *f, const struct route_conf *route, const struct recipient *a,
+    const struct recipient *b);
+/* The charge for one transaction, whose recipients are those in look->envelope; it only looks. Not 0: more
+ * limits apply than one charge can carry. */
+int explain_plan(struct flow *f, const struct flow_look *look, struct charge_request *request_out);
+
+struct explain_asked {
+    struct flow_look look;
+    const struct recipient *first;        /* of the message; NULL: it is in this transaction */
+    const struct charge_request *request; /* NULL: explain_plan refused */
+    const struct verdict *verdict;
+};
+/* What becomes of the transaction. */
+void explain_verdict(struct flow *f, const struct explain_asked *asked, struct explained *out);
 
 #endif

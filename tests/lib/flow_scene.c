@@ -245,15 +245,15 @@ on_look(void *arg, const struct verdict *verdict)
 
 void
 scene_explain(struct scene *s, const struct client_conf *client, const struct envelope *e,
-    enum recipient_class class, struct explained *out)
+    const struct recipient *first, struct explained *out)
 {
-    struct flow_look look = {
-        .config = s->config, .client = client, .route = &s->w.route, .envelope = e, .bytes = 100};
     struct charge_request request;
+    struct explain_asked asked = {.look = {.config = s->config, .client = client, .route = &s->w.route,
+        .envelope = e, .bytes = 100}, .first = first, .request = &request, .verdict = &s->look};
 
-    assert_int_equal(explain_plan(s->flow, &look, class, &request), 0);
+    assert_int_equal(explain_plan(s->flow, &asked.look, &request), 0);
     s->look_came = false;
     store_charge(s->store, &request, on_look, s);
     world_until(&s->w, &s->look_came);
-    explain_verdict(s->flow, &look, class, &request, &s->look, out);
+    explain_verdict(s->flow, &asked, out);
 }

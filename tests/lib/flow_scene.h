@@ -59,7 +59,7 @@ void scene_submit(struct scene *s, unsigned recipients);
 int scene_relay(struct scene *s, unsigned recipients);
 /* What would become of such mail of the client; charges nothing. */
 void scene_explain(struct scene *s, const struct client_conf *client, const struct envelope *e,
-    enum recipient_class class, struct explained *out);
+    const struct recipient *first, struct explained *out);
 /* A flow_done_fn. */
 void scene_on_answer(void *arg, const struct reply *reply);
 

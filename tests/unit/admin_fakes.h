@@ -30,7 +30,7 @@ struct fake {
     struct verdict verdict;       /* of every look */
     struct charge_request looked; /* the last one */
     unsigned looks;
-    bool plan_fails, look_hangs;
+    bool plan_fails, look_hangs, is_behind;
     uint64_t nodes_cap, upstream_cap; /* of every counter; 0: nothing lowers it */
 
     /* what flow holds */

@@ -73,33 +73,44 @@ explain_outcome_to_str(enum explain_outcome o)
     return names[o];
 }
 
-int
-explain_plan(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    struct charge_request *request_out)
+bool
+explain_goes_with(const struct flow *f, const struct route_conf *route, const struct recipient *a,
+    const struct recipient *b)
 {
+    (void)f;
+    (void)route;
+    return a->class == b->class;
+}
+
+int
+explain_plan(struct flow *f, const struct flow_look *look, struct charge_request *request_out)
+{
+    const struct envelope *e = look->envelope;
     struct plan_subject subject = {.route = span_str(look->route->name),
         .mailbox = span_str(look->mailbox ? look->mailbox->name : ""),
-        .client = span_str(look->client->name), .sender = span_str(look->envelope->sender.text),
-        .sender_domain = address_domain(&look->envelope->sender), .external = class == RECIPIENT_EXTERNAL,
-        .least = 1, .bytes = look->bytes, .owner = config_owner(look->config)};
+        .client = span_str(look->client->name),
+        .sender = span_str(e->sender.text),
+        .sender_domain = address_domain(&e->sender),
+        .external = e->recipients[0].class == RECIPIENT_EXTERNAL,
+        .recipients = (uint32_t)e->n_recipients,
+        .least = 1,
+        .bytes = look->bytes,
+        .owner = config_owner(look->config)};
     int result;
 
     (void)f;
-    for (size_t i = 0; i < look->envelope->n_recipients; i++)
-        subject.recipients += look->envelope->recipients[i].class == class;
     result = plan_charge(look->config->limits, look->config->n_limits, &subject, request_out);
     request_out->look = true;
     return fake.plan_fails ? -1 : result;
 }
 
 void
-explain_verdict(struct flow *f, const struct flow_look *look, enum recipient_class class,
-    const struct charge_request *request, const struct verdict *verdict, struct explained *out)
+explain_verdict(struct flow *f, const struct explain_asked *asked, struct explained *out)
 {
+    bool granted = asked->request && asked->verdict->kind == VERDICT_GRANTED;
+
     (void)f;
-    (void)look;
-    (void)class;
-    out->outcome = request && verdict->kind == VERDICT_GRANTED ? EXPLAIN_RELAYED : EXPLAIN_HELD;
+    out->outcome = granted && !fake.is_behind ? EXPLAIN_RELAYED : EXPLAIN_HELD;
     out->why.code = 0;
     if (out->outcome == EXPLAIN_HELD)
         reply_set(&out->why, 451, "4.4.5", "over");

@@ -224,17 +224,28 @@ test_when_all_of_it_passes(void **state)
     (void)state;
     open_fixture(&f);
     fake.used = 30; /* erp-burst is full for 90 s */
-    fake.verdict = (struct verdict){.kind = VERDICT_OVER, .limit = &f.config.limits[3], .scope = SCOPE_CLIENT,
-        .instance = "erp", .used = 31, .cap = 20, .retry_after_ms = 100000};
+    fake.verdict = (struct verdict){.kind = VERDICT_OVER, .granted = 1, .limit = &f.config.limits[3],
+        .scope = SCOPE_CLIENT, .instance = "erp", .used = 31, .cap = 19, .retry_after_ms = 100000};
     a = ask_ok(&f, ONE);
     assert_string_equal(text(a, "outcome"), "held");
     l = limit(transaction(a, 0), "erp-burst");
     assert_true(json_is_true(json_object_get(l, "binds")));
     assert_int_equal(number(l, "used"), 31);
+    assert_int_equal(number(l, "cap"), 19);
     assert_int_equal(number(l, "passes_after_ms"), 100000);
     assert_string_equal(text(l, "passes_at"), "2023-11-14T22:15:00.000Z");
     assert_int_equal(number(a, "passes_after_ms"), 100000);
     json_decref(a);
+    fake.verdict.kind = VERDICT_GRANTED; /* of limits whose answer is another by now */
+    a = ask_ok(&f, ONE);
+    assert_int_equal(number(a, "passes_after_ms"), 0);
+    json_decref(a);
+    fake.is_behind = true; /* of what else holds it nobody knows the end */
+    a = ask_ok(&f, ONE);
+    assert_int_equal(number(a, "passes_after_ms"), -1);
+    json_decref(a);
+    fake.is_behind = false;
+    fake.verdict.kind = VERDICT_OVER;
     fake.verdict.retry_after_ms = 1000; /* the use of all limits says more */
     a = ask_ok(&f, ONE);
     assert_int_equal(number(a, "passes_after_ms"), 90000);

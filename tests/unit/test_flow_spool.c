@@ -1180,7 +1180,7 @@ foretell(struct kept *k, size_t client, unsigned recipients, enum explain_outcom
 
     envelope_init(&e);
     scene_fill_envelope(&e, recipients);
-    scene_explain(&k->s, &clients[client], &e, RECIPIENT_EXTERNAL, out);
+    scene_explain(&k->s, &clients[client], &e, NULL, out);
     envelope_fini(&e);
     assert_int_equal(out->outcome, outcome);
 }

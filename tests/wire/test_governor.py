@@ -127,7 +127,8 @@ def test_a_window_opens_again_and_never_over(site):
 
 def test_what_is_foretold_comes_true(site):
     """Outcome and words are those a client then hears, asking costs nothing, and at the told time it passes."""
-    node = site.node("n", limits={"short": {"scope": "route", "unit": "external", "window": "3/3s"}}).start()
+    node = site.node("n", limits={"short": {"scope": "route", "unit": "external", "window": "3/3s"},
+                                  "apart": {"scope": "recipient_domain", "unit": "external", "window": "9/h", "only": "x.org"}}).start()
 
     def explain(*words):
         return node.ctl("--json", "limits", "explain", "app@contoso.com", *words, "--client", "127.0.0.1")
@@ -150,6 +151,10 @@ def test_what_is_foretold_comes_true(site):
     assert send(node, ["u@fabrikam.com", "v@fabrikam.com"]).code == 250
     text = node.ctl("limits", "explain", "app@contoso.com", "u@fabrikam.com", "--client", "local")
     assert "client     local (as named), accept: relay" in text and "short" in text, text
+    apart = explain("u@x.org", "v@fabrikam.com", "w@x.org")["transactions"]  # what leaves by itself is explained by itself
+    assert [(t["recipients"], [r["limit"] for r in t["limits"]]) for t in apart] == [
+        (["u@x.org", "w@x.org"], ["short", "apart"]), (["v@fabrikam.com"], ["short"])], apart
+    assert apart[0]["limits"][1]["instance"] == "x.org" and apart[1]["outcome"] == "refused"
     several = node.ctl("limits", "explain", "app@contoso.com", "u@fabrikam.com", check=False)
     assert several.returncode == 2 and "app, local" in several.stderr, several
 
