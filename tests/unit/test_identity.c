@@ -10,6 +10,7 @@
 
 #include "relay/front/identity.h"
 #include "relay/front/sender.h"
+#include "relay/smtp/header.h"
 #include "tls/tls.h"
 
 static struct network
