@@ -22,6 +22,15 @@ struct charge_line {
     uint32_t step;     /* warmup: the step `cap` belongs to; a store that knows better takes that */
     uint64_t fixed;
     uint32_t each;
+    uint8_t new_bit; /* UNIT_NEW: its bit in new_of, and the cost goes by people; else 0 */
+};
+
+#define CHARGE_NEW_MAX 4 /* limits of UNIT_NEW in one request */
+
+/* One recipient, for limits of UNIT_NEW. */
+struct charge_person {
+    uint64_t hash;  /* known_person() */
+    uint8_t new_of; /* the lines to which it is new; filled in by the store that grants */
 };
 
 struct charge_scope {
@@ -41,6 +50,9 @@ struct charge_request {
     size_t n_scopes;
     struct charge_line lines[CHARGE_LINES_MAX];
     size_t n_lines;
+    /* One for each recipient, where a line has UNIT_NEW and a store is asked; else NULL. The asker's; a store
+     * keeps a copy. For a refund they stand in the order of the grant. */
+    struct charge_person *people;
     struct owner owner; /* of the limits; a store keeps a reference until it has the answer */
 };
 
@@ -89,6 +101,8 @@ struct verdict {
     uint32_t granted;        /* g */
     uint64_t seq;            /* GRANTED: with time_us the charge's identity, for a refund */
     uint64_t time_us;        /* Redis time of the decision; 0 without one */
+    const struct charge_person *people; /* GRANTED, of a request with people: the same with new_of; valid in
+                                         * the call that brings the verdict */
     int64_t sent_mono_ms;    /* local clock when the request left: the lifetime counts from here */
     /* OVER, IMPOSSIBLE: the limit that binds */
     const struct limit_conf *limit;

@@ -7,7 +7,7 @@
 /* One line on its way to the verdict. */
 struct work {
     uint64_t cap; /* in force: N of a window, the burst of a rate */
-    uint64_t fixed, each;
+    struct charge_line line;
 };
 
 static uint64_t
@@ -20,6 +20,21 @@ static uint64_t
 cap_in_force(uint64_t cap, const struct decide_line *d)
 {
     return least_of(least_of(cap, d->cap_most), CAP_MAX);
+}
+
+void
+decide_mark_new(struct charge_request *r, const struct decide_line *lines, uint64_t now_us)
+{
+    uint32_t hour = (uint32_t)(now_us / 1000 / KNOWN_HOUR_MS);
+
+    for (size_t i = 0; r->people && i < r->recipients; i++) {
+        struct charge_person *p = &r->people[i];
+
+        p->new_of = 0;
+        for (size_t k = 0; k < r->n_lines; k++)
+            if (r->lines[k].new_bit && !known_has(lines[k].known, p->hash, hour, known_hours(&r->lines[k])))
+                p->new_of |= r->lines[k].new_bit;
+    }
 }
 
 void
@@ -94,8 +109,8 @@ set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t n
         w[i].cap = cap_in_force(turns[d[i].day_line] == WARMUP_ADVANCES ? line->next_cap : line->cap, &d[i]);
         if (c[i].kind == LIMIT_RATE)
             w[i].cap = c[i].rate.burst;
-        w[i].fixed = least_of(line->fixed, CAP_MAX);
-        w[i].each = line->each;
+        w[i].line = *line;
+        w[i].line.fixed = least_of(line->fixed, CAP_MAX);
     }
     return DECIDE_DONE;
 }
@@ -105,23 +120,19 @@ is_impossible(const struct charge_request *r, size_t i, const struct work *w)
 {
     const struct charge_line *line = &r->lines[i];
     uint64_t configured = line->limit->kind == LIMIT_RATE && line->cap > 0 ? line->limit->burst : line->cap;
-    uint64_t cost = w->fixed + w->each * r->least;
+    uint64_t cost = charge_cost(r, &w->line, r->least);
 
     if (cost <= w->cap)
         return false;
-    if (r->least > 1 && w->each > 0 && w->fixed + w->each <= w->cap)
+    if (r->least > 1 && w->line.each > 0 && w->line.fixed + w->line.each <= w->cap)
         return true;
     return line->limit->kind != LIMIT_WARMUP && cost > configured;
 }
 
-static uint64_t
-grant_of(const struct work *w, uint64_t used, uint32_t n)
+static uint32_t
+grant_of(const struct charge_request *r, const struct work *w, uint64_t used)
 {
-    uint64_t room = w->cap > used ? w->cap - used : 0;
-
-    if (w->fixed > room)
-        return 0;
-    return w->each == 0 ? n : least_of((room - w->fixed) / w->each, n);
+    return charge_fits(r, &w->line, w->cap > used ? w->cap - used : 0);
 }
 
 static void
@@ -142,9 +153,9 @@ name_limit(struct verdict *v, const struct charge_request *r, size_t line, uint6
 
 /* In us from now; -1: not under the cap in force. */
 static int64_t
-wait_of(const struct counter *c, const struct work *w, uint32_t least, uint64_t now_us)
+wait_of(const struct charge_request *r, const struct counter *c, const struct work *w, uint64_t now_us)
 {
-    uint64_t cost = w->fixed + w->each * least, used = counter_used(c), at_us;
+    uint64_t cost = charge_cost(r, &w->line, r->least), used = counter_used(c), at_us;
 
     if (cost > w->cap)
         return -1;
@@ -164,9 +175,9 @@ refuse(const struct charge_request *r, const struct counter *c, const struct wor
         uint64_t used = counter_used(&c[i]);
         int64_t wait;
 
-        if (grant_of(&w[i], used, r->recipients) >= r->least)
+        if (grant_of(r, &w[i], used) >= r->least)
             continue;
-        wait = wait_of(&c[i], &w[i], r->least, now_us);
+        wait = wait_of(r, &c[i], &w[i], now_us);
         if (wait == -1 || wait > longest) {
             longest = wait;
             name_limit(v, r, i, used, w[i].cap);
@@ -180,7 +191,7 @@ decide_charge(const struct charge_request *r, const struct decide_line *d, uint6
     struct counter *fresh, struct verdict *v, size_t *step_line_out, uint32_t *step_out)
 {
     struct work w[CHARGE_LINES_MAX];
-    uint64_t g = r->recipients;
+    uint32_t g = r->recipients;
     size_t binding = r->n_lines;
     enum decide_status status;
 
@@ -192,7 +203,7 @@ decide_charge(const struct charge_request *r, const struct decide_line *d, uint6
     if (status != DECIDE_DONE)
         return status;
     for (size_t i = 0; i < r->n_lines; i++) {
-        uint64_t most = grant_of(&w[i], counter_used(&fresh[i]), r->recipients);
+        uint32_t most = grant_of(r, &w[i], counter_used(&fresh[i]));
 
         if (is_impossible(r, i, &w[i])) {
             v->kind = VERDICT_IMPOSSIBLE;
@@ -209,9 +220,9 @@ decide_charge(const struct charge_request *r, const struct decide_line *d, uint6
         return DECIDE_DONE;
     }
     v->kind = VERDICT_GRANTED;
-    v->granted = (uint32_t)g;
+    v->granted = g;
     for (size_t i = 0; i < r->n_lines && !r->look; i++)
-        counter_take(&fresh[i], w[i].fixed + w[i].each * g, w[i].cap, now_us);
+        counter_take(&fresh[i], charge_cost(r, &w[i].line, g), w[i].cap, now_us);
     if (binding < r->n_lines)
         name_limit(v, r, binding, counter_used(&fresh[binding]), w[binding].cap);
     return DECIDE_DONE;

@@ -11,6 +11,7 @@
 #define SENDGOV_POLICY_DECIDE_H
 
 #include "policy/counter.h"
+#include "policy/known.h"
 
 /* What the store knows beside the request about one line. */
 struct decide_line {
@@ -26,6 +27,7 @@ struct decide_line {
     uint64_t began_us;       /* when all counters began; 0: not known */
     uint64_t step_day;       /* without a counter: the UTC day the request's step belongs to; 0: today */
     bool is_frozen;          /* an operator holds the warm-ups of the instance */
+    const struct known *known; /* of a line of UNIT_NEW: whom its instance knows; NULL: nobody */
     size_t day_line;         /* hour cap of a warm-up: the line of the day limit whose step rules, else its
                               * own index */
 };
@@ -43,6 +45,8 @@ enum decide_status {
 enum decide_status decide_charge(const struct charge_request *request, const struct decide_line *lines,
     uint64_t now_us, struct counter *fresh, struct verdict *verdict_out, size_t *step_line_out,
     uint32_t *step_out);
+/* Fills in to which lines each of the request's people is new; before decide_charge. */
+void decide_mark_new(struct charge_request *request, const struct decide_line *lines, uint64_t now_us);
 /* Fills day_line of every line. */
 void decide_link_days(const struct charge_request *request, struct decide_line *lines);
 

@@ -100,6 +100,7 @@ fill_line(struct charge_line *line, const struct limit_conf *l, const struct pla
         break;
     case UNIT_RECIPIENTS:
     case UNIT_EXTERNAL:
+    case UNIT_NEW:
         line->each = 1;
         break;
     case UNIT_BYTES:
@@ -108,6 +109,21 @@ fill_line(struct charge_line *line, const struct limit_conf *l, const struct pla
     case UNIT_COUNT:
         break;
     }
+}
+
+/* The line that was just filled. False: too many of its kind. */
+static bool
+mark_new(struct charge_request *r)
+{
+    struct charge_line *line = &r->lines[r->n_lines++];
+    size_t before = 0;
+
+    if (line->limit->unit != UNIT_NEW)
+        return true;
+    for (const struct charge_line *l = r->lines; l < line; l++)
+        before += l->new_bit != 0;
+    line->new_bit = (uint8_t)(1u << before);
+    return before < CHARGE_NEW_MAX;
 }
 
 static int
@@ -134,7 +150,9 @@ add_scope(const struct limit_conf *limits, size_t n_limits, const struct plan_su
             continue;
         if (r->n_lines == CHARGE_LINES_MAX)
             return -1;
-        fill_line(&r->lines[r->n_lines++], &limits[i], subject);
+        fill_line(&r->lines[r->n_lines], &limits[i], subject);
+        if (!mark_new(r))
+            return -1;
         /* `deny` has no period. */
         if (limits[i].period_ms > 0 && limits[i].period_ms / 40 < r->lifetime_ms)
             r->lifetime_ms = (uint32_t)(limits[i].period_ms / 40);
@@ -157,6 +175,7 @@ plan_charge(const struct limit_conf *limits, size_t n_limits, const struct plan_
     r->look = false;
     r->lifetime_ms = CHARGE_LIFETIME_MS;
     r->n_scopes = r->n_lines = 0;
+    r->people = NULL;
     r->owner = subject->owner;
     for (int scope = 0; scope < SCOPE_COUNT; scope++)
         if (add_scope(limits, n_limits, subject, (enum limit_scope)scope, r) < 0)

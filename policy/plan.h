@@ -44,8 +44,8 @@ bool plan_names_instance(const char *name, enum limit_scope scope, struct span i
 /* Does any limit count the recipients of this domain? */
 bool plan_counts_domain(const struct limit_conf *limits, size_t n_limits, const struct plan_subject *subject);
 
-/* 0, or -1 when more than CHARGE_LINES_MAX limits would apply (the configuration refuses that beforehand) or
- * a name is as long as INSTANCE_MAX. */
+/* 0, or -1 when more than CHARGE_LINES_MAX limits, or CHARGE_NEW_MAX of new recipients, would apply (the
+ * configuration refuses that beforehand) or a name is as long as INSTANCE_MAX. */
 int plan_charge(const struct limit_conf *limits, size_t n_limits, const struct plan_subject *subject,
     struct charge_request *request_out);
 

@@ -59,6 +59,8 @@ unit_words(enum limit_unit u)
         return "external recipients";
     case UNIT_BYTES:
         return "bytes";
+    case UNIT_NEW:
+        return "new recipients";
     case UNIT_COUNT:
         break;
     }

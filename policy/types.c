@@ -19,6 +19,7 @@ static const char *const unit_names[] = {
     [UNIT_RECIPIENTS] = "recipients",
     [UNIT_EXTERNAL] = "external",
     [UNIT_BYTES] = "bytes",
+    [UNIT_NEW] = "new_recipients",
 };
 static_assert(sizeof(unit_names) / sizeof(*unit_names) == UNIT_COUNT, "a name for each unit");
 

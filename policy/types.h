@@ -24,6 +24,7 @@ enum limit_unit {
     UNIT_RECIPIENTS, /* one per recipient of it */
     UNIT_EXTERNAL,   /* one per external recipient: what Microsoft's tenant limits count */
     UNIT_BYTES,      /* content bytes, once per transaction */
+    UNIT_NEW,        /* one per recipient whom this instance has not mailed lately */
     UNIT_COUNT,
 };
 
@@ -71,6 +72,7 @@ struct limit_conf {
     uint64_t value;     /* N; the derived caps of a warm-up are computed from the schedule */
     uint64_t period_ms; /* L */
     uint64_t burst;     /* rate only, >= 1 */
+    int64_t known_ms;   /* UNIT_NEW only: "lately"; whole hours of it count */
     const struct schedule_conf *schedule; /* warmup only */
     bool hour_cap;      /* warmup only: this is the derived hour cap, max(10, day / 8) */
     /* NULL, or the one instance of its scope it applies to (a route's profile); of recipient domains also

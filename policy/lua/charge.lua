@@ -1,16 +1,120 @@
 -- charge: may g of n recipients go, and if so, count them in every limit at once. charge_usual.lua goes
 -- before and says when this part is not needed.
--- KEYS: g, n of the node, o, then one state key per scope instance that has limits.
+-- KEYS: g, n of the node, o, then one state key per scope instance that has limits, then one per instance
+--   that has limits of new recipients: whom it knows.
 -- ARGV[1]: msgpack of {n, least, external, look, earliest, latest, not after, seq, acked seq, epoch, run,
---   scopes ("scope number:instance"), lines of each scope, lines, times (or nothing)}; earliest..latest is
---   the time it must be now by the node's own clock (0: it has no idea yet)
+--   scopes ("scope number:instance"), lines of each scope, lines, people (7 bytes each, or ''), times (or
+--   nothing)}; earliest..latest is the time it must be now by the node's own clock (0: it has no idea yet)
 -- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups, and pairs -line,
 --   period in us of those counted over the longer one of another node}; numbers only, but a pause's text
---   comes last
+--   comes last, and of a grant with people, for each a hex digit: to which lines of new recipients it is new.
+--   Granted are those with 0 first, then the others, each in their order.
 local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN =
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local n, least, external, look, earliest, latest, not_after, seq, acked, epoch, run, scopes, counts, lines =
     list_unpack(question) -- of charge_usual.lua, with `now`
+
+local people = question[15]
+local hour = div(now, HOUR)
+
+-- Who is new to which line? The bits are those of charge_line.new_bit.
+-- -> digits by person, {known, hours} by scope; line.new[i]: person i is new to it
+local function mark_new()
+    local key, marks, knowns, k, bit = 3, {}, {}, 0, 1
+
+    for i = 1, n do
+        marks[i] = 0
+    end
+    for _, count in ipairs(counts) do
+        key = key + (count > 0 and 1 or 0)
+    end
+    for s, count in ipairs(counts) do
+        for _ = 1, count do
+            k = k + 1
+            local line = lines[k]
+
+            if line[L_UNIT] == UNIT_NEW then
+                local own = knowns[s]
+
+                if not own then
+                    key = key + 1
+                    own = {known = load_known(KEYS[key], people), hours = 0}
+                    knowns[s] = own
+                end
+                own.hours = max(own.hours, line[L_KNOWN])
+                line.new = {}
+                for i = 1, n do
+                    local number, tag = person_at(people, i)
+                    local _, of = find_known(own.known.buckets[number], tag)
+
+                    if not of or hour >= of + line[L_KNOWN] then
+                        line.new[i] = true
+                        marks[i] = marks[i] + bit
+                    end
+                end
+                bit = bit * 2
+            end
+        end
+    end
+    return marks, knowns
+end
+
+-- Those nobody calls new, then the others.
+local function order_of(marks)
+    local order = {}
+
+    for strangers = 0, 1 do
+        for i = 1, n do
+            if min(marks[i], 1) == strangers then
+                order[#order + 1] = i
+            end
+        end
+    end
+    return order
+end
+
+local function digits_of(marks)
+    local digits = {}
+
+    for i = 1, n do
+        digits[i] = string.format('%x', marks[i])
+    end
+    return concat(digits)
+end
+
+local marks, knowns, order
+if people ~= '' then
+    marks, knowns = mark_new()
+    order = order_of(marks)
+end
+
+-- What a grant of g costs the line, and the largest grant that costs it no more than room.
+local function cost_of(line, g)
+    local cost = 0
+
+    if not line.new then
+        return line[L_FIXED] + line[L_EACH] * g
+    end
+    for j = 1, g do
+        cost = cost + (line.new[order[j]] and 1 or 0)
+    end
+    return cost
+end
+
+local function fits(line, room)
+    local fixed, each = line[L_FIXED], line[L_EACH]
+
+    if not line.new then
+        return fixed > room and 0 or (each == 0 and n or min(div(room - fixed, each), n))
+    end
+    for j = 1, n do
+        room = room - (line.new[order[j]] and 1 or 0)
+        if room < 0 then
+            return j - 1
+        end
+    end
+    return n
+end
 
 -- Is it the Redis we know, at the time we know, in time?
 if latest > 0 and (now > latest or now < earliest) then
@@ -45,7 +149,7 @@ if node[3] and look == 0 then -- an answer that was lost on its way: the same an
     local of, granted, at = string.match(node[3], '^(%d+) (%d+) (%d+)$')
 
     if tonumber(of) == seq then
-        return {GRANTED, tonumber(at), tonumber(granted), 0, 0, 0, 0}
+        return {GRANTED, tonumber(at), tonumber(granted), 0, 0, 0, 0, marks and digits_of(marks) or nil}
     end
 end
 
@@ -161,7 +265,7 @@ for k, line in ipairs(lines) do
     end
     local used = counter_used(c)
     local room = max(cap - used, 0)
-    local cost = fixed + each * least
+    local cost = cost_of(line, least)
     local fewer_fit = least > 1 and each > 0 and fixed + each <= cap
 
     if cost > cap and (fewer_fit or (line[L_KIND] ~= KIND_WARMUP and cost > configured)) then
@@ -171,7 +275,7 @@ for k, line in ipairs(lines) do
         return {IMPOSSIBLE, now, 0, k, used, cap, -1}
     end
     caps[k] = cap
-    rooms[k] = fixed > room and 0 or (each == 0 and n or min(div(room - fixed, each), n))
+    rooms[k] = fits(line, room)
     if rooms[k] < granted then
         granted, binding = rooms[k], k
     end
@@ -186,7 +290,7 @@ if granted < least then
     end
     for k, line in ipairs(lines) do
         if rooms[k] < least then
-            local cost, used, wait = line[L_FIXED] + line[L_EACH] * least, counter_used(counters[k]), -1
+            local cost, used, wait = cost_of(line, least), counter_used(counters[k]), -1
 
             if cost <= caps[k] then
                 wait = max(counter_frees_at(counters[k], used + cost - caps[k]) - now, 0)
@@ -206,9 +310,17 @@ end
 -- Take it on all.
 if look == 0 then
     for k, line in ipairs(lines) do
-        counter_take(counters[k], line[L_FIXED] + line[L_EACH] * granted, caps[k], now)
+        counter_take(counters[k], cost_of(line, granted), caps[k], now)
     end
     save(true)
+    for _, own in pairs(knowns or {}) do
+        for j = 1, granted do
+            local number, tag = person_at(people, order[j])
+
+            add_known(own.known, number, tag, hour, own.hours)
+        end
+        save_known(own.known, own.hours)
+    end
     call('HSET', KEYS[2], 'seq', max(seq, tonumber(node[2]) or 0),
         slot, string.format('%.0f %.0f %.0f', seq, granted, now))
 elseif changed then
@@ -224,4 +336,5 @@ for k, line in ipairs(lines) do
         reply[#reply + 1], reply[#reply + 2] = -k, line[L_PERIOD]
     end
 end
+reply[#reply + 1] = marks and digits_of(marks) or nil
 return reply

@@ -10,7 +10,7 @@
 -- are to be asked alone.
 local MANY = 12
 local question = cmsgpack.unpack(ARGV[1])
-local times = question[15]
+local times = question[16]
 local now = clock()
 
 -- What a counter has room for, and what it is now. Nothing: not usual.
@@ -171,7 +171,7 @@ local function usual()
     local first, key, i = 0, 0, 1
     local values, reply
 
-    if #KEYS < 4 or not usual_state(seq, question[12]) then
+    if #KEYS < 4 or question[15] ~= '' or not usual_state(seq, question[12]) then
         return
     end
     values = call('MGET', list_unpack(KEYS, 4))

@@ -412,6 +412,107 @@ local function save_state(key, state, new, now)
     call('SET', key, concat(parts), 'PX', div(live + KEPT, 1000))
 end
 
+-- whom an instance knows ------------------------------------------------------------------------------------
+
+-- of person number i of `people` -> bucket, tag
+local function person_at(people, i)
+    return unpack('>I2', people, 7 * i - 6), sub(people, 7 * i - 4, 7 * i)
+end
+
+-- -> {key, buckets by number, changed by number}: those of the people
+local function load_known(key, people)
+    local known = {key = key, buckets = {}, changed = {}}
+    local numbers = {}
+
+    for i = 1, #people / 7 do
+        local number = person_at(people, i)
+
+        if not known.buckets[number] then
+            known.buckets[number] = ''
+            numbers[#numbers + 1] = number
+        end
+    end
+    for i, value in ipairs(call('HMGET', key, list_unpack(numbers))) do
+        known.buckets[numbers[i]] = value or ''
+    end
+    return known
+end
+
+-- Where in the bucket the tag is, and the hour it has there; nil: nowhere.
+local function find_known(bucket, tag)
+    for at = 1, #bucket, 8 do
+        if sub(bucket, at, at + 4) == tag then
+            return at, (unpack('>I3', bucket, at + 5))
+        end
+    end
+end
+
+-- The bucket without those that were not charged for `hours`, and without the oldest if it is full.
+local function make_room(bucket, hour, hours)
+    local kept, least, oldest = {}, nil, nil
+
+    for at = 1, #bucket, 8 do
+        local of = unpack('>I3', bucket, at + 5)
+
+        if hour < of + hours then
+            kept[#kept + 1] = sub(bucket, at, at + 7)
+            if not least or of < least then
+                least, oldest = of, #kept
+            end
+        end
+    end
+    if #kept == 32 then
+        table.remove(kept, oldest)
+    end
+    return concat(kept)
+end
+
+local function add_known(known, number, tag, hour, hours)
+    local bucket = known.buckets[number]
+    local at, of = find_known(bucket, tag)
+
+    if at and of == hour then
+        return
+    elseif at then
+        bucket = sub(bucket, 1, at + 4) .. pack('>I3', hour) .. sub(bucket, at + 8)
+    else
+        bucket = make_room(bucket, hour, hours) .. tag .. pack('>I3', hour)
+    end
+    known.buckets[number], known.changed[number] = bucket, true
+end
+
+local function forget_known(known, number, tag, hour)
+    local bucket = known.buckets[number]
+    local at, of = find_known(bucket, tag)
+
+    if at and of == hour then
+        known.buckets[number] = sub(bucket, 1, at - 1) .. sub(bucket, at + 8)
+        known.changed[number] = true
+    end
+end
+
+-- hours: kept for so long, or nil: for as long as before
+local function save_known(known, hours)
+    local pairs_set, gone = {}, {}
+
+    for number in pairs(known.changed) do
+        if known.buckets[number] == '' then
+            gone[#gone + 1] = number
+        else
+            pairs_set[#pairs_set + 1], pairs_set[#pairs_set + 2] = number, known.buckets[number]
+        end
+    end
+    if #gone > 0 then
+        call('HDEL', known.key, list_unpack(gone))
+    end
+    if #pairs_set > 0 then
+        call('HSET', known.key, list_unpack(pairs_set))
+    end
+    if hours then
+        call('PEXPIRE', known.key, hours * 3600000 + KEPT / 1000)
+    end
+end
+
 -- Caps by step, as store_caps.c packs them; the last goes on for ever, and what has no steps has one.
 local function cap_at(caps, step)
     return (unpack(COUNT, caps, (max(min(step, #caps / COUNT_SIZE), 1) - 1) * COUNT_SIZE + 1))

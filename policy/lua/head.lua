@@ -8,6 +8,9 @@
 --   2 bytes  length of the rest of the entry
 --   1 byte   length of the limit's name, then the name
 --   window and warm-up: WINDOW, then 65 counts of 6 bytes;  rate: RATE
+--
+-- Whom an instance knows (policy/known.h) is a hash: number of the bucket -> entries of 8 bytes, a tag of 5
+-- and the hour of the last charge. A request names people by 7 bytes each: bucket (2) and tag.
 local call = redis.call
 local byte, sub, rep, concat = string.byte, string.sub, string.rep, table.concat
 local pack, unpack, list_unpack = struct.pack, struct.unpack, unpack
@@ -21,6 +24,8 @@ local WINDOW, WINDOW_SIZE = '>BBI8I8I8I8I8I2I4I8B', 57
 local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74
 local COUNT, COUNT_SIZE, SLOTS = '>I6', 6, 65
 local COUNTS_SIZE = SLOTS * COUNT_SIZE
+local UNIT_NEW = 4
+local HOUR = 3600000000
 local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
 local CAP_MAX = 2 ^ 47
 local EXACT_MAX = 2 ^ 50
@@ -32,6 +37,7 @@ local SCHEMA = 1
 local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST = 1, 2, 3, 4, 5, 6, 7
 local L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_EXPECTED, L_CHARGED = 8, 9, 10, 11, 12, 13, 14
 local L_IDLE = 15 -- of a warm-up: {decay days, restart days, restart percent, day of the step}
+local L_KNOWN = 16 -- of a limit of new recipients: how many hours one is known
 
 local function div(a, b)
     return (a - fmod(a, b)) / b

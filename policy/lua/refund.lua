@@ -1,8 +1,9 @@
 -- refund: takes a charge of which nothing was offered back out of the buckets it came from, or nowhere.
--- KEYS: g, then one state key per scope instance that has limits. ARGV[1]: msgpack of {epoch, time of the
---   charge, {name, amount} per line, lines per scope}
+-- KEYS: g, then one state key per scope instance that has limits, then one per instance that has limits of
+--   new recipients. ARGV[1]: msgpack of {epoch, time of the charge, {name, amount} per line, lines per scope,
+--   of each of the last keys the people who were new and are so again}
 -- -> how many limits took it back
-local epoch, at, lines, counts = list_unpack(cmsgpack.unpack(ARGV[1]))
+local epoch, at, lines, counts, strangers = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now, i, key, given = clock(), 0, 1, 0
 
 local function give(c, n)
@@ -45,6 +46,18 @@ for _, count in ipairs(counts) do
     end
     if next(new) then
         save_state(KEYS[key], state, new, now)
+    end
+end
+for i, people in ipairs(strangers) do
+    local known = people ~= '' and load_known(KEYS[key + i], people)
+
+    for k = 1, #people / 7 do
+        local number, tag = person_at(people, k)
+
+        forget_known(known, number, tag, div(at, HOUR))
+    end
+    if known then
+        save_known(known)
     end
 end
 return given

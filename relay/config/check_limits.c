@@ -106,17 +106,19 @@ check_limit(struct draft *d, struct limit_entry *e)
 }
 
 static bool
-applies_on(const struct limit_entry *e, const struct route_entry *r)
+applies_on(const struct limit_entry *e, const struct route_entry *r, bool only_new)
 {
+    if (only_new && e->conf.unit != UNIT_NEW)
+        return false;
     if (e->dropped || (e->conf.route && strcmp(e->conf.route, r->head.name) != 0))
         return false;
     return e->conf.scope != SCOPE_ROUTE || !e->conf.only || strcmp(e->conf.only, r->head.name) == 0;
 }
 
-/* Limits of the scope that could meet in one message of the route: all without `only`, and the most that name
- * one instance. */
+/* Limits of the scope (or those of new recipients) that could meet in one message of the route: all without
+ * `only`, and the most that name one instance. */
 static size_t
-most_of_scope(const struct draft *d, const struct route_entry *r, enum limit_scope scope)
+most_of_scope(const struct draft *d, const struct route_entry *r, enum limit_scope scope, bool only_new)
 {
     size_t always = 0, most = 0;
 
@@ -124,13 +126,13 @@ most_of_scope(const struct draft *d, const struct route_entry *r, enum limit_sco
         const struct limit_entry *e = entries_at(&d->limits, SECTION_LIMIT, i);
         size_t same = 0;
 
-        if (e->conf.scope != scope || !applies_on(e, r))
+        if (e->conf.scope != scope || !applies_on(e, r, only_new))
             continue;
         always += !e->conf.only;
         for (size_t j = 0; e->conf.only && j < d->limits.n; j++) {
             const struct limit_entry *other = entries_at(&d->limits, SECTION_LIMIT, j);
 
-            same += other->conf.scope == scope && other->conf.only && applies_on(other, r)
+            same += other->conf.scope == scope && other->conf.only && applies_on(other, r, only_new)
                 && plan_names_instance(other->conf.only, scope, span_str(e->conf.only));
         }
         most = same > most ? same : most;
@@ -141,10 +143,16 @@ most_of_scope(const struct draft *d, const struct route_entry *r, enum limit_sco
 static int
 check_number(struct draft *d, const struct route_entry *r)
 {
-    size_t n = 0;
+    size_t n = 0, n_new = 0;
 
-    for (int scope = 0; scope < SCOPE_COUNT; scope++)
-        n += most_of_scope(d, r, (enum limit_scope)scope);
+    for (int scope = 0; scope < SCOPE_COUNT; scope++) {
+        n += most_of_scope(d, r, (enum limit_scope)scope, false);
+        n_new += most_of_scope(d, r, (enum limit_scope)scope, true);
+    }
+    if (n_new > CHARGE_NEW_MAX)
+        return draft_fail(d, r->head.node,
+            "%zu limits of new_recipients could apply to one message of route %s; at most %d are possible",
+            n_new, r->head.name, CHARGE_NEW_MAX);
     if (n <= CHARGE_LINES_MAX)
         return 0;
     return draft_fail(d, r->head.node,

@@ -32,6 +32,26 @@ check_burst(struct draft *d, struct limit_entry *e)
     return 0;
 }
 
+#define KNOWN_FOR_MS (30 * (int64_t)DAY_MS)
+
+/* New recipients are counted by a window: a rate would hand back by the minute to who mails strangers. */
+static int
+check_new(struct draft *d, struct limit_entry *e)
+{
+    if (e->conf.unit != UNIT_NEW && e->conf.known_ms > 0)
+        return draft_fail(d, entry_key(&e->head, "known_for"), "known_for belongs to unit: new_recipients");
+    if (e->conf.unit != UNIT_NEW)
+        return 0;
+    if (e->conf.scope == SCOPE_RECIPIENT_DOMAIN)
+        return draft_fail(d, entry_key(&e->head, "unit"),
+            "new_recipients counts for a sender: its scope is not recipient_domain");
+    if (e->rate.set)
+        return draft_fail(d, entry_key(&e->head, "rate"), "new_recipients is counted by window, not by rate");
+    if (e->conf.known_ms == 0)
+        e->conf.known_ms = KNOWN_FOR_MS;
+    return 0;
+}
+
 /* From window and rate to kind, value and period. */
 static int
 settle_value(struct draft *d, struct limit_entry *e)
@@ -41,7 +61,7 @@ settle_value(struct draft *d, struct limit_entry *e)
     if (e->rate.set == e->window.set)
         return draft_fail(d, e->head.node, "limit %s needs %s", e->head.name,
             e->rate.set ? "either window or rate, not both" : "window or rate");
-    if (check_burst(d, e) < 0)
+    if (check_new(d, e) < 0 || check_burst(d, e) < 0)
         return -1;
     e->conf.name = e->head.name;
     e->conf.kind = e->rate.set && e->rate.period_ms > 0 ? LIMIT_RATE : LIMIT_WINDOW;

@@ -52,7 +52,8 @@ static const char *const upstream_tls_words[] = {"starttls", "implicit", "off", 
 static const char *const auth_words[] = {"none", "login", "plain", "xoauth2", NULL};
 static const char *const scope_words[] = {"route", "mailbox", "client", "sender", "sender_domain",
     "recipient_domain", NULL};
-static const char *const unit_words[] = {"messages", "recipients", "external", "bytes", NULL};
+static const char *const unit_words[] = {"messages", "recipients", "external", "bytes", "new_recipients",
+    NULL};
 static const char *const curve_words[] = {"geometric", "table", "linear", NULL};
 static const char *const class_words[] = {"ok", "block-tenant", "block-connector", "block-sender",
     "block-domain", "budget", "throttle", "auth", "temporary", "message", NULL};
@@ -391,7 +392,10 @@ const struct setting setting_table[] = {
                 "sender domain, or recipient domain (which takes a transaction of its own)."},
     {SECTION_LIMIT, "unit", WORD(limit_entry, conf.unit, enum limit_unit, unit_words),
         .flags = SETTING_REQUIRED,
-        .help = "What is counted: messages, recipients, external recipients, or bytes."},
+        .help = "What is counted: messages, recipients, external recipients, bytes, or recipients to whom "
+                "this instance of the scope sent nothing for known_for."},
+    {SECTION_LIMIT, "known_for", MS64(limit_entry, conf.known_ms, DAY, 365 * (uint64_t)DAY),
+        .help = "new_recipients: how long a recipient is known after mail to it. Default 30d."},
     {SECTION_LIMIT, "window", RATE(limit_entry, window),
         .help =
             "At most N in every interval of that length: 10_000/d, 25/min, 20/30min; or unlimited, deny."},
@@ -477,6 +481,8 @@ const struct setting setting_table[] = {
     {SECTION_PROFILE_LIMIT, "window", RATE(limit_entry, window), .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "rate", RATE(limit_entry, rate), .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
+        .help = "As in section limits."},
+    {SECTION_PROFILE_LIMIT, "known_for", MS64(limit_entry, conf.known_ms, DAY, 365 * (uint64_t)DAY),
         .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "domains", TEXT(limit_entry, domains),
         .help = "scope sender_domain: only the route's sender domains that this covers, which share the "

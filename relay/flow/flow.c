@@ -292,6 +292,8 @@ flow_look(struct flow *f, const struct flow_look *look, flow_looked_fn *looked, 
     sg_assert(e->n_recipients > 0);
     if (flow_plan_look(f, look, e->recipients[0].class, (uint32_t)e->n_recipients, &job->request) != 0)
         job_fail_plan(job);
+    else
+        job_name_look(job, e);
     return job->self;
 }
 

@@ -38,7 +38,8 @@ hints_learn(struct hints *h, const struct charge_request *request, const struct 
     for (size_t i = 0; i < request->n_lines; i++)
         if (request->lines[i].limit == verdict->limit)
             line = &request->lines[i];
-    if (line == NULL || verdict->retry_after_ms <= 0 || strlen(verdict->limit->name) >= sizeof(hint->limit))
+    if (line == NULL || line->new_bit != 0 || verdict->retry_after_ms <= 0 ||
+        strlen(verdict->limit->name) >= sizeof(hint->limit))
         return;
     hint = &h->slots[slot_of(verdict->limit->name, verdict->instance)];
     snprintf(hint->limit, sizeof(hint->limit), "%s", verdict->limit->name);

@@ -3,7 +3,8 @@
  * After a refusal "limit L of instance I is full for another T", every request that wants at least as
  * much of L would be refused until then. The hint answers those for at most HINT_MS, so a refused loop
  * costs Redis one question a second and a change on another node is felt within that second. A
- * hint only refuses; it never grants.
+ * hint only refuses; it never grants. Of limits of new recipients there is none: who is new, only the store
+ * knows.
  */
 #ifndef SENDGOV_FLOW_HINT_H
 #define SENDGOV_FLOW_HINT_H

@@ -59,6 +59,8 @@ struct job {
     struct verdict verdict;
     int64_t asked_mono_us; /* when the charge was asked for */
     struct round round;
+    struct charge_person *people; /* of the round in its order, or of the look; NULL: no limit asks */
+    bool are_strangers; /* the gate is a limit of new recipients: only such are left */
     struct transaction transaction;
     unsigned tries;
     struct settlement said; /* of the round that tells most: the first that was not a success */
@@ -99,6 +101,16 @@ void job_refuse_plan(struct job *job);
 bool job_is_of_round(const struct job *job, const struct recipient *r);
 /* The first thing that went wrong is what the client hears of. */
 void job_say(struct job *job, const struct settlement *s);
+
+/* ---- job_apart.c: who goes first, and what waits apart ---- */
+/* Before the request goes to the store: who its recipients are, if one of its limits wants to know. */
+void job_name_look(struct job *job, const struct envelope *e);
+void job_name_round(struct job *job);
+/* people: of the verdict that granted it, or NULL. From here on the round and its people stand in the order
+ * in which they were granted. */
+void job_order_round(struct job *job, const struct charge_person *people);
+/* The round was refused: does it wait by itself, and at which gate does the rest of the message? */
+void job_part_round(struct job *job, const struct verdict *verdict, const char *why);
 
 /* ---- job_end.c: what becomes of it ---- */
 /* No recipient is open any more: keeps what is left, answers, books. */

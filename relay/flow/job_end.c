@@ -30,6 +30,7 @@ bury_job(void *object)
     config_unref(&job->config);
     free(job->round.recipients);
     free(job->fates);
+    free(job->people);
     free(job->gate);
     free(job);
 }
@@ -234,10 +235,10 @@ static void
 put_back(struct job *job)
 {
     (void)spool_settle(job->flow->spool, job->keep->row, NULL, 0, NULL, NULL);
-    if (release_is_placed(job->flow, job->keep->row))
+    if (release_is_placed(job->flow, job->keep->row, job->are_strangers))
         release_refuse(job->flow, job->seq, job->gate);
-    else
-        release_put(job->flow, job->keep->row); /* the limits changed: it asks again, in a lane of its own */
+    else /* it asks again, in the lane where it belongs */
+        release_put_apart(job->flow, job->keep->row, job->are_strangers);
     ledger_held(job->flow->metrics, job->gate);
     job_end(job);
 }

@@ -10,9 +10,6 @@
 #include "relay/flow/release.h"
 
 #define LEASE_MS 30000
-/* A message with others besides a domain that is full asks for it again after its time, within these. */
-#define DOMAIN_AGAIN_MIN_MS 5000
-#define DOMAIN_AGAIN_MAX_MS 300000
 /* Fresh starts of one round: a pooled connection died unseen, or a charge outlived its lifetime. */
 #define TRIES_MAX 4
 
@@ -122,35 +119,6 @@ job_refuse_as(struct job *job, const struct flow_refusal *refusal)
     end_round(job, &s);
 }
 
-/* Is the round over the limit of its domain, in a message that has other recipients too? Then these wait by
- * themselves: at a gate they would keep the others, and all mail behind them, from going. */
-static bool
-is_one_of_domains(const struct job *job, const struct verdict *verdict)
-{
-    const struct envelope *e = job->message != NULL ? &job->message->envelope : NULL;
-
-    if (e == NULL || verdict->kind != VERDICT_OVER || verdict->scope != SCOPE_RECIPIENT_DOMAIN)
-        return false;
-    for (size_t i = 0; i < e->n_recipients; i++)
-        if (job->fates[i].kind != FATE_SENT && job->fates[i].kind != FATE_FAILED &&
-            !job_is_of_round(job, &e->recipients[i]))
-            return true;
-    return false;
-}
-
-static void
-let_domain_wait(struct job *job, const struct verdict *verdict)
-{
-    int64_t wait_ms = verdict->retry_after_ms;
-
-    if (wait_ms < 0 || wait_ms > DOMAIN_AGAIN_MAX_MS)
-        wait_ms = DOMAIN_AGAIN_MAX_MS;
-    else if (wait_ms < DOMAIN_AGAIN_MIN_MS)
-        wait_ms = DOMAIN_AGAIN_MIN_MS;
-    for (size_t i = 0; i < job->round.n; i++)
-        fate_at(job, i)->wait_ms = wait_ms;
-}
-
 void
 job_refuse(struct job *job, const struct verdict *verdict)
 {
@@ -159,10 +127,7 @@ job_refuse(struct job *job, const struct verdict *verdict)
     refuse_with_verdict(verdict, &job->request, job->config, &refusal);
     job->verdict = *verdict;
     ledger_decision(job->flow->metrics, verdict);
-    if (is_one_of_domains(job, verdict))
-        let_domain_wait(job, verdict);
-    if (job->seq != 0 && job->gate == NULL)
-        job->gate = release_gate_of_verdict(job->flow, verdict, refusal.reply.text);
+    job_part_round(job, verdict, refusal.reply.text);
     job_refuse_as(job, &refusal);
 }
 
@@ -359,7 +324,9 @@ on_verdict(void *arg, const struct verdict *verdict)
     if (verdict->kind == VERDICT_OVER)
         hints_learn(&f->hints, &job->request, verdict, loop_now_ms(f->loop));
     job->verdict = *verdict;
+    job->verdict.people = NULL;
     if (verdict->kind == VERDICT_GRANTED && job->message != NULL) {
+        job_order_round(job, verdict->people);
         on_granted(job);
     } else if (verdict->kind == VERDICT_GRANTED) {
         job_show(job, NULL);
@@ -435,6 +402,8 @@ job_charge(struct job *job)
 
     if (job->message != NULL && is_reloaded && !plan_again(job))
         return;
+    if (job->message != NULL)
+        job_name_round(job);
     job_set_state(job, JOB_CHARGING);
     job->asked_mono_us = clock_mono_us();
     job->pending = store_charge(job->flow->store, &job->request, on_verdict, job);

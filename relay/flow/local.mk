@@ -1,6 +1,7 @@
 # the path of one message
 libsendgov_a_SOURCES += relay/flow/flow.h relay/flow/flow_part.h relay/flow/flow.c \
-    relay/flow/job.h relay/flow/job.c relay/flow/job_round.c relay/flow/job_end.c \
+    relay/flow/job.h relay/flow/job.c relay/flow/job_round.c relay/flow/job_apart.c \
+    relay/flow/job_end.c \
     relay/flow/fate.h relay/flow/fate.c relay/flow/keep.h relay/flow/keep.c \
     relay/flow/notify.h relay/flow/notify.c relay/flow/release.h relay/flow/release.c \
     relay/flow/release_room.h relay/flow/release_room.c relay/flow/held.h relay/flow/held.c \

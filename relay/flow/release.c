@@ -216,7 +216,7 @@ start_job(struct release *r, struct spool_message *row)
 {
     struct flow *f = r->flow;
     struct queue_key key = {row->route, row->mailbox != NULL ? row->mailbox : "", row->client, row->class, "",
-        RECIPIENT_INTERNAL, NULL};
+        RECIPIENT_INTERNAL, NULL, false};
     struct flow_subject subject;
     struct message *m;
     struct job *job;
@@ -468,7 +468,8 @@ static struct queue_key
 key_of(const struct flow *f, const struct spool_brief *b, char sender_out[INSTANCE_MAX])
 {
     const struct route_conf *route = config_route(f->config, b->route);
-    struct queue_key key = {b->route, b->mailbox, b->client, b->class, sender_out, b->recipients_are, NULL};
+    struct queue_key key = {b->route, b->mailbox, b->client, b->class, sender_out, b->recipients_are, NULL,
+        false};
 
     if (route != NULL)
         key.domain = flow_counted_domain(f, route, b->recipients_are, span_str(b->domain)).p;
@@ -476,16 +477,23 @@ key_of(const struct flow *f, const struct spool_brief *b, char sender_out[INSTAN
     return key;
 }
 
-void
-release_put_brief(struct flow *f, const struct spool_brief *b)
+static void
+put_in_lane(struct flow *f, const struct spool_brief *b, bool are_strangers)
 {
     char sender[INSTANCE_MAX];
     struct queue_key key = key_of(f, b, sender);
     struct queue_item item = {b->seq, b->recipients, b->content_bytes < QUEUE_BYTES_MAX ? b->content_bytes :
         QUEUE_BYTES_MAX, mono_of(f, b->due_utc_ms)};
 
+    key.strangers = are_strangers;
     queue_put(f->release->queue, &key, &item);
     release_wake(f->release);
+}
+
+void
+release_put_brief(struct flow *f, const struct spool_brief *b)
+{
+    put_in_lane(f, b, false);
 }
 
 void
@@ -497,8 +505,17 @@ release_put(struct flow *f, const struct spool_message *m)
     release_put_brief(f, &b);
 }
 
+void
+release_put_apart(struct flow *f, const struct spool_message *m, bool are_strangers)
+{
+    struct spool_brief b;
+
+    spool_brief_of(m, &b);
+    put_in_lane(f, &b, are_strangers);
+}
+
 bool
-release_is_placed(struct flow *f, const struct spool_message *m)
+release_is_placed(struct flow *f, const struct spool_message *m, bool are_strangers)
 {
     char sender[INSTANCE_MAX];
     struct spool_brief b;
@@ -506,6 +523,7 @@ release_is_placed(struct flow *f, const struct spool_message *m)
 
     spool_brief_of(m, &b);
     key = key_of(f, &b, sender);
+    key.strangers = are_strangers;
     return queue_is_in(f->release->queue, m->seq, &key);
 }
 
@@ -535,7 +553,7 @@ release_has_older(struct flow *f, const struct flow_subject *s)
 {
     char sender[INSTANCE_MAX];
     struct queue_key key = {s->route->name, s->mailbox != NULL ? s->mailbox->name : "", s->client->name,
-        message_client_class(s->client), sender, s->class, s->domain.p};
+        message_client_class(s->client), sender, s->class, s->domain.p, false};
 
     plan_sender_instance(span_str(s->sender), sender);
     return queue_has_waiting(f->release->queue, &key);

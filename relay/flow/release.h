@@ -42,8 +42,10 @@ void release_passed(struct flow *f, uint64_t seq);
 bool release_is_behind(struct flow *f, const struct message *m, enum recipient_class class,
     struct span domain);
 bool release_has_older(struct flow *f, const struct flow_subject *subject);
+/* The same in the lane of those that were refused because all their recipients are new, or back from it. */
+void release_put_apart(struct flow *f, const struct spool_message *m, bool are_strangers);
 /* Does the row stand where its recipients belong by the limits of now? */
-bool release_is_placed(struct flow *f, const struct spool_message *m);
+bool release_is_placed(struct flow *f, const struct spool_message *m, bool are_strangers);
 
 /* For held.h. */
 void release_why(const struct flow *f, uint64_t seq, struct queue_why *out);

@@ -2,9 +2,9 @@
  *
  * A message waits for one of three things. Its own time: the upstream answered 4xx, or it is uncertain. An
  * operator. Or its turn in its lane: messages that meet the same limits and pauses form a lane (route,
- * mailbox, client, class, sender, class of recipients, their domain where a limit counts it), which is in
- * order of seq. A message that comes back
- * from its own wait takes its old place.
+ * mailbox, client, class, sender, class of recipients, their domain where a limit counts it, whether they
+ * were too many new ones), which is in order of seq. A message that comes back from its own wait takes its
+ * old place.
  *
  * A lane whose first message was refused stands at a gate: a limit that is full, a pause, a store that
  * cannot decide, an upstream that cannot be reached. What waits there costs nothing until the gate's time
@@ -46,6 +46,7 @@ struct queue_key {
     const char *route, *mailbox, *client, *class, *sender;
     enum recipient_class recipients_are;
     const char *domain; /* of all recipients, where a limit counts it; NULL: none */
+    bool strangers;     /* it was refused because all its recipients are new ones */
 };
 
 struct queue_item {

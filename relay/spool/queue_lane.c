@@ -38,7 +38,7 @@ format_lane_key(const struct queue_key *k)
         memcpy(end, names[i], bytes);
         end += bytes;
     }
-    *end = (char)k->recipients_are;
+    *end = (char)(2 * k->recipients_are + k->strangers);
     return span_of(text, n);
 }
 
@@ -53,7 +53,7 @@ next_name(char **at)
 
 /* The lane's own key leads into its own text. */
 static void
-own_key(struct queue_lane *lane, struct span text, enum recipient_class recipients_are)
+own_key(struct queue_lane *lane, struct span text, const struct queue_key *key)
 {
     char *at = xmalloc(text.n);
 
@@ -66,7 +66,8 @@ own_key(struct queue_lane *lane, struct span text, enum recipient_class recipien
     lane->key.class = next_name(&at);
     lane->key.sender = next_name(&at);
     lane->key.domain = next_name(&at);
-    lane->key.recipients_are = recipients_are;
+    lane->key.recipients_are = key->recipients_are;
+    lane->key.strangers = key->strangers;
 }
 
 struct queue_lane *
@@ -84,7 +85,7 @@ lane_add(struct queue *q, const struct queue_key *key, struct span text)
 {
     struct queue_lane *lane = xcalloc(1, sizeof(*lane));
 
-    own_key(lane, text, key->recipients_are);
+    own_key(lane, text, key);
     lane->stay = 1;
     table_put(&q->lanes, text, lane);
     q->counts.lanes++;

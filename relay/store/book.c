@@ -14,6 +14,7 @@ struct page {
     struct list link;
     enum limit_scope scope;
     char *instance, *limit;
+    struct known *known; /* only in the page without a limit: the instance's, of all its limits; else NULL */
     bool present; /* it holds a counter (a lowered cap alone makes a page too) */
     struct counter counter;
     uint64_t kept_until_ms; /* present: forgotten after that; the same for all of an instance */
@@ -47,6 +48,7 @@ static void
 page_free(struct page *p)
 {
     list_del(&p->link);
+    known_free(&p->known);
     free(p->instance);
     free(p->limit);
     free(p);
@@ -62,6 +64,12 @@ book_free(struct book **b)
             page_free(LIST_ITEM(it, struct page, link));
     free(*b);
     *b = NULL;
+}
+
+static uint32_t
+hour_of(uint64_t at_us)
+{
+    return (uint32_t)(at_us / 1000 / KNOWN_HOUR_MS);
 }
 
 static struct list *
@@ -174,6 +182,66 @@ book_freeze(struct book *b, enum limit_scope scope, const char *instance, uint64
     find_or_make(b, scope, instance, "")->frozen_until_us = until_us;
 }
 
+static struct known *
+known_of(struct book *b, const struct charge_scope *scope)
+{
+    const struct page *p = find(b, scope->scope, scope->instance, "");
+
+    return p ? p->known : NULL;
+}
+
+/* The lines of the scope that count new recipients: their bits, and how long the longest remembers. */
+static uint8_t
+new_bits_of(const struct charge_request *r, const struct charge_scope *scope, uint32_t *hours_out)
+{
+    uint8_t bits = 0;
+
+    *hours_out = 0;
+    for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++) {
+        if (r->lines[i].new_bit && known_hours(&r->lines[i]) > *hours_out)
+            *hours_out = known_hours(&r->lines[i]);
+        bits |= r->lines[i].new_bit;
+    }
+    return bits;
+}
+
+/* Whom the grant was for is known from now on. */
+static void
+learn(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t now_us)
+{
+    uint32_t *order = xcalloc(r->recipients, sizeof(*order)), hours;
+
+    charge_order(r->people, r->recipients, order);
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        struct page *p;
+
+        if (new_bits_of(r, &r->scopes[s], &hours) == 0)
+            continue;
+        p = find_or_make(b, r->scopes[s].scope, r->scopes[s].instance, "");
+        if (!p->known)
+            p->known = known_new();
+        for (size_t i = 0; i < granted; i++)
+            known_add(p->known, r->people[order[i]].hash, hour_of(now_us), hours);
+    }
+    free(order);
+}
+
+/* Who was new to the scope when it was charged is so again. */
+static void
+unlearn(struct book *b, const struct charge_request *r, uint32_t granted, uint64_t time_us)
+{
+    uint32_t hours;
+
+    for (size_t s = 0; s < r->n_scopes; s++) {
+        uint8_t bits = new_bits_of(r, &r->scopes[s], &hours);
+        struct known *known = known_of(b, &r->scopes[s]);
+
+        for (size_t i = 0; known && i < granted; i++)
+            if (r->people[i].new_of & bits)
+                known_forget(known, r->people[i].hash, hour_of(time_us));
+    }
+}
+
 static void
 look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct decide_line *lines)
 {
@@ -192,6 +260,7 @@ look_up(struct book *b, const struct charge_request *r, uint64_t now_us, struct 
             lines[i].cap_most = lowered(p, now_us);
             lines[i].burst_most = LIMIT_UNLIMITED;
             lines[i].began_us = b->began_us;
+            lines[i].known = known_of(b, scope);
         }
     }
 }
@@ -231,6 +300,7 @@ book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct ve
     uint32_t step;
 
     look_up(b, r, now_us, lines);
+    decide_mark_new(r, lines, now_us);
     /* Twice per warm-up at most: its counter's step moves once. */
     while ((status = decide_charge(r, lines, now_us, fresh, v, &line, &step)) != DECIDE_DONE) {
         if (status == DECIDE_FELL)
@@ -239,6 +309,9 @@ book_charge(struct book *b, struct charge_request *r, uint64_t now_us, struct ve
         decide_set_step(r, lines, line, step);
     }
     write_down(b, r, fresh, v->kind == VERDICT_GRANTED && !r->look, now_us);
+    v->people = v->kind == VERDICT_GRANTED ? r->people : NULL;
+    if (v->people && !r->look)
+        learn(b, r, v->granted, now_us);
 }
 
 bool
@@ -256,12 +329,14 @@ book_refund(struct book *b, const struct charge_request *r, uint32_t granted, ui
             struct page *p = find(b, scope->scope, scope->instance, l->limit->name);
 
             given |= is_kept(p, now_us)
-                && counter_give(&p->counter, l->fixed + (uint64_t)l->each * granted, time_us);
+                && counter_give(&p->counter, charge_cost(r, l, granted), time_us);
         }
         if (given)
             keep(b, scope->scope, scope->instance, now_us);
         any |= given;
     }
+    if (r->people)
+        unlearn(b, r, granted, time_us);
     return any;
 }
 

@@ -19,6 +19,7 @@ ask_free(struct ask *ask)
     list_del(&ask->link);
     task_cancel(&ask->task);
     slots_del(&ask->asks->slots, ask->handle);
+    free(ask->request.people);
     owner_unref(&ask->request.owner);
     for (size_t i = 0; i < ask->n_usage; i++)
         owner_unref(&ask->usage[i].owner);
@@ -69,6 +70,11 @@ ask_keep_request(struct ask *ask, const struct charge_request *request)
 {
     ask->request = *request;
     owner_ref(&ask->request.owner);
+    if (request->people) {
+        size_t bytes = request->recipients * sizeof(*request->people);
+
+        ask->request.people = memcpy(xmalloc(bytes), request->people, bytes);
+    }
 }
 
 void

@@ -111,6 +111,15 @@ add_scope_key(struct command *c, const struct codec_node *node, enum limit_scope
 }
 
 static void
+add_known_key(struct command *c, const struct codec_node *node, const struct charge_scope *scope)
+{
+    buf_add_str(&c->keys, node->prefix);
+    buf_add_str(&c->keys, "k:");
+    store_scope_name(&c->keys, scope->scope, scope->instance);
+    end_key(c);
+}
+
+static void
 add_lease_key(struct command *c, const struct codec_node *node, enum limit_scope scope, const char *instance,
     const char *limit_name)
 {
@@ -164,13 +173,13 @@ add_idle_rules(struct command *c, const struct schedule_conf *s, const struct de
     add_uint(c, facts->step_day);
 }
 
-/* The fields are L_NAME .. L_IDLE of head.lua. day_line counts from 0 here and from 1 there. */
+/* The fields are L_NAME .. L_KNOWN of head.lua. day_line counts from 0 here and from 1 there. */
 static void
 add_line(struct command *c, const struct charge_line *line, const struct decide_line *facts)
 {
     const struct limit_conf *l = line->limit;
 
-    msgpack_array(&c->arg, 15);
+    msgpack_array(&c->arg, 16);
     msgpack_str(&c->arg, store_limit_name(l));
     add_uint(c, counter_kind(l));
     add_uint(c, l->unit);
@@ -186,6 +195,7 @@ add_line(struct command *c, const struct charge_line *line, const struct decide_
     add_uint(c, facts->is_expected);
     add_uint(c, facts->charged_us);
     add_idle_rules(c, l->schedule, facts);
+    add_uint(c, line->new_bit ? known_hours(line) : 0);
 }
 
 static void
@@ -204,6 +214,43 @@ add_scope_keys(struct command *c, const struct codec_node *node, const struct ch
             add_scope_key(c, node, r->scopes[i].scope, r->scopes[i].instance);
 }
 
+static uint8_t
+new_bits_of(const struct charge_request *r, const struct charge_scope *scope)
+{
+    uint8_t bits = 0;
+
+    for (size_t i = scope->first_line; i < scope->first_line + scope->n_lines; i++)
+        bits |= r->lines[i].new_bit;
+    return bits;
+}
+
+static void
+add_known_keys(struct command *c, const struct codec_node *node, const struct charge_request *r)
+{
+    for (size_t i = 0; i < r->n_scopes; i++)
+        if (new_bits_of(r, &r->scopes[i]) != 0)
+            add_known_key(c, node, &r->scopes[i]);
+}
+
+/* For each of the first n, or of those of them that are new to a line of these bits: the number of the bucket
+ * (2 bytes) and the tag (5 bytes). */
+static void
+add_people(struct command *c, const struct charge_request *r, size_t n, uint8_t bits)
+{
+    buf_clear(&c->name);
+    for (size_t i = 0; r->people && i < n; i++) {
+        uint64_t hash = r->people[i].hash, tag = KNOWN_TAG_OF(hash);
+        unsigned bucket = KNOWN_BUCKET_OF(hash);
+        unsigned char bytes[7] = {(unsigned char)(bucket >> 8), (unsigned char)bucket,
+            (unsigned char)(tag >> 32), (unsigned char)(tag >> 24), (unsigned char)(tag >> 16),
+            (unsigned char)(tag >> 8), (unsigned char)tag};
+
+        if (bits == 0 || (r->people[i].new_of & bits))
+            buf_add(&c->name, bytes, sizeof(bytes));
+    }
+    msgpack_str(&c->arg, buf_span(&c->name));
+}
+
 void
 codec_charge(struct command *c, const struct codec_node *node, const struct charge_request *r,
     const struct decide_line *facts, const struct codec_times *times)
@@ -213,7 +260,9 @@ codec_charge(struct command *c, const struct codec_node *node, const struct char
     add_node_key(c, node);
     add_key(c, node, "o");
     add_scope_keys(c, node, r);
-    msgpack_array(&c->arg, times->times > 1 ? 15 : 14);
+    if (r->people)
+        add_known_keys(c, node, r);
+    msgpack_array(&c->arg, times->times > 1 ? 16 : 15);
     add_uint(c, r->recipients);
     add_uint(c, r->least);
     add_uint(c, r->external);
@@ -232,8 +281,26 @@ codec_charge(struct command *c, const struct codec_node *node, const struct char
     msgpack_array(&c->arg, r->n_lines);
     for (size_t i = 0; i < r->n_lines; i++)
         add_line(c, &r->lines[i], &facts[i]);
+    add_people(c, r, r->recipients, 0);
     if (times->times > 1)
         add_uint(c, times->times);
+}
+
+/* By scope that has a key of those it knows, in the order of these keys. */
+static void
+add_strangers(struct command *c, const struct charge_request *r, uint32_t granted)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; r->people && i < r->n_scopes; i++)
+        n += new_bits_of(r, &r->scopes[i]) != 0;
+    msgpack_array(&c->arg, n);
+    for (size_t i = 0; n > 0 && i < r->n_scopes; i++) {
+        uint8_t bits = new_bits_of(r, &r->scopes[i]);
+
+        if (bits != 0)
+            add_people(c, r, granted, bits);
+    }
 }
 
 void
@@ -243,7 +310,9 @@ codec_refund(struct command *c, const struct codec_node *node, const struct char
     command_begin(c, SCRIPT_REFUND);
     add_key(c, node, "g");
     add_scope_keys(c, node, r);
-    msgpack_array(&c->arg, 4);
+    if (r->people)
+        add_known_keys(c, node, r);
+    msgpack_array(&c->arg, 5);
     add_str(c, node->epoch);
     add_uint(c, time_us);
     msgpack_array(&c->arg, r->n_lines);
@@ -252,9 +321,11 @@ codec_refund(struct command *c, const struct codec_node *node, const struct char
 
         msgpack_array(&c->arg, 2);
         msgpack_str(&c->arg, store_limit_name(line->limit));
-        add_uint(c, capped(line->fixed) + (uint64_t)line->each * granted);
+        add_uint(c, line->new_bit ? charge_cost(r, line, granted) :
+            capped(line->fixed) + (uint64_t)line->each * granted);
     }
     add_counts(c, r);
+    add_strangers(c, r, granted);
 }
 
 void

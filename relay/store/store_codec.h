@@ -127,6 +127,7 @@ struct charge_reply {
     struct verdict verdict;
     size_t line;
     uint32_t step;
+    struct span new_of; /* GRANTED, of a request with people: a hex digit for each; lies in the reply */
     size_t n_steps; /* GRANTED: the warm-ups of this request, after the charge */
     struct {
         size_t line;
@@ -135,6 +136,8 @@ struct charge_reply {
     uint64_t longer_us[CHARGE_LINES_MAX]; /* GRANTED: the period of a line that another node's made longer;
                                            * 0: it is counted over its own */
 };
+/* Of a reply to a request with people: fills in new_of of each. */
+void codec_mark_people(const struct charge_reply *reply, struct charge_request *request);
 void codec_charge_reply(const struct redisReply *reply, const struct charge_request *request,
     struct charge_reply *out);
 /* The answer to a charge of `times` equal ones: how many were granted, each with out->verdict. False: not

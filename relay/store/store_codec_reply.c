@@ -48,6 +48,14 @@ scope_of_line(const struct charge_request *r, size_t line)
     return NULL;
 }
 
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* kind, time, granted, line (from 1; 0: none), used, cap, wait in us. */
 static bool
 read_decision(const struct redisReply *reply, const struct charge_request *r, struct verdict *v)
@@ -100,6 +108,25 @@ read_pairs(const struct redisReply *reply, size_t first, const struct charge_req
     return true;
 }
 
+/* The last element. */
+static bool
+read_people(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
+{
+    if (!element_text(reply, reply->elements - 1, &out->new_of) || out->new_of.n != r->recipients)
+        return false;
+    for (size_t i = 0; i < out->new_of.n; i++)
+        if (hex_digit(out->new_of.p[i]) < 0)
+            return false;
+    return true;
+}
+
+void
+codec_mark_people(const struct charge_reply *reply, struct charge_request *r)
+{
+    for (size_t i = 0; r->people && i < reply->new_of.n; i++)
+        r->people[i].new_of = (uint8_t)hex_digit(reply->new_of.p[i]);
+}
+
 static bool
 read_granted(const struct redisReply *reply, const struct charge_request *r, struct charge_reply *out)
 {
@@ -107,7 +134,7 @@ read_granted(const struct redisReply *reply, const struct charge_request *r, str
     if (!read_decision(reply, r, &out->verdict) || out->verdict.granted < r->least)
         return false;
     out->verdict.retry_after_ms = 0;
-    return read_pairs(reply, 7, r, out);
+    return read_pairs(reply, 7, r, out) && (!r->people || read_people(reply, r, out));
 }
 
 bool

@@ -27,6 +27,8 @@ is_like(const struct ask *a, const struct ask *b)
 {
     const struct charge_request *p = &a->request, *q = &b->request;
 
+    if (p->people || q->people)
+        return false; /* whom one makes known, another finds known */
     if (p->recipients != q->recipients || p->least != q->least || p->external != q->external
         || p->n_scopes != q->n_scopes || p->n_lines != q->n_lines)
         return false;

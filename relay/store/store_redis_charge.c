@@ -181,6 +181,8 @@ take_verdict(struct redis_store *s, struct ask *ask, const struct charge_reply *
             metric_add(s->metrics, M_CHARGES_VOID, 1, "forgotten", NULL, NULL);
     }
     ask->verdict = reply->verdict;
+    codec_mark_people(reply, &ask->request);
+    ask->verdict.people = reply->verdict.kind == VERDICT_GRANTED ? ask->request.people : NULL;
     ask->verdict.seq = seq;
     ask->verdict.sent_mono_ms = sent_mono_ms;
 }

@@ -161,6 +161,22 @@ own_limits_replace_those_of_the_profile(void **state)
 }
 
 static void
+new_recipients(void **state)
+{
+    struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365("], licences: 5, warmup: established")
+        "limits:\n"
+        "  strangers: {scope: sender, unit: new_recipients, window: 50/d}\n"
+        "  route-strangers: {scope: route, unit: new_recipients, window: 500/d, known_for: 90d}\n");
+
+    (void)state;
+    limit_is(c, "strangers", LIMIT_WINDOW, SCOPE_SENDER, UNIT_NEW, 50, 86400000);
+    assert_int_equal(config_limit(c, "strangers")->known_ms, 30 * INT64_C(86400000));
+    assert_int_equal(config_limit(c, "route-strangers")->known_ms, 90 * INT64_C(86400000));
+    assert_int_equal(config_limit(c, "out-mailbox-day")->known_ms, 0);
+    config_unref(&c);
+}
+
+static void
 schedules(void **state)
 {
     struct config *c = config_files_load(LISTENER CLIENT MAILBOX M365(
@@ -488,6 +504,7 @@ main(void)
         cmocka_unit_test(a_profile_brings_limits),
         cmocka_unit_test(domains_share_a_limit),
         cmocka_unit_test(own_limits_replace_those_of_the_profile),
+        cmocka_unit_test(new_recipients),
         cmocka_unit_test(schedules),
         cmocka_unit_test(shipped_schedules_are_the_built_in_ones),
         cmocka_unit_test(replies_mean_what_the_table_says),

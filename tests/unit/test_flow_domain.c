@@ -1,5 +1,6 @@
-/* Limits of recipient domains on a message's whole way: which recipients go together, which wait, and that
- * those that wait keep nobody else from going. The in-memory store, the real pool and a real spool. */
+/* Limits of recipient domains and of new recipients on a message's whole way: which recipients go together,
+ * which wait, and that those that wait keep nobody else from going. The in-memory store, the real pool and a
+ * real spool. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,6 +93,16 @@ town_start(struct town *t, uint64_t cap, const char *only, bool has_spool, const
         town_until(t, is_ready);
 }
 
+/* The second limit is one of new recipients of the client instead. */
+static void
+town_start_new(struct town *t, uint64_t cap, bool has_spool)
+{
+    town_start(t, 1000, "no.example", has_spool, NULL, 0);
+    t->limits[1] = (struct limit_conf){.name = "strangers", .kind = LIMIT_WINDOW, .scope = SCOPE_CLIENT,
+        .unit = UNIT_NEW, .value = cap, .period_ms = HOUR_MS, .known_ms = 30 * 24 * (int64_t)HOUR_MS};
+    flow_configure(t->s.flow, t->s.config);
+}
+
 static void
 town_stop(struct town *t)
 {
@@ -142,11 +153,11 @@ on_usage(void *arg, bool ok, enum store_error error, const struct usage *usage, 
 }
 
 static uint64_t
-town_used(struct town *t, const char *domain)
+town_used(struct town *t, const char *instance)
 {
     struct usage wanted = {.limit = &t->limits[1], .cap = t->limits[1].value};
 
-    snprintf(wanted.instance, sizeof(wanted.instance), "%s", domain);
+    snprintf(wanted.instance, sizeof(wanted.instance), "%s", instance);
     t->answered = false;
     store_usage(t->s.store, &wanted, 1, on_usage, t);
     town_until(t, is_answered);
@@ -447,6 +458,97 @@ test_limit_that_comes_moves_what_waits(void **state)
     town_stop(&t);
 }
 
+/* ---- new recipients ---- */
+
+/* Who is known goes, in the same message and in later ones; the strangers wait, first come first. */
+static void
+test_known_do_not_wait_for_strangers(void **state)
+{
+    struct town t;
+
+    (void)state;
+    town_start_new(&t, 3, true);
+    assert_int_equal(town_relay(&t, TO("a@x.org", "b@x.org")), 250);
+    assert_int_equal(town_used(&t, "erp"), 2);
+    assert_int_equal(town_relay(&t, TO("c@x.org", "A@x.org", "d@x.org", "b@x.org", "e@x.org")), 250);
+    town_until(&t, is_all_settled);
+    assert_int_equal(t.s.w.peer.messages, 2);
+    assert_int_equal(peer_count(&t.s.w.peer, "RCPT"), 5); /* a and b, then A, b and c */
+    assert_int_equal(town_used(&t, "erp"), 3);
+    assert_int_equal(town_look(&t), 2);
+    assert_int_equal(counts_of(&t).at_gate[QUEUE_GATE_LIMIT], 1);
+    assert_int_equal(town_relay(&t, TO("b@x.org", "c@x.org")), 250);
+    assert_int_equal(t.s.w.peer.messages, 3);
+    assert_int_equal(town_relay(&t, TO("f@x.org")), 250);
+    town_until(&t, is_all_settled);
+    assert_int_equal(t.s.w.peer.messages, 3);
+    assert_int_equal(town_look(&t), 3);
+    assert_int_equal(counts_of(&t).at_gate[QUEUE_GATE_LIMIT], 2);
+    assert_int_equal(counts_of(&t).lanes, 1);
+    town_stop(&t);
+}
+
+static void
+drop_connections(struct scene *s)
+{
+    peer_drop_all(&s->w.peer, true);
+}
+
+/* What was given back was never mailed: the next try counts them as new again. */
+static void
+test_strangers_of_a_refund_are_strangers(void **state)
+{
+    struct town t;
+
+    (void)state;
+    town_start_new(&t, 2, false);
+    scene_meddle(&t.s, CONN_LEASED, drop_connections);
+    assert_int_equal(town_relay(&t, TO("a@x.org", "b@x.org")), 250);
+    assert_true(t.s.meddler.done);
+    assert_true(scene_count(&t.s, M_REFUNDS, NULL) == 1);
+    assert_int_equal(town_used(&t, "erp"), 2);
+    assert_int_equal(town_relay(&t, TO("c@x.org")), 451);
+    assert_non_null(strstr(t.s.answer.text, "limit strangers (client erp) used 2 of 2 new recipients per h"));
+    assert_int_equal(town_relay(&t, TO("b@x.org")), 250);
+    town_stop(&t);
+}
+
+static void
+on_looked(void *arg, const struct flow_refusal *refusal)
+{
+    struct town *t = arg;
+
+    t->s.answer.code = refusal != NULL ? refusal->reply.code : 0;
+}
+
+/* A look before the body knows strangers from known ones, and takes nothing. */
+static void
+test_look_counts_strangers(void **state)
+{
+    struct flow_look look;
+    struct envelope e;
+    struct town t;
+
+    (void)state;
+    town_start_new(&t, 1, false);
+    envelope_init(&e);
+    scene_fill_envelope(&e, 1);
+    look = (struct flow_look){.config = t.s.config, .client = &clients[0], .route = &t.s.w.route,
+        .envelope = &e};
+    for (int i = 0; i < 2; i++) {
+        flow_look(t.s.flow, &look, on_looked, &t);
+        scene_finish(&t.s);
+        assert_int_equal(t.s.answer.code, 0);
+    }
+    assert_int_equal(town_used(&t, "erp"), 0);
+    assert_int_equal(town_relay(&t, TO("b@x.org")), 250);
+    flow_look(t.s.flow, &look, on_looked, &t);
+    scene_finish(&t.s);
+    assert_int_equal(t.s.answer.code, 451);
+    envelope_fini(&e);
+    town_stop(&t);
+}
+
 int
 main(void)
 {
@@ -461,6 +563,9 @@ main(void)
         cmocka_unit_test(test_stored_message_leaves_by_domain),
         cmocka_unit_test(test_limit_that_comes_parts_the_round),
         cmocka_unit_test(test_limit_that_comes_moves_what_waits),
+        cmocka_unit_test(test_known_do_not_wait_for_strangers),
+        cmocka_unit_test(test_strangers_of_a_refund_are_strangers),
+        cmocka_unit_test(test_look_counts_strangers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

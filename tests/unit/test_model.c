@@ -27,7 +27,9 @@
 #define START_US 1700000000000000ull
 #define ROUTES 2
 #define CLIENTS 3
-#define LIMITS 10
+#define LIMITS 12
+#define PEOPLE 60 /* of one request at most */
+#define POPULATION 240 /* in 3 buckets, which is more than these hold */
 #define PIPELINE 64
 #define DAYS_KNOWN 32
 #define PAUSE_STEPS 20000
@@ -43,6 +45,7 @@ static struct schedule_conf steps = {.name = "t", .curve = CURVE_TABLE, .table =
 /* A charge on its way to Redis and what the book said to it. */
 struct question {
     struct charge_request request;
+    struct charge_person people[PEOPLE];
     struct verdict verdict;
 };
 
@@ -57,8 +60,10 @@ struct model {
     uint64_t random, now_us, seq, changes;
     /* the last grant, for refunds */
     struct charge_request granted_request;
+    struct charge_person granted_people[PEOPLE];
     struct verdict granted;
     bool has_granted;
+    struct charge_person people[PEOPLE]; /* of the request being made */
     struct question *asked; /* PIPELINE of them */
     size_t n_asked;
     /* by scope instance: the last day it was charged, since the last edit */
@@ -67,6 +72,7 @@ struct model {
         uint64_t utc_day;
     } days[DAYS_KNOWN];
     size_t counts[VERDICT_KIND_COUNT];
+    size_t strangers, acquaintances, reordered;
     size_t refunds, edits, steps_asked, falls, frozen, moved, batches, batched;
 };
 
@@ -181,6 +187,10 @@ set_limits(struct model *m)
             .period_ms = 1200000},
         {.name = "domain", .kind = LIMIT_WINDOW, .scope = SCOPE_RECIPIENT_DOMAIN, .unit = UNIT_EXTERNAL,
             .value = 60, .period_ms = 600000, .only = "*.x.test"},
+        {.name = "new-hour", .kind = LIMIT_WINDOW, .scope = SCOPE_CLIENT, .unit = UNIT_NEW, .value = 12,
+            .period_ms = 3600000, .known_ms = 86400000, .only = "c1"},
+        {.name = "new-day", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_NEW, .value = 60,
+            .period_ms = 86400000, .known_ms = 2 * 86400000, .only = "route-1"},
     };
 
     memcpy(m->limits, limits, sizeof(limits));
@@ -260,7 +270,31 @@ random_request(struct model *m, struct charge_request *r)
     s.recipients = 1 + (uint32_t)pick(m, pick(m, 8) == 0 ? 60 : 4);
     s.least = pick(m, 3) == 0 ? s.recipients : 1;
     assert_int_equal(plan_charge(m->limits, LIMITS, &s, r), 0);
+    for (size_t i = 0; i < s.recipients; i++) {
+        uint64_t id = pick(m, pick(m, 3) > 0 ? 20 : POPULATION);
+
+        m->people[i] = (struct charge_person){.hash = (id << 24) + id % 3};
+    }
+    for (size_t i = 0; i < r->n_lines; i++)
+        if (r->lines[i].new_bit)
+            r->people = m->people;
     r->look = pick(m, 16) == 0;
+}
+
+/* The book has filled in new_of of the request. */
+static void
+assert_same_people(const struct charge_request *r, const struct charge_reply *out)
+{
+    struct charge_person in_redis[PEOPLE];
+    struct charge_request copy = *r;
+
+    if (out->verdict.kind != VERDICT_GRANTED || !r->people)
+        return;
+    assert_int_equal(out->new_of.n, r->recipients);
+    copy.people = in_redis;
+    codec_mark_people(out, &copy);
+    for (size_t i = 0; i < r->recipients; i++)
+        assert_int_equal(in_redis[i].new_of, r->people[i].new_of);
 }
 
 /* What store_redis does with the answer "step": once more with the right caps. */
@@ -278,6 +312,8 @@ charge_redis(struct model *m, struct charge_request *r, struct verdict *v)
         codec_charge(&m->command, &m->node, r, facts, &times);
         reply = run(m);
         codec_charge_reply(reply, r, &out);
+        if (out.kind == REPLY_VERDICT)
+            assert_same_people(r, &out);
         freeReplyObject(reply);
         if (out.kind != REPLY_STEP)
             break;
@@ -311,11 +347,41 @@ catch_up(struct model *m)
         struct charge_reply out;
 
         codec_charge_reply(reply, &q->request, &out);
-        freeReplyObject(reply);
         assert_int_equal(out.kind, REPLY_VERDICT);
         assert_same(&q->verdict, &out.verdict);
+        assert_same_people(&q->request, &out);
+        freeReplyObject(reply);
     }
     m->n_asked = 0;
+}
+
+static void
+keep_question(struct question *q, const struct charge_request *r, const struct verdict *in_book)
+{
+    *q = (struct question){.request = *r, .verdict = *in_book};
+    if (!r->people)
+        return;
+    memcpy(q->people, r->people, r->recipients * sizeof(*q->people));
+    q->request.people = q->people;
+}
+
+/* In the order of the grant, as who asks for a refund has them. */
+static void
+keep_granted(struct model *m, const struct charge_request *r)
+{
+    uint32_t order[PEOPLE];
+
+    m->granted_request = *r;
+    if (!r->people)
+        return;
+    m->granted_request.people = m->granted_people;
+    charge_order(r->people, r->recipients, order);
+    for (size_t i = 0; i < r->recipients; i++) {
+        m->granted_people[i] = r->people[order[i]];
+        m->strangers += r->people[i].new_of != 0;
+        m->acquaintances += r->people[i].new_of == 0;
+        m->reordered += order[i] != i;
+    }
 }
 
 /* The book has already corrected the steps in r. */
@@ -327,7 +393,7 @@ ask(struct model *m, const struct charge_request *r, const struct verdict *in_bo
 
     if (m->n_asked == PIPELINE)
         catch_up(m);
-    m->asked[m->n_asked++] = (struct question){*r, *in_book};
+    keep_question(&m->asked[m->n_asked++], r, in_book);
     decide_link_days(r, facts);
     codec_charge(&m->command, &m->node, r, facts, &times);
     append(m);
@@ -430,11 +496,11 @@ charge(struct model *m)
         charge_redis(m, &r, &in_redis);
         assert_same(&in_book, &in_redis);
     }
-    if (!r.look && pick(m, 12) == 0)
+    if (!r.look && !r.people && pick(m, 5) == 0)
         charge_many(m, &copy);
     m->counts[in_book.kind]++;
     if (in_book.kind == VERDICT_GRANTED && !r.look) {
-        m->granted_request = r;
+        keep_granted(m, &r);
         m->granted = in_book;
         m->has_granted = true;
     }
@@ -501,7 +567,9 @@ edit(struct model *m)
         l->burst = l->kind == LIMIT_RATE ? 1 + pick(m, l->unit == UNIT_BYTES ? 400000 : 40) : 0;
         break;
     case 3:
-        if (l->unit != UNIT_BYTES && l->kind != LIMIT_WARMUP)
+        if (l->unit == UNIT_NEW)
+            l->known_ms = (int64_t)(1 + pick(m, 3)) * 86400000;
+        else if (l->unit != UNIT_BYTES && l->kind != LIMIT_WARMUP)
             l->unit = (enum limit_unit)pick(m, 3);
         break;
     case 4:
@@ -698,9 +766,11 @@ random_histories_agree(void **state)
     }
     catch_up(m);
     print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, "
-        "%zu steps asked, %zu falls, %zu moved, %zu frozen, %zu in %zu batches\n", n,
+        "%zu steps asked, %zu falls, %zu moved, %zu frozen, %zu in %zu batches; "
+        "of people %zu strangers, %zu known, %zu reordered\n", n,
         m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds,
-        m->edits, m->steps_asked, m->falls, m->moved, m->frozen, m->batched, m->batches);
+        m->edits, m->steps_asked, m->falls, m->moved, m->frozen, m->batched, m->batches, m->strangers,
+        m->acquaintances, m->reordered);
     /* A history in which one of them never happens proves nothing about it. */
     assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
@@ -708,6 +778,7 @@ random_histories_agree(void **state)
     assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);
     assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0 && m->falls > 10);
     assert_true(m->moved > 10 && m->frozen > 10);
+    assert_true(m->strangers > n / 100 && m->acquaintances > n / 20 && m->reordered > n / 100);
 }
 
 /* ---- edits of a limit whose counter was forgotten and began anew ---- */
@@ -959,6 +1030,7 @@ look_for_pause(struct model *m, const struct pause_list *l)
     struct verdict v;
 
     random_request(m, &r);
+    r.people = NULL; /* the book is not asked */
     r.look = true;
     charge_redis(m, &r, &v);
     p = pause_list_for(l, &r);

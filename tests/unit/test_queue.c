@@ -123,7 +123,7 @@ put_lanes(struct queue *q, uint64_t first, uint64_t n, const char *class, const 
 static void
 test_item_comes_as_it_went(void **state)
 {
-    struct queue_key key = {"r", "", "erp", "alert", "a@b", RECIPIENT_INTERNAL, NULL}, key_out;
+    struct queue_key key = {"r", "", "erp", "alert", "a@b", RECIPIENT_INTERNAL, NULL, false}, key_out;
     struct queue_item item = {.seq = 7, .recipients = 70000, .bytes = 1ull << 40, .due_mono_ms = 5}, out;
     struct queue *q = queue_new_wide();
 
@@ -196,11 +196,11 @@ test_due_before_the_last_next_is_ready_at_once(void **state)
 static void
 test_lanes_differ_by_each_part_of_the_key(void **state)
 {
-    struct queue_key keys[8] = {[0] = {"r", "m", "c", "k", "s", RECIPIENT_INTERNAL, NULL}};
+    struct queue_key keys[9] = {[0] = {"r", "m", "c", "k", "s", RECIPIENT_INTERNAL, NULL, false}};
     struct queue *q = queue_new_wide();
 
     (void)state;
-    for (int i = 1; i < 8; i++)
+    for (int i = 1; i < 9; i++)
         keys[i] = keys[0];
     keys[1].route = "R";
     keys[2].mailbox = "";
@@ -209,13 +209,14 @@ test_lanes_differ_by_each_part_of_the_key(void **state)
     keys[5].sender = "";
     keys[6].recipients_are = RECIPIENT_EXTERNAL;
     keys[7].domain = "x.org";
-    for (uint64_t i = 0; i < 8; i++)
+    keys[8].strangers = true;
+    for (uint64_t i = 0; i < 9; i++)
         put_due(q, i + 1, keys[i], 0);
-    assert_int_equal(counts_of(q).lanes, 8);
-    for (uint64_t i = 0; i < 8; i++)
-        for (uint64_t k = 0; k < 8; k++)
+    assert_int_equal(counts_of(q).lanes, 9);
+    for (uint64_t i = 0; i < 9; i++)
+        for (uint64_t k = 0; k < 9; k++)
             assert_int_equal(queue_is_in(q, i + 1, &keys[k]), i == k);
-    assert_false(queue_is_in(q, 9, &keys[0]));
+    assert_false(queue_is_in(q, 10, &keys[0]));
     queue_free(&q);
 }
 

@@ -28,7 +28,7 @@ config_of_all(void)
 static void
 put_backlog(struct queue *q, uint64_t first, const char *route, const char *mailbox)
 {
-    struct queue_key key = {route, mailbox, "erp", "bulk", "a@contoso.com", RECIPIENT_EXTERNAL, NULL};
+    struct queue_key key = {route, mailbox, "erp", "bulk", "a@contoso.com", RECIPIENT_EXTERNAL, NULL, false};
 
     for (uint64_t seq = first; seq < first + 100; seq++)
         queue_put(q, &key, &(struct queue_item){.seq = seq, .recipients = 1, .bytes = 1});

@@ -5,11 +5,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "policy/known.h"
 #include "policy/plan.h"
 #include "relay/base/metric.h"
 #include "relay/base/xmalloc.h"
@@ -261,6 +263,113 @@ one_sender_in_any_spelling(void **state)
     assert_int_equal(charge_from(r, "oTHER@contoso.com", 1), VERDICT_PAUSED);
 }
 
+/* ---- new recipients ---- */
+
+static struct charge_person people[1000];
+static struct charge_person told[1000]; /* by the last grant: its first ones */
+
+static void
+on_people(void *arg, const struct verdict *v)
+{
+    if (v->people != NULL)
+        memcpy(told, v->people, v->granted * sizeof(*told));
+    on_charge(arg, v);
+}
+
+/* Of the persons from, from + 1, ... */
+static struct charge_request
+request_for(struct rig *r, unsigned from, uint32_t n)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .client = SPAN_LIT("c"), .sender = SPAN_LIT("a@x"),
+        .sender_domain = SPAN_LIT("x"), .external = true, .least = 1, .recipients = n, .bytes = 100};
+    struct charge_request request;
+    char address[64];
+
+    assert_int_equal(plan_charge(r->limits, r->n_limits, &s, &request), 0);
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(address, sizeof(address), "person%u@x.org", from + i);
+        people[i] = (struct charge_person){.hash = known_person(span_str(address))};
+    }
+    request.people = people;
+    return request;
+}
+
+/* How many are granted. */
+static uint32_t
+charge_people(struct rig *r, size_t node, unsigned from, uint32_t n)
+{
+    struct charge_request request = request_for(r, from, n);
+
+    r->answers = 0;
+    store_charge(r->nodes[node].store, &request, on_people, r);
+    memset(people, 0, sizeof(people)); /* the store has its own */
+    assert_true(turn_until(r, answered));
+    return r->verdict.kind == VERDICT_GRANTED ? r->verdict.granted : 0;
+}
+
+static bool
+is_refunded(struct rig *r)
+{
+    return metric_get(r->metrics, M_REFUNDS, NULL, NULL, NULL) > 0;
+}
+
+/* Nodes share whom an instance knows; the known go first; what was given back is new again. */
+static void
+strangers_are_counted_once(void **state)
+{
+    struct rig *r = *state;
+    struct charge_request request;
+    struct verdict granted;
+
+    add_limit(r, "strangers", LIMIT_WINDOW, UNIT_NEW, 5, 3600000);
+    r->limits[0].known_ms = 86400000;
+    add_limit(r, "all", LIMIT_WINDOW, UNIT_RECIPIENTS, 1000, 3600000);
+    begin(r, 2);
+    assert_int_equal(charge_people(r, 0, 0, 3), 3);
+    assert_int_equal(told[2].new_of, 1);
+    assert_int_equal(charge_people(r, 1, 0, 3), 3);
+    assert_int_equal(told[2].new_of, 0);
+    assert_int_equal(charge_people(r, 1, 2, 4), 3); /* 2 is known; 3 and 4 make five */
+    assert_ptr_equal(r->verdict.limit, &r->limits[0]);
+    assert_int_equal(charge_people(r, 0, 5, 1), 0);
+    assert_int_equal(r->verdict.kind, VERDICT_OVER);
+    assert_int_equal(charge_people(r, 0, 0, 5), 5);
+    assert_int_equal(use(r, 0, 0)->used, 5);
+    r->limits[0].value = 1000;
+    request = request_for(r, 10, 2);
+    r->answers = 0;
+    store_charge(r->nodes[0].store, &request, on_people, r);
+    assert_true(turn_until(r, answered));
+    granted = r->verdict;
+    assert_int_equal(granted.granted, 2);
+    memcpy(people, told, 2 * sizeof(*people));
+    store_refund(r->nodes[0].store, &request, &granted);
+    assert_true(turn_until(r, is_refunded));
+    assert_int_equal(charge_people(r, 0, 10, 2), 2);
+    assert_int_equal(told[0].new_of, 1);
+    assert_int_equal(told[1].new_of, 1);
+}
+
+/* 40 000 persons take a bounded key, which goes by itself and holds no address. */
+static void
+what_is_known_is_bounded(void **state)
+{
+    static const char key[] = "sendgov:{t%7B%7Dx}:k:0:contoso";
+    struct rig *r = *state;
+
+    add_limit(r, "strangers", LIMIT_WINDOW, UNIT_NEW, 1000000, 3600000);
+    r->limits[0].known_ms = 30 * INT64_C(86400000);
+    begin(r, 1);
+    for (unsigned from = 0; from < 40000; from += 1000)
+        assert_int_equal(charge_people(r, 0, from, 1000), 1000);
+    assert_int_equal(cli(r, "HLEN %s", key), KNOWN_BUCKETS);
+    assert_true(cli(r, "MEMORY USAGE %s SAMPLES 0", key) < 450000);
+    assert_true(cli(r, "PTTL %s", key) > 30 * INT64_C(86400000));
+    assert_true(cli(r, "PTTL %s", key) <= 30 * INT64_C(86400000) + 7200000);
+    assert_int_equal(charge_people(r, 0, 39000, 1000), 1000);
+    assert_int_equal(told[999].new_of, 0);
+}
+
 static void
 sender_instances_have_bounds(void **state)
 {
@@ -396,6 +505,8 @@ main(void)
         CASE(a_forgotten_charge_is_void_once),
         CASE(all_keys_are_ours_and_mortal),
         CASE(one_sender_in_any_spelling),
+        CASE(strangers_are_counted_once),
+        CASE(what_is_known_is_bounded),
         cmocka_unit_test(sender_instances_have_bounds),
         CASE(a_question_keeps_its_limits_until_the_answer),
     };
