@@ -1,9 +1,10 @@
 """In which order what waits leaves, and what does not hold it up."""
 import pytest
 
+import checker
 from m365sim import Sim
 from process import wait_until
-from spooled import (assert_held, assert_once, assert_relayed, clients, copies, one_connection, order, pause, queue, reload,
+from spooled import (OUTSIDE, assert_held, assert_once, assert_relayed, clients, copies, one_connection, order, pause, queue, reload,
                      resume, send, send_many, spool, state, wait_empty, wait_waiting, why)
 
 NEWS, ALERTS = "127.0.0.2", "127.0.0.3"
@@ -184,3 +185,45 @@ def test_the_gauges_tell_what_waits(site):
     wait_until(lambda: node.metric("sendgov_spool_messages", state="held") == 1, 2, "the gauge")
     assert node.metric("sendgov_spool_messages", state="waiting") == 3 and node.metric("sendgov_spool_oldest_seconds") > 0
     assert node.get("/ready")[0] == 200
+
+
+# limits of some recipients only
+def test_a_full_domain_holds_up_no_other(site):
+    node = site.node(spool=spool(), limits={"gmail": {"scope": "recipient_domain", "unit": "external", "window": "3/2s",
+                                                      "only": "gmail.com"}}).start()
+    mixed = send(node, [OUTSIDE, *(f"u{i}@Gmail.com" for i in range(3))])
+    late = [send(node, f"v{i}@gmail.com") for i in range(4)]
+    both = send(node, ["w@gmail.com", OUTSIDE])
+    others = [send(node) for _ in range(3)]
+    for sent in (mixed, *others):
+        assert_relayed(sent)
+    assert_held(late[0], "limit gmail (recipient_domain gmail.com) used 3 of 3 external recipients per 2 s")
+    for sent in (*late, both):
+        assert_held(sent)
+    assert len(copies(site.sim, both)) == 1  # to the other domain, at once
+    wait_empty(node)
+    mixed.recipients[1:] = [to.lower() for to in mixed.recipients[1:]]
+    assert_once(site.sim, mixed, both, *late, *others)
+    cap = checker.Cap("gmail", 2 * checker.SECOND_NS, "external", [(0, 3)], internal_domains=("fabrikam.com",))
+    assert checker.check_cap(site.sim.messages(), cap) == []
+    shown = node.ctl("--json", "limits", "--scope", "recipient_domain")["limits"]
+    assert [(row["instance"], row["cap"]) for row in shown] == [("gmail.com", 3)], shown
+
+
+def test_strangers_hold_up_nobody_who_is_known(site):
+    """Of each message the known go at once, and the strangers when there is room for strangers."""
+    node = site.node(spool=spool(), limits={"strangers": {"scope": "sender", "unit": "new_recipients", "window": "2/3s",
+                                                          "known_for": "1d"}}).start()
+    a, b, c, d = (f"{name}@fabrikam.com" for name in "abcd")
+    assert_relayed(send(node, [a, b]))
+    mixed = send(node, [c, a])
+    assert_held(mixed, "limit strangers (sender app@contoso.com) used 2 of 2 new recipients per 3 s")
+    assert [r["to"] for m in copies(site.sim, mixed) for r in m["rcpts"]] == [a]
+    stranger = send(node, d)
+    assert_held(stranger)
+    wait_until(lambda: [m["waits_for"] for m in queue(node)] == ["limit", "limit"], 5, "the strangers to stand at their limit")
+    assert_relayed(send(node, [b, a]))
+    wait_empty(node)
+    assert_once(site.sim, mixed, stranger)
+    assert_relayed(send(node, [c, d, a]))  # known by now
+    assert node.metric("sendgov_overshoot_total") == 0
