@@ -19,6 +19,8 @@ METRIC(RECIPIENTS, METRIC_COUNTER, "sendgov_recipients_total", "class", "outcome
     "Recipients of settled messages and those refused at RCPT, internal or external.")
 METRIC(DECISIONS, METRIC_COUNTER, "sendgov_decisions_total", "decision", "limit", NULL,
     "Budget decisions and the limit that bound.")
+METRIC(NEW_RECIPIENTS, METRIC_COUNTER, "sendgov_new_recipients_total", "limit", NULL, NULL,
+    "Recipients offered upstream that were new to a limit of new recipients.")
 METRIC(DECISION_SECONDS, METRIC_HISTOGRAM, "sendgov_decision_seconds", NULL, NULL, NULL,
     "Time from asking for budget to the verdict.")
 METRIC(STORE_SECONDS, METRIC_HISTOGRAM, "sendgov_store_seconds", NULL, NULL, NULL,

@@ -210,6 +210,7 @@ on_sent(void *arg, const struct tx_outcome *outcome)
         job_start_over(job, "Uc", "4.4.1", closed_again);
         return;
     }
+    ledger_new_recipients(job->flow->metrics, &job->request, job->verdict.granted);
     if (outcome->lost_on_reuse) {
         job_start_over(job, "Uc", "4.4.1", "connections to the upstream are lost as soon as they are used");
         return;

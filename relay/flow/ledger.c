@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "policy/known.h"
 #include "relay/base/clock.h"
 #include "relay/base/log.h"
 #include "relay/base/metric.h"
@@ -132,6 +133,18 @@ void
 ledger_held(struct metrics *metrics, const struct queue_gate *gate)
 {
     metric_add(metrics, M_HELD, 1, queue_gate_kind_to_str(gate->kind), NULL, NULL);
+}
+
+void
+ledger_new_recipients(struct metrics *metrics, const struct charge_request *request, uint32_t granted)
+{
+    for (size_t i = 0; i < request->n_lines && request->people != NULL; i++) {
+        const struct charge_line *line = &request->lines[i];
+        uint64_t cost = line->new_bit != 0 ? charge_cost(request, line, granted) : 0;
+
+        if (cost > 0)
+            metric_add(metrics, M_NEW_RECIPIENTS, (double)cost, line->limit->name, NULL, NULL);
+    }
 }
 
 void

@@ -40,6 +40,8 @@ void ledger_count_recipients(struct metrics *metrics, const struct ledger_entry 
 void ledger_log_recipients(const struct ledger_entry *entry);
 /* One budget decision: granted, over, paused ... and the limit that bound. */
 void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
+/* The granted ones of a request were offered: those that are new. */
+void ledger_new_recipients(struct metrics *metrics, const struct charge_request *request, uint32_t granted);
 struct end_code ledger_end_of_verdict(const struct verdict *verdict);
 
 /* Hands the settlement's pause to the store, with an alarm in the log if it is news. Where there is no place

@@ -482,6 +482,7 @@ test_known_do_not_wait_for_strangers(void **state)
     assert_int_equal(town_relay(&t, TO("f@x.org")), 250);
     town_until(&t, is_all_settled);
     assert_int_equal(t.s.w.peer.messages, 3);
+    assert_true(scene_count(&t.s, M_NEW_RECIPIENTS, "strangers") == 3);
     assert_int_equal(town_look(&t), 3);
     assert_int_equal(counts_of(&t).at_gate[QUEUE_GATE_LIMIT], 2);
     assert_int_equal(counts_of(&t).lanes, 1);
@@ -507,6 +508,7 @@ test_strangers_of_a_refund_are_strangers(void **state)
     assert_true(t.s.meddler.done);
     assert_true(scene_count(&t.s, M_REFUNDS, NULL) == 1);
     assert_int_equal(town_used(&t, "erp"), 2);
+    assert_true(scene_count(&t.s, M_NEW_RECIPIENTS, "strangers") == 2); /* not what was given back */
     assert_int_equal(town_relay(&t, TO("c@x.org")), 451);
     assert_non_null(strstr(t.s.answer.text, "limit strangers (client erp) used 2 of 2 new recipients per h"));
     assert_int_equal(town_relay(&t, TO("b@x.org")), 250);
