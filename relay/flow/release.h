@@ -30,6 +30,8 @@ void release_on_changed(void *arg);
 
 /* A row as it is on disk now: new, or back from a try. */
 void release_put(struct flow *f, const struct spool_message *m);
+/* The same in the lane of those that were refused because all their recipients are new, or back from it. */
+void release_put_apart(struct flow *f, const struct spool_message *m, bool are_strangers);
 void release_put_brief(struct flow *f, const struct spool_brief *b);
 
 /* Is it on its way, from the disk or upstream? It is not to be put then: a second try would begin. Where it
@@ -42,8 +44,6 @@ void release_passed(struct flow *f, uint64_t seq);
 bool release_is_behind(struct flow *f, const struct message *m, enum recipient_class class,
     struct span domain);
 bool release_has_older(struct flow *f, const struct flow_subject *subject);
-/* The same in the lane of those that were refused because all their recipients are new, or back from it. */
-void release_put_apart(struct flow *f, const struct spool_message *m, bool are_strangers);
 /* Does the row stand where its recipients belong by the limits of now? */
 bool release_is_placed(struct flow *f, const struct spool_message *m, bool are_strangers);
 
