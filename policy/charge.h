@@ -13,6 +13,7 @@
 
 #define CHARGE_SCOPES_MAX SCOPE_COUNT
 #define CHARGE_LINES_MAX 24 /* limits over all scopes of one request */
+_Static_assert(CHARGE_LINES_MAX <= 32, "verdict has a bit for each line");
 
 /* What one limit is asked for: fixed + each * g. */
 struct charge_line {
@@ -109,6 +110,9 @@ struct verdict {
     enum limit_scope scope;
     char instance[INSTANCE_MAX];
     uint64_t used, cap;
+    /* GRANTED: which lines in shadow would have held it, or let fewer recipients pass than are granted; bit i
+     * is line i of the request */
+    uint32_t would_hold, would_shorten;
     int64_t retry_after_ms;  /* OVER, PAUSED, CLOSED: when one more would pass; -1 unknown */
     struct pause pause;      /* PAUSED */
 };

@@ -135,6 +135,29 @@ grant_of(const struct charge_request *r, const struct work *w, uint64_t used)
     return charge_fits(r, &w->line, w->cap > used ? w->cap - used : 0);
 }
 
+static bool
+is_shadow(const struct charge_line *line)
+{
+    return line->limit->mode == MODE_SHADOW;
+}
+
+/* Before anything is taken: what would the limits in shadow have made of a grant of g? */
+static void
+note_shadows(const struct charge_request *r, const struct counter *c, const struct work *w, uint32_t g,
+    struct verdict *v)
+{
+    for (size_t i = 0; i < r->n_lines; i++) {
+        uint32_t most = grant_of(r, &w[i], counter_used(&c[i]));
+
+        if (!is_shadow(&r->lines[i]) || most >= g)
+            continue;
+        if (most < r->least)
+            v->would_hold |= 1u << i;
+        else
+            v->would_shorten |= 1u << i;
+    }
+}
+
 static void
 name_limit(struct verdict *v, const struct charge_request *r, size_t line, uint64_t used, uint64_t cap)
 {
@@ -175,7 +198,7 @@ refuse(const struct charge_request *r, const struct counter *c, const struct wor
         uint64_t used = counter_used(&c[i]);
         int64_t wait;
 
-        if (grant_of(r, &w[i], used) >= r->least)
+        if (is_shadow(&r->lines[i]) || grant_of(r, &w[i], used) >= r->least)
             continue;
         wait = wait_of(r, &c[i], &w[i], now_us);
         if (wait == -1 || wait > longest) {
@@ -205,6 +228,8 @@ decide_charge(const struct charge_request *r, const struct decide_line *d, uint6
     for (size_t i = 0; i < r->n_lines; i++) {
         uint32_t most = grant_of(r, &w[i], counter_used(&fresh[i]));
 
+        if (is_shadow(&r->lines[i]))
+            continue;
         if (is_impossible(r, i, &w[i])) {
             v->kind = VERDICT_IMPOSSIBLE;
             name_limit(v, r, i, counter_used(&fresh[i]), w[i].cap);
@@ -221,6 +246,7 @@ decide_charge(const struct charge_request *r, const struct decide_line *d, uint6
     }
     v->kind = VERDICT_GRANTED;
     v->granted = g;
+    note_shadows(r, fresh, w, g, v);
     for (size_t i = 0; i < r->n_lines && !r->look; i++)
         counter_take(&fresh[i], charge_cost(r, &w[i].line, g), w[i].cap, now_us);
     if (binding < r->n_lines)

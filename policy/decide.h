@@ -6,6 +6,10 @@
  * when it will not any more. A request whose `least` does not fit even into an empty limit is impossible when
  * fewer recipients would fit or the configured cap itself is too small; where only a cap lowered for a time
  * (another node's, the upstream's word, a warm-up's present step) is too small, it is merely over.
+ *
+ * A limit in shadow has no say in any of this. It is charged what is granted, also beyond its cap, and the
+ * verdict tells what it would have done. An intended difference to a limit that enforces: what it would have
+ * held did leave, so it stays full for as long as that counts.
  */
 #ifndef SENDGOV_POLICY_DECIDE_H
 #define SENDGOV_POLICY_DECIDE_H

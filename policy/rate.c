@@ -73,9 +73,13 @@ rate_set(struct rate *r, uint64_t n, uint64_t period_us, uint64_t burst)
 void
 rate_take(struct rate *r, uint64_t c, uint64_t now_us)
 {
-    uint64_t cap = r->n + r->burst;
+    uint64_t cap = r->n + r->burst, exact = 4 * EXACT_MAX / scale_of(r).period;
+    uint64_t most = cap < exact ? cap : exact;
 
-    r->level += c;
+    if (c <= most && r->level <= most - c)
+        r->level += c;
+    else if (r->level < most)
+        r->level = most;
     r->last_us = now_us;
     if (cap > r->cap_seen)
         r->cap_seen = cap < CAP_MAX ? cap : CAP_MAX;

@@ -31,6 +31,8 @@ void rate_init(struct rate *r, uint64_t n, uint64_t period_us, uint64_t burst, u
 void rate_turn(struct rate *r, uint64_t now_us);
 /* Changes the parameters; call after rate_turn. */
 void rate_set(struct rate *r, uint64_t n, uint64_t period_us, uint64_t burst);
+/* Charges c. Beyond the burst only a limit in shadow does; its level stops at burst + N, so that it takes a
+ * period at most until there is room again, whatever it was charged. */
 void rate_take(struct rate *r, uint64_t c, uint64_t now_us);
 /* Takes c back when the charge of at_us was the last; otherwise false and nothing is done. */
 bool rate_give(struct rate *r, uint64_t c, uint64_t at_us);

@@ -31,6 +31,12 @@ static const char *const kind_names[] = {
 };
 static_assert(sizeof(kind_names) / sizeof(*kind_names) == LIMIT_KIND_COUNT, "a name for each kind");
 
+static const char *const mode_names[] = {
+    [MODE_ENFORCE] = "enforce",
+    [MODE_SHADOW] = "shadow",
+};
+static_assert(sizeof(mode_names) / sizeof(*mode_names) == MODE_COUNT, "a name for each mode");
+
 static const char *const class_names[] = {
     [CLASS_OK] = "ok",
     [CLASS_BLOCK_TENANT] = "block-tenant",
@@ -104,6 +110,12 @@ const char *
 limit_kind_to_str(enum limit_kind k)
 {
     return (unsigned)k < LIMIT_KIND_COUNT ? kind_names[k] : "?";
+}
+
+const char *
+limit_mode_to_str(enum limit_mode m)
+{
+    return (unsigned)m < MODE_COUNT ? mode_names[m] : "?";
 }
 
 const char *

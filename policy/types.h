@@ -40,6 +40,13 @@ const char *limit_scope_to_str(enum limit_scope s);
 const char *limit_unit_to_str(enum limit_unit u);
 const char *limit_kind_to_str(enum limit_kind k);
 
+enum limit_mode {
+    MODE_ENFORCE, /* what does not fit is held */
+    MODE_SHADOW,  /* counted like any other, also beyond its cap; holds nothing, tells what it would have */
+    MODE_COUNT,
+};
+const char *limit_mode_to_str(enum limit_mode m);
+
 #define LIMIT_UNLIMITED UINT64_MAX
 #define WINDOW_BUCKETS 64
 #define CHARGE_LIFETIME_MS 1000 /* and at most a fortieth of the shortest window */
@@ -69,6 +76,7 @@ struct limit_conf {
     enum limit_kind kind;
     enum limit_scope scope;
     enum limit_unit unit;
+    enum limit_mode mode; /* a warm-up always enforces */
     uint64_t value;     /* N; the derived caps of a warm-up are computed from the schedule */
     uint64_t period_ms; /* L */
     uint64_t burst;     /* rate only, >= 1 */

@@ -127,7 +127,9 @@ window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, uint64_
 void
 window_take(struct window *w, uint64_t n, uint64_t cap)
 {
-    add_at(w, w->head, n);
+    uint64_t room = w->total < CAP_MAX ? CAP_MAX - w->total : 0;
+
+    add_at(w, w->head, n < room ? n : room);
     if (cap > w->cap_seen)
         w->cap_seen = cap;
 }

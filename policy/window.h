@@ -63,7 +63,7 @@ void window_set_period(struct window *w, uint64_t period_us, uint64_t now_us, ui
 uint64_t window_reach_us(uint64_t asked_us, uint64_t born_us, uint64_t began_us);
 /* The number of the oldest bucket that counts. */
 uint64_t window_oldest(const struct window *w);
-/* Counts n more now, under this cap. */
+/* Counts n more now, under this cap, which a limit in shadow may exceed; the total never exceeds CAP_MAX. */
 void window_take(struct window *w, uint64_t n, uint64_t cap);
 /* Assumes, where room is left under cap, that as much as `amount` was charged at `at_us`. */
 void window_assume(struct window *w, uint64_t at_us, uint64_t amount, uint64_t cap);

@@ -6,7 +6,8 @@
 --   scopes ("scope number:instance"), lines of each scope, lines, people (7 bytes each, or ''), times (or
 --   nothing)}; earliest..latest is the time it must be now by the node's own clock (0: it has no idea yet)
 -- -> {kind, time, granted, line, used, cap, retry us, then pairs line, step of warm-ups, and pairs -line,
---   period in us of those counted over the longer one of another node}; numbers only, but a pause's text
+--   period in us of those counted over the longer one of another node, and pairs 1000 + line, 1 or 2 of
+--   those in shadow that would have held it (1) or let fewer pass (2)}; numbers only, but a pause's text
 --   comes last, and of a grant with people, for each a hex digit: to which lines of new recipients it is new.
 --   Granted are those with 0 first, then the others, each in their order.
 local GRANTED, OVER, PAUSED, CLOSED, IMPOSSIBLE, LATE, CLOCK, FOREIGN, EPOCH, LOST, STEP, TWIN =
@@ -267,8 +268,9 @@ for k, line in ipairs(lines) do
     local room = max(cap - used, 0)
     local cost = cost_of(line, least)
     local fewer_fit = least > 1 and each > 0 and fixed + each <= cap
+    local never = cost > cap and (fewer_fit or (line[L_KIND] ~= KIND_WARMUP and cost > configured))
 
-    if cost > cap and (fewer_fit or (line[L_KIND] ~= KIND_WARMUP and cost > configured)) then
+    if never and line[L_SHADOW] == 0 then
         if changed then
             save(false)
         end
@@ -276,7 +278,7 @@ for k, line in ipairs(lines) do
     end
     caps[k] = cap
     rooms[k] = fits(line, room)
-    if rooms[k] < granted then
+    if line[L_SHADOW] == 0 and rooms[k] < granted then
         granted, binding = rooms[k], k
     end
 end
@@ -289,7 +291,7 @@ if granted < least then
         save(false)
     end
     for k, line in ipairs(lines) do
-        if rooms[k] < least then
+        if line[L_SHADOW] == 0 and rooms[k] < least then
             local cost, used, wait = cost_of(line, least), counter_used(counters[k]), -1
 
             if cost <= caps[k] then
@@ -334,6 +336,9 @@ for k, line in ipairs(lines) do
     end
     if line.longer then
         reply[#reply + 1], reply[#reply + 2] = -k, line[L_PERIOD]
+    end
+    if line[L_SHADOW] == 1 and rooms[k] < granted then
+        reply[#reply + 1], reply[#reply + 2] = 1000 + k, rooms[k] < least and 1 or 2
     end
 end
 reply[#reply + 1] = marks and digits_of(marks) or nil

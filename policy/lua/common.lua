@@ -264,10 +264,14 @@ end
 
 local function counter_take(c, n, cap, now)
     if c.kind == KIND_RATE then
-        c.level, c.last, c.seen = c.level + n, now, max(c.seen, min(c.n + c.burst, CAP_MAX))
+        local _, ticks = scale(c)
+        local most = min(c.n + c.burst, div(4 * EXACT_MAX, ticks)) -- beyond the burst only in shadow
+
+        c.level = max(c.level, min(c.level + n, most))
+        c.last, c.seen = now, max(c.seen, min(c.n + c.burst, CAP_MAX))
         return
     end
-    window_add(c, c.head, n)
+    window_add(c, c.head, min(n, max(CAP_MAX - c.total, 0)))
     c.seen = max(c.seen, cap)
     if c.kind == KIND_WARMUP then
         c.peak = max(c.peak, c.total)
@@ -520,7 +524,8 @@ end
 
 -- What lowers caps for a time: other nodes' stricter configuration ("c:" fields, all nodes alike: the burst,
 -- the period in ms, then the caps by step) and the upstream's word ("b:" fields, for one instance). The
--- period of such a line becomes the longer one; where it was the shorter, line.longer is true.
+-- period of such a line becomes the longer one; where it was the shorter, line.longer is true. A line in
+-- shadow that another node enforces ("e:" fields) is enforced here too.
 -- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
     local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
@@ -531,14 +536,18 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
     for s, count in ipairs(counts) do
         for _ = 1, count do
             i = i + 1
-            fields[2 * i - 1] = 'c:' .. lines[i][L_NAME]
-            fields[2 * i] = 'b:' .. scopes[s] .. ':' .. lines[i][L_NAME]
+            fields[3 * i - 2] = 'c:' .. lines[i][L_NAME]
+            fields[3 * i - 1] = 'b:' .. scopes[s] .. ':' .. lines[i][L_NAME]
+            fields[3 * i] = 'e:' .. lines[i][L_NAME]
         end
     end
     fields = call('HMGET', key, list_unpack(fields))
     for k = 1, i do
-        local common, own, step = fields[2 * k - 1], fields[2 * k], lines[k][L_STEP]
+        local common, own, step = fields[3 * k - 2], fields[3 * k - 1], lines[k][L_STEP]
 
+        if fields[3 * k] then
+            lines[k][L_SHADOW] = 0
+        end
         if common then
             local by_step = sub(common, 2 * COUNT_SIZE + 1)
             local period = cap_at(common, 2) * 1000

@@ -38,6 +38,7 @@ local L_NAME, L_KIND, L_UNIT, L_PERIOD, L_CAP, L_NEXT, L_BURST = 1, 2, 3, 4, 5, 
 local L_FIXED, L_EACH, L_STEP, L_USE, L_DAY, L_EXPECTED, L_CHARGED = 8, 9, 10, 11, 12, 13, 14
 local L_IDLE = 15 -- of a warm-up: {decay days, restart days, restart percent, day of the step}
 local L_KNOWN = 16 -- of a limit of new recipients: how many hours one is known
+local L_SHADOW = 17
 
 local function div(a, b)
     return (a - fmod(a, b)) / b

@@ -214,7 +214,8 @@ end
 -- The lowest caps and the longest period of each limit on which the nodes that have it differ: N in every
 -- longer interval is N in every shorter one too, so that obeys all of them. A limit that some lack is a
 -- difference that only they can end: what leaves through them is not counted. So is one that counts
--- another thing here than there (`what`).
+-- another thing here than there (`what`). Of one that some enforce and others have in shadow the cap is that
+-- of those who enforce it, and it is enforced everywhere.
 -- -> by field what is in force, the first field by name on which they differ ('': none)
 local function agree(maps)
     local lowest, first = {}, ''
@@ -227,16 +228,23 @@ local function agree(maps)
         end
         for _, limit in ipairs(all) do
             local field, caps, burst = limit[1], curves[limit[2]] or limit[2], limit[3]
-            local period, what = limit[4], limit[5]
+            local period, what, shadow = limit[4], limit[5], limit[6] or 0
             local l = lowest[field]
 
             if not l then
                 lowest[field] = {caps = caps, burst = burst, period = period, what = what, nodes = 1,
-                    differ = false}
+                    shadow = shadow, differ = false}
             else
                 l.nodes = l.nodes + 1
-                if l.caps ~= caps or l.burst ~= burst or l.period ~= period or l.what ~= what then
-                    l.caps, l.burst = lower_of(l.caps, caps), min(l.burst, burst)
+                if l.caps ~= caps or l.burst ~= burst or l.period ~= period or l.what ~= what
+                    or l.shadow ~= shadow then
+                    if l.shadow == shadow then
+                        l.caps, l.burst = lower_of(l.caps, caps), min(l.burst, burst)
+                    elseif shadow == 0 then
+                        l.caps, l.burst = caps, burst
+                    end
+                    l.enforced = l.enforced or l.shadow ~= shadow
+                    l.shadow = min(l.shadow, shadow)
                     l.period, l.differ = max(l.period, period), true
                 end
             end
@@ -281,8 +289,9 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
         for i = 1, #all, 2 do
             local mark = sub(all[i], 1, 2)
             local till = mark == 'b:' and string.match(all[i + 1], '^%d+ (%d+)$')
+            local over = mark == 'b:' and (not till or tonumber(till) <= now)
 
-            if mark == 'c:' or mark == 'l:' or (mark == 'b:' and (not till or tonumber(till) <= now)) then
+            if mark == 'c:' or mark == 'e:' or mark == 'l:' or over then
                 call('HDEL', KEYS[3], all[i])
             elseif mark == 'b:' then
                 marks.b = true
@@ -292,6 +301,9 @@ if summary[1] ~= concat(alive, ' ') or string.find(mixed, 'b', 1, true) then
             if l.differ then
                 marks.c = marks.c or sub(field, 1, 2) == 'c:' -- a charge does not ask for slots
                 call('HSET', KEYS[3], field, pack(COUNT, l.burst) .. pack(COUNT, l.period) .. l.caps)
+            end
+            if l.enforced then
+                call('HSET', KEYS[3], 'e:' .. sub(field, 3), 1)
             end
         end
         mixed = (marks.c and 'c' or '') .. (marks.b and 'b' or '')

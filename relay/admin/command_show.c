@@ -270,6 +270,7 @@ row_to_json(const struct usage *u)
     json_object_set_new(o, "instance", json_text(u->instance));
     json_object_set_new(o, "kind", json_string(limit_kind_to_str(l->kind)));
     json_object_set_new(o, "unit", json_string(limit_unit_to_str(l->unit)));
+    json_object_set_new(o, "mode", json_string(limit_mode_to_str(l->mode)));
     json_object_set_new(o, "period_ms", json_u64(l->period_ms));
     json_object_set_new(o, "rate", l->kind == LIMIT_RATE ? json_u64(l->value) : json_null());
     json_object_set_new(o, "used", json_u64(u->used));

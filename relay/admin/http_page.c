@@ -233,7 +233,7 @@ add_limits(const struct admin *a, struct buf *out)
 
     buf_add_str(out,
         "<h2>Limits</h2><table><tr><th>limit<th>scope<th>instance<th class=n>used<th class=n>cap<th>frees "
-        "in</tr>\n");
+        "in<th>mode</tr>\n");
     for (size_t i = 0; i < n; i++) {
         buf_add_str(out, "<tr>");
         cell(out, rows[i].limit->name);
@@ -242,6 +242,7 @@ add_limits(const struct admin *a, struct buf *out)
         cell_u64(out, rows[i].used);
         cell_cap(out, &rows[i]);
         cell_after(out, rows[i].frees_after_ms);
+        cell(out, limit_mode_to_str(rows[i].limit->mode));
         buf_add_str(out, "</tr>\n");
     }
     buf_add_str(out, "</table>");

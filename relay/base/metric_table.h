@@ -21,6 +21,8 @@ METRIC(DECISIONS, METRIC_COUNTER, "sendgov_decisions_total", "decision", "limit"
     "Budget decisions and the limit that bound.")
 METRIC(NEW_RECIPIENTS, METRIC_COUNTER, "sendgov_new_recipients_total", "limit", NULL, NULL,
     "Recipients offered upstream that were new to a limit of new recipients.")
+METRIC(SHADOW, METRIC_COUNTER, "sendgov_shadow_total", "limit", "would", NULL,
+    "Granted decisions that a limit in mode shadow would have answered otherwise: hold, shorten.")
 METRIC(DECISION_SECONDS, METRIC_HISTOGRAM, "sendgov_decision_seconds", NULL, NULL, NULL,
     "Time from asking for budget to the verdict.")
 METRIC(STORE_SECONDS, METRIC_HISTOGRAM, "sendgov_store_seconds", NULL, NULL, NULL,

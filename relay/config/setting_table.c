@@ -54,6 +54,7 @@ static const char *const scope_words[] = {"route", "mailbox", "client", "sender"
     "recipient_domain", NULL};
 static const char *const unit_words[] = {"messages", "recipients", "external", "bytes", "new_recipients",
     NULL};
+static const char *const mode_words[] = {"enforce", "shadow", NULL};
 static const char *const curve_words[] = {"geometric", "table", "linear", NULL};
 static const char *const class_words[] = {"ok", "block-tenant", "block-connector", "block-sender",
     "block-domain", "budget", "throttle", "auth", "temporary", "message", NULL};
@@ -69,6 +70,7 @@ static_assert(WORDS(upstream_tls_words) == UPSTREAM_TLS_OFF + 1, "a word for eac
 static_assert(WORDS(auth_words) == UPSTREAM_AUTH_PLAIN + 2, "a word for each way to log in, and xoauth2");
 static_assert(WORDS(scope_words) == SCOPE_COUNT, "a word for each scope");
 static_assert(WORDS(unit_words) == UNIT_COUNT, "a word for each unit");
+static_assert(WORDS(mode_words) == MODE_COUNT, "a word for each mode");
 static_assert(WORDS(curve_words) == CURVE_COUNT, "a word for each curve");
 static_assert(WORDS(class_words) == CLASS_COUNT, "a word for each reply class");
 
@@ -403,6 +405,9 @@ const struct setting setting_table[] = {
         .help = "Evenly N per period with a burst; admits N + burst in a period. Not for daily caps."},
     {SECTION_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
         .help = "rate: how many may go at once. Default 1; needed where recipients or bytes are counted."},
+    {SECTION_LIMIT, "mode", WORD(limit_entry, conf.mode, enum limit_mode, mode_words), .fallback = "enforce",
+        .help = "enforce: what does not fit is held. shadow: counted and never held; what it would have held "
+                "is told by sendgov_shadow_total and by shadow= in the message's log line."},
     {SECTION_LIMIT, "route", NAME(limit_entry, conf.route), .help = "Only mail on this route."},
     {SECTION_LIMIT, "only", TEXT(limit_entry, conf.only),
         .help = "Only this one client, sender, ... of the scope; the domain of a sender must be one of a "
@@ -484,6 +489,8 @@ const struct setting setting_table[] = {
         .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "known_for", MS64(limit_entry, conf.known_ms, DAY, 365 * (uint64_t)DAY),
         .help = "As in section limits."},
+    {SECTION_PROFILE_LIMIT, "mode", WORD(limit_entry, conf.mode, enum limit_mode, mode_words),
+        .fallback = "enforce", .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "domains", TEXT(limit_entry, domains),
         .help = "scope sender_domain: only the route's sender domains that this covers, which share the "
             "value; recipient_domain: only this domain, or with *.x each domain below x."},

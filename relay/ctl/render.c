@@ -212,7 +212,7 @@ void
 render_limits(struct ctl *c, const json_t *a)
 {
     const char *const headings[] = {
-        "LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", NULL};
+        "LIMIT", "SCOPE", "INSTANCE", ">USED", ">CAP", "UNIT", "PER", "FREES", "MODE", NULL};
     char cap[NUMBER_TEXT_MAX], after[AFTER_TEXT_MAX], per[PER_TEXT_MAX];
     struct grid g;
     size_t i;
@@ -228,6 +228,7 @@ render_limits(struct ctl *c, const json_t *a)
         grid_add(&g, "%s", get_text(l, "unit"));
         grid_add(&g, "%s", per_text(l, per));
         grid_add(&g, "%s", after_text(get_number(l, "frees_after_ms"), after));
+        grid_add(&g, "%s", get_text(l, "mode"));
     }
     grid_finish(&g, c->out, "no limits");
 }

@@ -72,7 +72,8 @@ hints_refuse(const struct hints *h, const struct charge_request *request, int64_
             const struct hint *hint = &h->slots[slot_of(line->limit->name, scope->instance)];
             uint64_t wanted = wanted_of(request, line);
 
-            if (strcmp(hint->limit, line->limit->name) != 0 || strcmp(hint->instance, scope->instance) != 0 ||
+            if (line->limit->mode == MODE_SHADOW || strcmp(hint->limit, line->limit->name) != 0 ||
+                strcmp(hint->instance, scope->instance) != 0 ||
                 hint->scope != scope->scope || !is_valid(hint, now_mono_ms) || wanted < hint->wanted ||
                 wanted > hint->cap) /* it never passes: the store has the words for that */
                 continue;

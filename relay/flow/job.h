@@ -57,6 +57,7 @@ struct job {
     struct upstream_conn *conn;
     struct upstream_caps caps; /* of conn, for the log */
     struct verdict verdict;
+    char shadow[256]; /* the limit in shadow that would have kept what was granted; "": none */
     int64_t asked_mono_us; /* when the charge was asked for */
     struct round round;
     struct charge_person *people; /* of the round in its order, or of the look; NULL: no limit asks */

@@ -97,6 +97,7 @@ book(struct job *job, bool client_left)
         .message = job->message,
         .settlement = &job->said,
         .verdict = &job->verdict,
+        .shadow = job->shadow,
         .caps = job->caps.peer[0] != '\0' ? &job->caps : NULL,
         .upstream_reply = job->heard.code != 0 ? &job->heard : NULL,
         .waited_ms = loop_now_ms(job->flow->loop) - job->message->received_mono_ms,

@@ -295,6 +295,16 @@ start_over_late(struct job *job)
     job_start_over(job, "Sb", "4.3.2", why);
 }
 
+/* One name for the message's line, the first that came in any round. */
+static void
+note_shadow(struct job *job)
+{
+    const char *name = ledger_shadow(job->flow->metrics, &job->request, &job->verdict);
+
+    if (name != NULL && job->shadow[0] == '\0')
+        snprintf(job->shadow, sizeof(job->shadow), "%s", name);
+}
+
 static void
 on_granted(struct job *job)
 {
@@ -309,6 +319,7 @@ on_granted(struct job *job)
         job_start_over(job, "Uc", "4.4.1", closed_again);
     } else {
         ledger_decision(f->metrics, &job->verdict);
+        note_shadow(job);
         job_send(job);
     }
 }

@@ -159,6 +159,30 @@ ledger_decision(struct metrics *metrics, const struct verdict *v)
     metric_add(metrics, M_DECISIONS, 1, verdict_kind_to_str(v->kind), bound, NULL);
 }
 
+/* The first of these lines by number, counted with all others. */
+static const char *
+count_shadows(struct metrics *metrics, const struct charge_request *r, uint32_t lines, const char *would)
+{
+    const char *first = NULL;
+
+    for (size_t i = 0; i < r->n_lines; i++) {
+        if ((lines >> i & 1) == 0)
+            continue;
+        metric_add(metrics, M_SHADOW, 1, r->lines[i].limit->name, would, NULL);
+        first = first != NULL ? first : r->lines[i].limit->name;
+    }
+    return first;
+}
+
+const char *
+ledger_shadow(struct metrics *metrics, const struct charge_request *r, const struct verdict *v)
+{
+    const char *held = count_shadows(metrics, r, v->would_hold, "hold");
+    const char *shortened = count_shadows(metrics, r, v->would_shorten, "shorten");
+
+    return held != NULL ? held : shortened;
+}
+
 struct end_code
 ledger_end_of_verdict(const struct verdict *v)
 {
@@ -286,6 +310,8 @@ ledger_log(const struct ledger_entry *entry)
     log_int(&l, "bytes", (int64_t)m->content_bytes);
     log_way(&l, m);
     log_verdict(&l, entry->verdict);
+    if (entry->shadow != NULL && entry->shadow[0] != '\0')
+        log_cstr(&l, "shadow", entry->shadow);
     log_int(&l, "waited_ms", entry->waited_ms);
     if (entry->is_release)
         log_bool(&l, "released", true);

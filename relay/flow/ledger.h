@@ -17,6 +17,7 @@ struct ledger_entry {
     const struct verdict *verdict;       /* kind GRANTED with time_us 0: never asked */
     const struct upstream_caps *caps;    /* NULL: no connection */
     const struct reply *upstream_reply;  /* NULL: it said nothing */
+    const char *shadow; /* the limit in shadow that would have kept it; "" or NULL: none */
     int64_t waited_ms;
     bool client_left;
     const struct fate *fates; /* NULL: all recipients alike, as the settlement's outcome says */
@@ -42,6 +43,10 @@ void ledger_log_recipients(const struct ledger_entry *entry);
 void ledger_decision(struct metrics *metrics, const struct verdict *verdict);
 /* The granted ones of a request were offered: those that are new. */
 void ledger_new_recipients(struct metrics *metrics, const struct charge_request *request, uint32_t granted);
+/* What limits in shadow would have done to what was granted: counted. -> the name of the first of them that
+ * would have held it, else of the first that would have shortened it; NULL: none. */
+const char *ledger_shadow(struct metrics *metrics, const struct charge_request *request,
+    const struct verdict *verdict);
 struct end_code ledger_end_of_verdict(const struct verdict *verdict);
 
 /* Hands the settlement's pause to the store, with an alarm in the log if it is news. Where there is no place

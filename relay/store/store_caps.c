@@ -95,7 +95,7 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
     for (size_t i = 0; i < n; i++) {
         const struct limit_conf *l = &limits[i];
 
-        msgpack_array(out, 5);
+        msgpack_array(out, 6);
         add_limit_field(out, l);
         if (l->kind == LIMIT_WARMUP)
             msgpack_uint(out, number_of(c, l));
@@ -104,6 +104,7 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
         msgpack_uint(out, capped(l->burst));
         msgpack_uint(out, l->period_ms);
         msgpack_uint(out, (uint64_t)counter_kind(l) * UNIT_COUNT + l->unit);
+        msgpack_uint(out, l->mode == MODE_SHADOW);
     }
 }
 

@@ -173,13 +173,13 @@ add_idle_rules(struct command *c, const struct schedule_conf *s, const struct de
     add_uint(c, facts->step_day);
 }
 
-/* The fields are L_NAME .. L_KNOWN of head.lua. day_line counts from 0 here and from 1 there. */
+/* The fields are L_NAME .. L_SHADOW of head.lua. day_line counts from 0 here and from 1 there. */
 static void
 add_line(struct command *c, const struct charge_line *line, const struct decide_line *facts)
 {
     const struct limit_conf *l = line->limit;
 
-    msgpack_array(&c->arg, 16);
+    msgpack_array(&c->arg, 17);
     msgpack_str(&c->arg, store_limit_name(l));
     add_uint(c, counter_kind(l));
     add_uint(c, l->unit);
@@ -196,6 +196,7 @@ add_line(struct command *c, const struct charge_line *line, const struct decide_
     add_uint(c, facts->charged_us);
     add_idle_rules(c, l->schedule, facts);
     add_uint(c, line->new_bit ? known_hours(line) : 0);
+    add_uint(c, l->mode == MODE_SHADOW);
 }
 
 static void

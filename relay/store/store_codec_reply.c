@@ -81,7 +81,19 @@ read_decision(const struct redisReply *reply, const struct charge_request *r, st
     return true;
 }
 
-/* Pairs line (from 1), step; and -line, period in us. */
+/* First element of a pair that tells of a line in shadow; then 1 (it would have held) or 2 (shortened). */
+#define SHADOW_PAIR 1000
+
+static bool
+read_shadow(struct verdict *v, int64_t line, int64_t would, size_t n_lines)
+{
+    if (line < 1 || line > (int64_t)n_lines || would < 1 || would > 2)
+        return false;
+    *(would == 1 ? &v->would_hold : &v->would_shorten) |= 1u << (line - 1);
+    return true;
+}
+
+/* Pairs line (from 1), step; -line, period in us; and those of lines in shadow. */
 static bool
 read_pairs(const struct redisReply *reply, size_t first, const struct charge_request *r,
     struct charge_reply *out)
@@ -94,6 +106,11 @@ read_pairs(const struct redisReply *reply, size_t first, const struct charge_req
             return false;
         line = first_one->integer;
         value = second->integer;
+        if (line >= SHADOW_PAIR) {
+            if (!read_shadow(&out->verdict, line - SHADOW_PAIR, value, r->n_lines))
+                return false;
+            continue;
+        }
         if (line == 0 || line > (int64_t)r->n_lines || line < -(int64_t)r->n_lines || value < 1)
             return false;
         if (line < 0) {

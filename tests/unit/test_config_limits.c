@@ -140,7 +140,7 @@ own_limits_replace_those_of_the_profile(void **state)
         "  out-mailbox-spike: {scope: mailbox, unit: messages, window: unlimited}\n"
         "  nothing: {scope: sender, unit: messages, window: deny, only: Bad@X.test}\n"
         "  burst: {scope: client, unit: external, rate: 100/min, burst: 20, only: app}\n"
-        "  slow: {scope: client, unit: messages, rate: 100/min}\n");
+        "  slow: {scope: client, unit: messages, rate: 100/min, mode: shadow}\n");
 
     (void)state;
     limit_is(c, "out-mailbox-day", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_RECIPIENTS, 9000, 86400000);
@@ -156,7 +156,10 @@ own_limits_replace_those_of_the_profile(void **state)
     assert_int_equal(config_limit(c, "burst")->burst, 20);
     assert_string_equal(config_limit(c, "burst")->only, "app");
     assert_null(config_limit(c, "burst")->route);
+    assert_int_equal(config_limit(c, "burst")->mode, MODE_ENFORCE);
     assert_int_equal(config_limit(c, "slow")->burst, 1);
+    assert_int_equal(config_limit(c, "slow")->mode, MODE_SHADOW);
+    assert_non_null(strstr(c->dump, "limits.slow.mode: shadow"));
     config_unref(&c);
 }
 

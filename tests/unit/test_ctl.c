@@ -229,11 +229,11 @@ test_exit_codes(void **state)
 static const char limits[] =
     "{\"ok\":true,\"limits\":["
     "{\"limit\":\"warmup\",\"scope\":\"route\",\"instance\":\"contoso\",\"unit\":\"external\",\"period_ms\":"
-    "86400000,\"used\":70,\"cap\":70,\"frees_after_ms\":90000},"
+    "86400000,\"used\":70,\"cap\":70,\"frees_after_ms\":90000,\"mode\":\"enforce\"},"
     "{\"limit\":\"m\",\"scope\":\"mailbox\",\"instance\":\"relay@contoso.com\",\"unit\":\"messages\","
-    "\"period_ms\":60000,\"used\":3,\"cap\":null,\"frees_after_ms\":0},"
+    "\"period_ms\":60000,\"used\":3,\"cap\":null,\"frees_after_ms\":0,\"mode\":\"enforce\"},"
     "{\"limit\":\"b\",\"scope\":\"client\",\"instance\":\"erp\",\"kind\":\"rate\",\"unit\":\"external\","
-    "\"period_ms\":60000,\"rate\":100,\"used\":3,\"cap\":20,\"frees_after_ms\":0}]}";
+    "\"period_ms\":60000,\"rate\":100,\"used\":33,\"cap\":20,\"frees_after_ms\":0,\"mode\":\"shadow\"}]}";
 
 static void
 test_limits(void **state)
@@ -243,10 +243,13 @@ test_limits(void **state)
     (void)state;
     assert_int_equal(run_with(&d, "limits", limits), CTL_OK);
     assert_string_equal(out,
-        "LIMIT   SCOPE    INSTANCE           USED        CAP  UNIT      PER             FREES\n"
-        "warmup  route    contoso              70         70  external  24 h            1 min 30 s\n"
-        "m       mailbox  relay@contoso.com     3  unlimited  messages  min             now\n"
-        "b       client   erp                   3         20  external  burst, 100/min  now\n");
+        "LIMIT   SCOPE    INSTANCE           USED        CAP  UNIT      PER             FREES       MODE\n"
+        "warmup  route    contoso              70         70  external  24 h            1 min 30 s  "
+        "enforce\n"
+        "m       mailbox  relay@contoso.com     3  unlimited  messages  min             now         "
+        "enforce\n"
+        "b       client   erp                  33         20  external  burst, 100/min  now         "
+        "shadow\n");
     assert_int_equal(run_with(&d, "limits show --json", limits), CTL_OK);
     expect(out, "\"frees_after_ms\": 90000");
     assert_int_equal(run_with(&d, "limits", "{\"ok\":true,\"limits\":[]}"), CTL_OK);

@@ -41,6 +41,22 @@ taught(int64_t now, int64_t retry_after_ms)
     return h;
 }
 
+/* It was enforced when the hint was learnt, here or by another node. */
+static void
+test_a_shadow_refuses_nothing(void **state)
+{
+    struct limit_conf shadow = limit;
+    struct hints *h = taught(1000, 60000);
+    struct charge_request same = request("contoso", &shadow, 3);
+    struct verdict v;
+
+    (void)state;
+    assert_true(hints_refuse(h, &same, 1010, &v));
+    shadow.mode = MODE_SHADOW;
+    assert_false(hints_refuse(h, &same, 1010, &v));
+    free(h);
+}
+
 static void
 test_refuses_as_much_or_more(void **state)
 {
@@ -96,6 +112,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refuses_as_much_or_more),
+        cmocka_unit_test(test_a_shadow_refuses_nothing),
         cmocka_unit_test(test_forgets_after_a_second_or_when_it_frees),
         cmocka_unit_test(test_other_limits_and_instances_pass),
     };

@@ -74,6 +74,7 @@ struct model {
     size_t counts[VERDICT_KIND_COUNT];
     size_t strangers, acquaintances, reordered;
     size_t refunds, edits, steps_asked, falls, frozen, moved, batches, batched;
+    size_t held_in_shadow, shortened_in_shadow;
 };
 
 static uint64_t
@@ -333,6 +334,8 @@ assert_same(const struct verdict *book, const struct verdict *redis)
     assert_int_equal(redis->used, book->used);
     assert_int_equal(redis->cap, book->cap);
     assert_int_equal(redis->retry_after_ms, book->kind == VERDICT_IMPOSSIBLE ? -1 : book->retry_after_ms);
+    assert_int_equal(redis->would_hold, book->would_hold);
+    assert_int_equal(redis->would_shorten, book->would_shorten);
     assert_int_equal(redis->time_us, book->time_us);
     assert_string_equal(redis->instance, book->instance);
 }
@@ -432,7 +435,8 @@ charge_many(struct model *m, const struct charge_request *r)
         return;
     alone.look = true;
     book_charge(m->book, &alone, m->now_us, &in_book);
-    assert_true(in_book.kind != VERDICT_GRANTED || in_book.granted < r->recipients);
+    assert_true(in_book.kind != VERDICT_GRANTED || in_book.granted < r->recipients || in_book.would_hold > 0
+        || in_book.would_shorten > 0);
 }
 
 /* Is it the instance's first charge of this day? Internal mail leaves limits of external mail alone. */
@@ -499,6 +503,8 @@ charge(struct model *m)
     if (!r.look && !r.people && pick(m, 5) == 0)
         charge_many(m, &copy);
     m->counts[in_book.kind]++;
+    m->held_in_shadow += in_book.would_hold != 0;
+    m->shortened_in_shadow += in_book.would_shorten != 0;
     if (in_book.kind == VERDICT_GRANTED && !r.look) {
         keep_granted(m, &r);
         m->granted = in_book;
@@ -541,7 +547,7 @@ set_began(struct model *m, uint64_t began_ms)
     freeReplyObject(redisCommand(m->redis, "HSET sendgov:{test}:g began %llu", (unsigned long long)began_ms));
 }
 
-/* Another value, period, burst, kind or unit of a limit, as a reload brings it. */
+/* Another value, period, burst, kind, unit or mode of a limit, as a reload brings it. */
 static void
 edit(struct model *m)
 {
@@ -553,7 +559,7 @@ edit(struct model *m)
     m->edits++;
     if (pick(m, 4) == 0)
         set_began(m, pick(m, 2) ? m->now_us / 1000 - pick(m, 4 * 3600000) : 0);
-    switch (pick(m, 6)) {
+    switch (pick(m, 7)) {
     case 0:
         l->period_ms = periods[pick(m, 5)];
         break;
@@ -576,7 +582,12 @@ edit(struct model *m)
         if (l->scope == SCOPE_SENDER || l->name[0] == 'd') {
             l->kind = l->kind == LIMIT_WARMUP ? LIMIT_WINDOW : LIMIT_WARMUP;
             l->schedule = l->kind == LIMIT_WARMUP ? &steps : NULL;
+            l->mode = MODE_ENFORCE;
         }
+        break;
+    case 5:
+        if (l->kind != LIMIT_WARMUP)
+            l->mode = l->mode == MODE_SHADOW ? MODE_ENFORCE : MODE_SHADOW;
         break;
     default:
         l->value = l->unit == UNIT_BYTES ? 1000000 + pick(m, 9000000) : 1 + pick(m, 200);
@@ -766,16 +777,17 @@ random_histories_agree(void **state)
     }
     catch_up(m);
     print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, "
-        "%zu steps asked, %zu falls, %zu moved, %zu frozen, %zu in %zu batches; "
-        "of people %zu strangers, %zu known, %zu reordered\n", n,
+        "%zu steps asked, %zu falls, %zu moved, %zu frozen, %zu in %zu batches; in shadow %zu held, "
+        "%zu shortened; of people %zu strangers, %zu known, %zu reordered\n", n,
         m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds,
-        m->edits, m->steps_asked, m->falls, m->moved, m->frozen, m->batched, m->batches, m->strangers,
-        m->acquaintances, m->reordered);
+        m->edits, m->steps_asked, m->falls, m->moved, m->frozen, m->batched, m->batches, m->held_in_shadow,
+        m->shortened_in_shadow, m->strangers, m->acquaintances, m->reordered);
     /* A history in which one of them never happens proves nothing about it. */
     assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
     assert_true(m->counts[VERDICT_OVER] > n / 20);
     assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);
+    assert_true(m->held_in_shadow > n / 100 && m->shortened_in_shadow > n / 1000);
     assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0 && m->falls > 10);
     assert_true(m->moved > 10 && m->frozen > 10);
     assert_true(m->strangers > n / 100 && m->acquaintances > n / 20 && m->reordered > n / 100);
@@ -888,6 +900,81 @@ after_a_loss_nothing_is_trusted(void **state)
     assert_int_equal(granted_of(m, 10), 10);
     one_limit(m, 30, 86400000);
     assert_int_equal(granted_of(m, 40), 0);
+}
+
+/* ---- shadow ---- */
+
+static void
+a_shadow_counts_what_it_would_have_held(void **state)
+{
+    struct model *m = *state;
+
+    one_limit(m, 30, 60000);
+    m->limits[0].mode = MODE_SHADOW;
+    assert_int_equal(granted_of(m, 20), 20);
+    assert_int_equal(granted_of(m, 20), 20);
+    m->limits[0].mode = MODE_ENFORCE; /* what left counts: 40 of 30 */
+    assert_int_equal(granted_of(m, 1), 0);
+    m->now_us += 64 * 1000000ull;
+    assert_int_equal(granted_of(m, 40), 30);
+}
+
+/* However far a rate in shadow was exceeded: in force, it gives way again within a period. */
+static void
+a_shadow_rate_owes_a_period_at_most(void **state)
+{
+    struct model *m = *state;
+
+    one_limit(m, 60, 60000);
+    m->limits[0].kind = LIMIT_RATE;
+    m->limits[0].burst = 10;
+    m->limits[0].mode = MODE_SHADOW;
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(granted_of(m, 100), 100);
+    m->limits[0].mode = MODE_ENFORCE;
+    assert_int_equal(granted_of(m, 10), 0);
+    m->now_us += 55 * 1000000ull;
+    assert_int_equal(granted_of(m, 10), 0);
+    m->now_us += 10 * 1000000ull;
+    assert_true(granted_of(m, 10) > 0);
+}
+
+/* No sum leaves the numbers that are exact, whatever is charged. */
+static void
+a_shadow_overflows_nothing(void **state)
+{
+    struct model *m = *state;
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .external = true, .recipients = 1, .least = 1,
+        .bytes = UINT64_MAX};
+    struct book_question q = {&m->limits[0], &m->limits[0], "contoso", 1000, 0};
+    struct book_usage in_book;
+    int64_t f[USAGE_FIELDS];
+
+    for (int kind = LIMIT_WINDOW; kind <= LIMIT_RATE; kind++) {
+        one_limit(m, 1000, 60000);
+        m->limits[0].unit = UNIT_BYTES;
+        m->limits[0].kind = (enum limit_kind)kind;
+        m->limits[0].burst = 100;
+        m->limits[0].mode = MODE_SHADOW;
+        for (int i = 0; i < 6; i++) {
+            struct charge_request r, copy;
+            struct verdict in_redis, v;
+
+            assert_int_equal(plan_charge(m->limits, 1, &s, &r), 0);
+            copy = r;
+            book_charge(m->book, &copy, m->now_us, &v);
+            charge_redis(m, &r, &in_redis);
+            assert_same(&v, &in_redis);
+            assert_int_equal(v.would_hold, 1);
+            m->now_us += 2000000;
+        }
+        book_usage(m->book, &q, m->now_us, &in_book);
+        ask_usage(m, &q, 1, f);
+        assert_int_equal(f[1], in_book.used);
+        assert_int_equal(f[3], in_book.wait_us);
+        assert_in_range(in_book.used, 1000, CAP_MAX);
+        assert_true(in_book.wait_us > 0);
+    }
 }
 
 /* ---- replies that hold a warm-up or take it back, told more than once or late ---- */
@@ -1110,6 +1197,9 @@ main(void)
         CASE(what_a_window_used_is_a_debt_of_the_rate),
         CASE(a_first_life_is_trusted),
         CASE(after_a_loss_nothing_is_trusted),
+        CASE(a_shadow_counts_what_it_would_have_held),
+        CASE(a_shadow_rate_owes_a_period_at_most),
+        CASE(a_shadow_overflows_nothing),
         CASE(a_change_told_twice_is_done_once),
         CASE(a_late_step_back_belongs_to_its_day),
         CASE(pauses_agree),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "policy/plan.h"
 #include "relay/base/clock.h"
 #include "relay/base/metric.h"
 #include "tests/lib/store_rig.h"
@@ -100,6 +101,53 @@ another_unit_or_kind_is_a_difference(void **state)
     lower[0].kind = LIMIT_RATE;
     store_set_limits(r->nodes[1].store, lower, 1);
     assert_true(turn_until(r, node_0_sees_2));
+}
+
+/* One recipient, by the limit that this node was given. */
+static enum verdict_kind
+charge_lower(struct rig *r, size_t node)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .external = true, .recipients = 1, .least = 1};
+    struct charge_request request;
+
+    assert_int_equal(plan_charge(lower, 1, &s, &request), 0);
+    r->answers = r->granted = 0;
+    store_charge(r->nodes[node].store, &request, on_charge, r);
+    assert_true(turn_until(r, answered));
+    return r->verdict.kind;
+}
+
+/* The cap of the one who enforces it, not the lower one of the one who only watches. */
+static void
+enforces_and_watches(struct rig *r, size_t enforcer, size_t watcher)
+{
+    add_limit(r, "hour", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 3600000);
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    lower[0].mode = MODE_SHADOW;
+    lower[0].value = 2;
+    store_set_limits(r->nodes[watcher].store, lower, 1);
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_string_equal(differs(r), "hour");
+    assert_int_equal(charge(r, enforcer, 4), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 4);
+    assert_int_equal(charge_lower(r, watcher), VERDICT_OVER);
+    store_set_limits(r->nodes[enforcer].store, lower, 1);
+    assert_true(turn_until(r, node_0_agrees));
+    assert_int_equal(charge_lower(r, watcher), VERDICT_GRANTED);
+    assert_int_equal(r->verdict.would_hold, 1);
+}
+
+static void
+one_that_enforces_wins_over_shadows(void **state)
+{
+    enforces_and_watches(*state, 0, 1);
+}
+
+static void
+one_that_enforces_wins_whoever_it_is(void **state)
+{
+    enforces_and_watches(*state, 1, 0);
 }
 
 static void
@@ -289,6 +337,8 @@ main(void)
         CASE(the_lowest_cap_among_nodes_holds),
         CASE(the_longest_period_among_nodes_holds),
         CASE(another_unit_or_kind_is_a_difference),
+        CASE(one_that_enforces_wins_over_shadows),
+        CASE(one_that_enforces_wins_whoever_it_is),
         CASE(a_number_of_connections_that_differs_is_named),
         CASE(a_raised_cap_does_not_overtake_the_heartbeat),
         CASE(the_upstreams_word_lowers_a_cap),

@@ -96,6 +96,17 @@ def test_a_rate_with_burst_over_two_nodes(site):
     assert "limit spike (client local)" in refusal.text and "burst of 5" in refusal.text, refusal
 
 
+def test_a_limit_in_shadow_tells_what_it_would_have_held(site):
+    node = site.node("a", limits={"trial": {"scope": "client", "unit": "external", "window": "3/h", "mode": "shadow"}}).start()
+    assert [send(node, to).code for to in ("u@fabrikam.com", ["u@fabrikam.com"] * 3, "u@fabrikam.com")] == [250] * 3
+    lines = wait_until(lambda: (seen := node.log_events("message")) and len(seen) == 3 and seen, 5, "three lines")
+    assert [line.get("shadow") for line in lines] == [None, "trial", "trial"]
+    assert node.metric("sendgov_shadow_total", limit="trial") == 2
+    shown = node.ctl("--json", "limits", "show")["limits"]
+    row = next(r for r in shown if r["limit"] == "trial" and r["instance"] == "local")
+    assert (row["used"], row["cap"], row["remaining"], row["mode"]) == (5, 3, 0, "shadow") and row["frees_after_ms"] > 0
+
+
 @pytest.mark.parametrize("cap", [1, 3, 40])
 def test_a_window_is_exact_under_concurrency(site, cap):
     nodes = two_nodes(site, limits={"day": {"scope": "route", "unit": "messages", "window": f"{cap}/d"}},
