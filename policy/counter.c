@@ -3,11 +3,12 @@
 #include <string.h>
 
 #define WARMUP_KEPT_US (40 * US_PER_DAY) /* of silence; then only the nodes know the step */
+#define SPIKE_KEPT_US (SPIKE_SLOTS * HOUR_US) /* until the last hour with use is none of the past week */
 
 static bool
 is_window(enum limit_kind kind)
 {
-    return kind == LIMIT_WINDOW || kind == LIMIT_WARMUP;
+    return kind == LIMIT_WINDOW || kind == LIMIT_WARMUP || kind == LIMIT_SPIKE;
 }
 
 enum limit_kind
@@ -23,10 +24,18 @@ counter_period_us(const struct limit_conf *l)
 }
 
 uint64_t
+counter_burst(const struct limit_conf *l)
+{
+    return l->kind == LIMIT_SPIKE ? l->factor_milli : l->burst;
+}
+
+uint64_t
 counter_allowed(const struct limit_conf *l, uint64_t cap)
 {
     uint64_t burst = counter_kind(l) == LIMIT_RATE ? l->burst : 0;
 
+    if (counter_kind(l) == LIMIT_SPIKE)
+        return CAP_MAX;
     return cap < CAP_MAX && burst < CAP_MAX - cap ? cap + burst : CAP_MAX;
 }
 
@@ -37,6 +46,13 @@ begin_warmup(struct counter *c, const struct counter_terms *t, uint64_t now_us)
 
     c->warm = (struct warmup_state){.step = t->step,
         .utc_day = t->step_day > 0 && t->step_day < today ? t->step_day : today};
+}
+
+static void
+begin_spike(struct counter *c, uint64_t now_us)
+{
+    spike_init(&c->spike, now_us);
+    c->warm = (struct warmup_state){0};
 }
 
 void
@@ -52,6 +68,8 @@ counter_init(struct counter *c, const struct counter_terms *t, uint64_t now_us)
     c->window.cap_seen = c->rate.cap_seen = t->allowed;
     if (t->kind == LIMIT_WARMUP)
         begin_warmup(c, t, now_us);
+    if (t->kind == LIMIT_SPIKE)
+        begin_spike(c, now_us);
 }
 
 /* Nothing is known of the past but that it was long enough to fill the limit. */
@@ -110,6 +128,8 @@ change_kind(struct counter *c, const struct counter_terms *t, uint64_t now_us)
         rate_to_window(c, t, now_us);
     if (t->kind == LIMIT_WARMUP)
         begin_warmup(c, t, now_us);
+    if (t->kind == LIMIT_SPIKE)
+        begin_spike(c, now_us);
     c->kind = t->kind;
     c->changed = true;
 }
@@ -137,6 +157,8 @@ counter_turn(struct counter *c, const struct counter_terms *t, uint64_t now_us)
         window_turn(&c->window, now_us);
     else
         rate_turn(&c->rate, now_us);
+    if (c->kind == LIMIT_SPIKE)
+        c->changed = spike_turn(&c->spike, now_us);
     if (c->unit != t->unit) {
         struct warmup_state warm = c->warm;
 
@@ -156,6 +178,14 @@ counter_used(const struct counter *c)
     return is_window(c->kind) ? c->window.total : c->rate.level;
 }
 
+uint64_t
+counter_most(const struct counter *c, uint64_t cap, uint64_t burst)
+{
+    if (c->kind == LIMIT_RATE)
+        return c->rate.burst;
+    return c->kind == LIMIT_SPIKE ? spike_ceiling(c->spike.usual, cap, burst) : cap;
+}
+
 void
 counter_take(struct counter *c, uint64_t n, uint64_t cap, uint64_t now_us)
 {
@@ -165,12 +195,18 @@ counter_take(struct counter *c, uint64_t n, uint64_t cap, uint64_t now_us)
         rate_take(&c->rate, n, now_us);
     if (c->kind == LIMIT_WARMUP && c->window.total > c->warm.peak)
         c->warm.peak = c->window.total;
+    if (c->kind == LIMIT_SPIKE)
+        spike_take(&c->spike, n);
 }
 
 bool
 counter_give(struct counter *c, uint64_t n, uint64_t at_us)
 {
-    return is_window(c->kind) ? window_give(&c->window, n, at_us) : rate_give(&c->rate, n, at_us);
+    bool given = is_window(c->kind) ? window_give(&c->window, n, at_us) : rate_give(&c->rate, n, at_us);
+
+    if (given && c->kind == LIMIT_SPIKE)
+        spike_give(&c->spike, n, at_us);
+    return given;
 }
 
 uint64_t
@@ -182,5 +218,7 @@ counter_frees_at_us(const struct counter *c, uint64_t need)
 uint64_t
 counter_kept_us(enum limit_kind kind, uint64_t period_us)
 {
-    return (kind == LIMIT_WARMUP ? WARMUP_KEPT_US : period_us) + KEPT_US;
+    if (kind == LIMIT_WARMUP)
+        return WARMUP_KEPT_US + KEPT_US;
+    return (kind == LIMIT_SPIKE ? SPIKE_KEPT_US : period_us) + KEPT_US;
 }

@@ -6,7 +6,7 @@
 
 /* One line on its way to the verdict. */
 struct work {
-    uint64_t cap; /* in force: N of a window, the burst of a rate */
+    uint64_t cap; /* in force: N of a window, the burst of a rate, the ceiling of a spike */
     struct charge_line line;
 };
 
@@ -14,6 +14,12 @@ static uint64_t
 least_of(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+static uint64_t
+burst_in_force(const struct limit_conf *l, const struct decide_line *d)
+{
+    return least_of(least_of(counter_burst(l), d->burst_most), CAP_MAX);
 }
 
 static uint64_t
@@ -65,7 +71,7 @@ static void
 load(const struct charge_line *line, const struct decide_line *d, uint64_t now_us, struct counter *c)
 {
     struct counter_terms t = {counter_kind(line->limit), line->limit->unit, counter_period_us(line->limit),
-        cap_in_force(line->cap, d), least_of(least_of(line->limit->burst, d->burst_most), CAP_MAX),
+        cap_in_force(line->cap, d), burst_in_force(line->limit, d),
         counter_allowed(line->limit, line->cap), line->step, d->step_day, d->began_us};
 
     if (d->counter) {
@@ -107,8 +113,7 @@ set_caps(const struct charge_request *r, const struct decide_line *d, uint64_t n
         const struct charge_line *line = &r->lines[i];
 
         w[i].cap = cap_in_force(turns[d[i].day_line] == WARMUP_ADVANCES ? line->next_cap : line->cap, &d[i]);
-        if (c[i].kind == LIMIT_RATE)
-            w[i].cap = c[i].rate.burst;
+        w[i].cap = counter_most(&c[i], w[i].cap, burst_in_force(line->limit, &d[i]));
         w[i].line = *line;
         w[i].line.fixed = least_of(line->fixed, CAP_MAX);
     }
@@ -126,7 +131,7 @@ is_impossible(const struct charge_request *r, size_t i, const struct work *w)
         return false;
     if (r->least > 1 && w->line.each > 0 && w->line.fixed + w->line.each <= w->cap)
         return true;
-    return line->limit->kind != LIMIT_WARMUP && cost > configured;
+    return line->limit->kind != LIMIT_WARMUP && line->limit->kind != LIMIT_SPIKE && cost > configured;
 }
 
 static uint32_t

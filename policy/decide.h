@@ -5,7 +5,8 @@
  * is no grant: then nothing is counted anywhere, and the answer names the limit that keeps it longest and
  * when it will not any more. A request whose `least` does not fit even into an empty limit is impossible when
  * fewer recipients would fit or the configured cap itself is too small; where only a cap lowered for a time
- * (another node's, the upstream's word, a warm-up's present step) is too small, it is merely over.
+ * (another node's, the upstream's word, a warm-up's present step, what is usual so far) is too small, it is
+ * merely over.
  *
  * A limit in shadow has no say in any of this. It is charged what is granted, also beyond its cap, and the
  * verdict tells what it would have done. An intended difference to a limit that enforces: what it would have
@@ -25,9 +26,9 @@ struct decide_line {
     bool is_expected;        /* the instance must have counters: with none of them, this one is missed */
     uint64_t charged_us;     /* when the limit was charged last; 0: not known. Within the period in force it
                               * is missed, also beside other counters */
-    uint64_t cap_most;       /* N is at most this (nodes that differ, the upstream's word);
-                              * LIMIT_UNLIMITED: nothing lowers it */
-    uint64_t burst_most;
+    uint64_t cap_most;       /* N (of a spike the floor) is at most this (nodes that differ, the upstream's
+                              * word); LIMIT_UNLIMITED: nothing lowers it */
+    uint64_t burst_most;     /* of a spike: the factor */
     uint64_t began_us;       /* when all counters began; 0: not known */
     uint64_t step_day;       /* without a counter: the UTC day the request's step belongs to; 0: today */
     bool is_frozen;          /* an operator holds the warm-ups of the instance */

@@ -2,7 +2,8 @@
 libsendgov_a_SOURCES += policy/admit.h policy/charge.h policy/plan.h policy/plan.c policy/refusal.h \
     policy/refusal.c \
     policy/reply_class.h policy/reply_class.c policy/types.h policy/types.c policy/warmup.h policy/warmup.c \
-    policy/window.h policy/window.c policy/rate.h policy/rate.c policy/counter.h policy/counter.c \
+    policy/window.h policy/window.c policy/rate.h policy/rate.c policy/spike.h policy/spike.c \
+    policy/counter.h policy/counter.c \
     policy/decide.h policy/decide.c policy/known.h policy/known.c policy/scripts.h \
     policy/simulate.h policy/simulate.c
 

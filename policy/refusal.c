@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "policy/spike.h"
 #include "relay/base/clock.h"
 
 struct out {
@@ -79,6 +80,33 @@ format_retry(int64_t ms, char *out, size_t size)
 static const struct enhanced over_code = {4, 4, 5}, paused_code = {4, 7, 0}, store_code = {4, 3, 2};
 static const struct enhanced fewer_code = {4, 5, 3}, size_code = {5, 3, 4}, deny_code = {5, 7, 1};
 
+/* 2500 -> "2.5" */
+static void
+format_factor(uint32_t milli, char *out, size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "%" PRIu32 ".%03" PRIu32, milli / 1000, milli % 1000);
+
+    while (out[n - 1] == '0')
+        out[--n] = '\0';
+    if (out[n - 1] == '.')
+        out[n - 1] = '\0';
+}
+
+/* What is usual follows from the ceiling, by the factor configured here: while nodes differ in it, nearly. */
+static void
+say_spike(struct out *o, const struct verdict *v, const char *retry)
+{
+    const struct limit_conf *l = v->limit;
+    char factor[24], why[96] = "the least it admits";
+
+    format_factor(l->factor_milli, factor, sizeof(factor));
+    if (v->cap > l->value)
+        snprintf(why, sizeof(why), "%s x the usual %" PRIu64, factor,
+            spike_usual_of(v->cap, l->factor_milli));
+    say(o, 451, over_code, "spike: limit %s (%s %s) used %" PRIu64 " of %" PRIu64 " %s in an hour, %s; %s",
+        l->name, limit_scope_to_str(v->scope), v->instance, v->used, v->cap, unit_words(l->unit), why, retry);
+}
+
 static void
 say_over(struct out *o, const struct verdict *v)
 {
@@ -91,7 +119,9 @@ say_over(struct out *o, const struct verdict *v)
         return;
     }
     period_format(l->period_ms, period);
-    if (l->kind == LIMIT_RATE)
+    if (l->kind == LIMIT_SPIKE)
+        say_spike(o, v, retry);
+    else if (l->kind == LIMIT_RATE)
         say(o, 451, over_code, "limit %s (%s %s) used %" PRIu64 " of its burst of %" PRIu64 " at %" PRIu64
             " %s per %s; %s", l->name, limit_scope_to_str(v->scope), v->instance, v->used, v->cap, l->value,
             unit_words(l->unit), period, retry);

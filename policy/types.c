@@ -28,6 +28,7 @@ static const char *const kind_names[] = {
     [LIMIT_RATE] = "rate",
     [LIMIT_CONCURRENCY] = "concurrency",
     [LIMIT_WARMUP] = "warmup",
+    [LIMIT_SPIKE] = "spike",
 };
 static_assert(sizeof(kind_names) / sizeof(*kind_names) == LIMIT_KIND_COUNT, "a name for each kind");
 

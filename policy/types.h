@@ -33,6 +33,7 @@ enum limit_kind {
     LIMIT_RATE,        /* N per period evenly, with a small burst (GCRA) */
     LIMIT_CONCURRENCY, /* N upstream connections at once, over all nodes */
     LIMIT_WARMUP,      /* a window of 24 h (or the hour cap derived from it) whose N comes from the curve */
+    LIMIT_SPIKE,       /* a window of 1 h whose N is a multiple of what is usual */
     LIMIT_KIND_COUNT,
 };
 
@@ -77,10 +78,11 @@ struct limit_conf {
     enum limit_scope scope;
     enum limit_unit unit;
     enum limit_mode mode; /* a warm-up always enforces */
-    uint64_t value;     /* N; the derived caps of a warm-up are computed from the schedule */
+    uint64_t value;     /* N; the derived caps of a warm-up are computed from the schedule; spike: floor */
     uint64_t period_ms; /* L */
     uint64_t burst;     /* rate only, >= 1 */
     int64_t known_ms;   /* UNIT_NEW only: "lately"; whole hours of it count */
+    uint32_t factor_milli; /* spike only: times the usual, in thousandths, 1000 .. 100 000 */
     const struct schedule_conf *schedule; /* warmup only */
     bool hour_cap;      /* warmup only: this is the derived hour cap, max(10, day / 8) */
     /* NULL, or the one instance of its scope it applies to (a route's profile); of recipient domains also

@@ -16,7 +16,7 @@ local n, least, external, look, earliest, latest, not_after, seq, acked, epoch, 
     list_unpack(question) -- of charge_usual.lua, with `now`
 
 local people = question[15]
-local hour = div(now, HOUR)
+local hour = div(now, HOUR_US)
 
 -- Who is new to which line? The bits are those of charge_line.new_bit.
 -- -> digits by person, {known, hours} by scope; line.new[i]: person i is new to it
@@ -259,16 +259,16 @@ for k, line in ipairs(lines) do
     local c, fixed, each = counters[k], line[L_FIXED], line[L_EACH]
     local configured = line[L_KIND] == KIND_RATE and line[L_BURST] or line[L_CAP]
     local cap = min(line[L_CAP], lowered[k] or CAP_MAX)
-    if c.kind == KIND_RATE then
-        cap = c.burst
-    elseif advanced[line[L_DAY]] then
+    if advanced[line[L_DAY]] then
         cap = min(line[L_NEXT], lowered_next[k] or CAP_MAX)
     end
+    cap = counter_most(c, cap, min(line[L_BURST], lowered_burst[k] or CAP_MAX))
     local used = counter_used(c)
     local room = max(cap - used, 0)
     local cost = cost_of(line, least)
     local fewer_fit = least > 1 and each > 0 and fixed + each <= cap
-    local never = cost > cap and (fewer_fit or (line[L_KIND] ~= KIND_WARMUP and cost > configured))
+    local grows = line[L_KIND] == KIND_WARMUP or line[L_KIND] == KIND_SPIKE
+    local never = cost > cap and (fewer_fit or (not grows and cost > configured))
 
     if never and line[L_SHADOW] == 0 then
         if changed then

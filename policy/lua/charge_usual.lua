@@ -35,14 +35,20 @@ local function usual_rate(value, body, line)
     return burst - level, {unit, period, n, burst, level, base, rest, born, seen}
 end
 
-local function usual_window(value, body, line, is_day)
+local function usual_window(value, body, line, is_day, kind)
     local _, unit, period, head, total, born, seen, step, day, peak, held = unpack(WINDOW, value, body)
-    local wide = width(period)
+    local wide, cap = width(period), line[L_CAP]
 
     if now >= (head + 1) * wide or (is_day and (step ~= line[L_STEP] or day ~= div(now, DAY_US))) then
         return
     end
-    return line[L_CAP] - total, {unit, period, head, total, born, seen, step, day, peak, held}
+    if kind == KIND_SPIKE then
+        if day ~= div(now, HOUR_US) then
+            return
+        end
+        cap = ceiling_of(peak, cap, line[L_BURST])
+    end
+    return cap - total, {unit, period, head, total, born, max(seen, cap), step, day, peak, held}
 end
 
 -- The counter after `cost` more, packed, up to the byte before the one returned with it.
@@ -54,12 +60,18 @@ local function take_rate(c, body, _, cost)
         body + RATE_SIZE
 end
 
-local function take_window(c, body, line, cost, kind, value)
+local function take_window(c, body, _, cost, kind, value)
     local total, at = c[4] + cost, body + WINDOW_SIZE + fmod(c[3], SLOTS) * 6
     local peak = kind == KIND_WARMUP and max(c[9], total) or c[9]
+    local packed = pack(WINDOW, kind, c[1], c[2], c[3], total, c[5], c[6], c[7], c[8], peak, c[10])
+        .. sub(value, body + WINDOW_SIZE, at - 1) .. pack(COUNT, unpack(COUNT, value, at) + cost)
+    local hour = body + WINDOW_SIZE + COUNTS_SIZE + fmod(c[8], HOURS) * 6
 
-    return pack(WINDOW, kind, c[1], c[2], c[3], total, c[5], max(c[6], line[L_CAP]), c[7], c[8], peak, c[10])
-        .. sub(value, body + WINDOW_SIZE, at - 1) .. pack(COUNT, unpack(COUNT, value, at) + cost), at + 6
+    if kind ~= KIND_SPIKE then
+        return packed, at + 6
+    end
+    return packed .. sub(value, at + 6, hour - 1)
+        .. pack(COUNT, min(unpack(COUNT, value, hour) + cost, CAP_MAX)), hour + 6
 end
 
 -- Is all as it should be, outside the counters?
@@ -115,7 +127,7 @@ local function usual_scope(value, key, first, count, fits, found)
                 elseif kind == KIND_RATE then
                     room, c = usual_rate(value, body, line)
                 else
-                    room, c = usual_window(value, body, line, kind == KIND_WARMUP and line[L_DAY] == k)
+                    room, c = usual_window(value, body, line, kind == KIND_WARMUP and line[L_DAY] == k, kind)
                 end
                 if not room or room < cost then
                     return
@@ -125,7 +137,7 @@ local function usual_scope(value, key, first, count, fits, found)
                 left = left - 1
             end
         end
-        live = max(live, kind == KIND_WARMUP and 40 * DAY_US or period)
+        live = max(live, kept_for(kind, period))
         at = at + 2 + size
         entries = entries + 1
     end

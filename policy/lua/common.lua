@@ -164,7 +164,75 @@ local function rate_frees_at(c, need)
     return c.base + div(need * period - c.rest + c.n - 1, c.n) * tick
 end
 
--- counter: a window, a warm-up or a rate --------------------------------------------------------------------
+-- spike -----------------------------------------------------------------------------------------------------
+-- c.hours holds the 169 counts of hours; hour h is number fmod(h, 169). c.day is the newest, c.peak what is
+-- usual.
+
+local function hour_count(c, hour)
+    return (unpack(COUNT, c.hours, fmod(hour, HOURS) * 6 + 1))
+end
+
+local function set_hour(c, hour, n)
+    local at = fmod(hour, HOURS) * 6
+
+    c.hours = sub(c.hours, 1, at) .. pack(COUNT, n) .. sub(c.hours, at + 7)
+end
+
+local function spike_init(c, now)
+    c.hours, c.day, c.peak, c.step, c.held = rep('\0', HOURS_SIZE), div(now, HOUR_US), 0, 0, 0
+end
+
+local function find_usual(c)
+    local used, none, middle = {}, 0, 0
+
+    for hour = c.day + 1, c.day + HOURS - 1 do -- every slot but that of c.day
+        local n = hour_count(c, hour)
+
+        if n > 0 then
+            used[#used + 1] = n
+        end
+    end
+    table.sort(used)
+    none = max(24 - #used, 0)
+    middle = div(none + #used + 1, 2)
+    return used[middle - none] or 0
+end
+
+local function spike_turn(c, now)
+    local to = div(now, HOUR_US)
+
+    if to <= c.day then
+        return false
+    end
+    if to - c.day >= HOURS then
+        spike_init(c, now)
+        return true
+    end
+    for hour = c.day + 1, to do
+        set_hour(c, hour, 0)
+    end
+    c.day = to
+    c.peak = find_usual(c)
+    return true
+end
+
+local function spike_take(c, n)
+    set_hour(c, c.day, min(hour_count(c, c.day) + n, CAP_MAX))
+end
+
+local function spike_give(c, n, at)
+    local hour = div(at, HOUR_US)
+
+    if hour > c.day or c.day - hour >= HOURS or hour_count(c, hour) < n then
+        return
+    end
+    set_hour(c, hour, hour_count(c, hour) - n)
+    if hour < c.day then
+        c.peak = find_usual(c)
+    end
+end
+
+-- counter: a window, a warm-up, a spike or a rate -----------------------------------------------------------
 
 local function counter_used(c)
     return c.kind == KIND_RATE and c.level or c.total
@@ -185,10 +253,12 @@ local function counter_init(line, cap, burst, now)
         c.seen = min(line[L_CAP] + line[L_BURST], CAP_MAX)
     else
         window_init(c, line[L_PERIOD], now)
-        c.seen = line[L_CAP]
+        c.seen = c.kind == KIND_SPIKE and CAP_MAX or line[L_CAP]
     end
     if c.kind == KIND_WARMUP then
         begin_warmup(c, line, now)
+    elseif c.kind == KIND_SPIKE then
+        spike_init(c, now)
     end
     return c
 end
@@ -231,6 +301,9 @@ local function counter_turn(c, line, cap, burst, now)
     else
         window_turn(c, now)
     end
+    if c.kind == KIND_SPIKE then
+        c.changed = spike_turn(c, now)
+    end
     if c.unit ~= line[L_UNIT] then
         local full = counter_init_full(line, cap, burst, now)
 
@@ -247,6 +320,8 @@ local function counter_turn(c, line, cap, burst, now)
         end
         if kind == KIND_WARMUP then
             begin_warmup(c, line, now)
+        elseif kind == KIND_SPIKE then
+            spike_init(c, now)
         end
         c.kind, c.changed = kind, true
     end
@@ -262,6 +337,14 @@ local function counter_turn(c, line, cap, burst, now)
     return c
 end
 
+-- What counter_used() may reach under a cap and burst in force (counter_most() of policy/counter.c).
+local function counter_most(c, cap, burst)
+    if c.kind == KIND_RATE then
+        return c.burst
+    end
+    return c.kind == KIND_SPIKE and ceiling_of(c.peak, cap, burst) or cap
+end
+
 local function counter_take(c, n, cap, now)
     if c.kind == KIND_RATE then
         local _, ticks = scale(c)
@@ -275,6 +358,8 @@ local function counter_take(c, n, cap, now)
     c.seen = max(c.seen, cap)
     if c.kind == KIND_WARMUP then
         c.peak = max(c.peak, c.total)
+    elseif c.kind == KIND_SPIKE then
+        spike_take(c, n)
     end
 end
 
@@ -362,6 +447,9 @@ local function load_counter(state, entry)
             unpack(WINDOW, state.value, entry.body)
         c.width = width(c.period)
     end
+    if c.kind == KIND_SPIKE then
+        c.hours = sub(state.value, c.at + COUNTS_SIZE, c.at + COUNTS_SIZE + HOURS_SIZE - 1)
+    end
     return c
 end
 
@@ -371,10 +459,12 @@ local function counter_to_entry(c, name)
             .. pack(RATE, c.kind, c.unit, c.period, c.n, c.burst, c.level, c.base, c.rest, c.last, c.born,
                 c.seen)
     end
-    return concat({pack('>I2Bc0', 1 + #name + WINDOW_SIZE + COUNTS_SIZE, #name, name),
+    local hours = c.kind == KIND_SPIKE and c.hours or ''
+
+    return concat({pack('>I2Bc0', 1 + #name + WINDOW_SIZE + COUNTS_SIZE + #hours, #name, name),
         pack(WINDOW, c.kind, c.unit, c.period, c.head, c.total, c.born, c.seen, c.step, c.day, c.peak,
             c.held),
-        sub(c.src, c.at, c.at + COUNTS_SIZE - 1)})
+        sub(c.src, c.at, c.at + COUNTS_SIZE - 1), hours})
 end
 
 -- An entry nobody asked for and that would no longer be kept by itself: the limit was renamed or removed.
@@ -384,6 +474,8 @@ local function is_stale(state, entry, now)
 
     if c.kind == KIND_WARMUP then
         return (c.head + SLOTS) * c.width + 40 * DAY_US < now
+    elseif c.kind == KIND_SPIKE then
+        return (c.day + HOURS) * HOUR_US + KEPT < now
     elseif c.kind == KIND_WINDOW then
         return (c.head + SLOTS) * c.width + KEPT < now
     end
@@ -402,16 +494,16 @@ local function save_state(key, state, new, now)
 
         if c then
             parts[#parts + 1] = counter_to_entry(c, entry.name)
-            live = max(live, c.kind == KIND_WARMUP and 40 * DAY_US or c.period)
+            live = max(live, kept_for(c.kind, c.period))
             new[entry.name] = nil
         elseif not (crowded and is_stale(state, entry, now)) then
             parts[#parts + 1] = sub(state.value, entry.first, entry.last)
-            live = max(live, entry.kind == KIND_WARMUP and 40 * DAY_US or entry.period)
+            live = max(live, kept_for(entry.kind, entry.period))
         end
     end
     for name, c in pairs(new) do
         parts[#parts + 1] = counter_to_entry(c, name)
-        live = max(live, c.kind == KIND_WARMUP and 40 * DAY_US or c.period)
+        live = max(live, kept_for(c.kind, c.period))
     end
     call('SET', key, concat(parts), 'PX', div(live + KEPT, 1000))
 end

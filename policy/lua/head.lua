@@ -8,6 +8,7 @@
 --   2 bytes  length of the rest of the entry
 --   1 byte   length of the limit's name, then the name
 --   window and warm-up: WINDOW, then 65 counts of 6 bytes;  rate: RATE
+--   spike: as a window, then 169 counts of hours; `day` is the number of the newest hour, `peak` the usual
 --
 -- Whom an instance knows (policy/known.h) is a hash: number of the bucket -> entries of 8 bytes, a tag of 5
 -- and the hour of the last charge. A request names people by 7 bytes each: bucket (2) and tag.
@@ -25,12 +26,12 @@ local RATE, RATE_SIZE = '>BBI8I8I8I8I8I8I8I8I8', 74
 local COUNT, COUNT_SIZE, SLOTS = '>I6', 6, 65
 local COUNTS_SIZE = SLOTS * COUNT_SIZE
 local UNIT_NEW = 4
-local HOUR = 3600000000
-local KIND_WINDOW, KIND_RATE, KIND_WARMUP = 0, 1, 3
+local HOURS, HOURS_SIZE, HOUR_US = 169, 1014, 3600000000
+local KIND_WINDOW, KIND_RATE, KIND_WARMUP, KIND_SPIKE = 0, 1, 3, 4
 local CAP_MAX = 2 ^ 47
 local EXACT_MAX = 2 ^ 50
 local DAY_US = 86400000000
-local KEPT = 7200000000 -- a counter is kept unused for its period and so much more
+local KEPT = 7200000000 -- a counter is kept unused for its period and so much more: kept_for()
 local SCHEMA = 1
 
 -- fields of a line of a request, as store_codec.c packs them
@@ -42,6 +43,20 @@ local L_SHADOW = 17
 
 local function div(a, b)
     return (a - fmod(a, b)) / b
+end
+
+local function kept_for(kind, period)
+    return kind == KIND_WARMUP and 40 * DAY_US or kind == KIND_SPIKE and HOURS * HOUR_US or period
+end
+
+-- spike_ceiling() of policy/spike.c
+local function ceiling_of(usual, least, factor)
+    local thousands = div(usual, 1000)
+
+    if thousands > div(CAP_MAX, factor) then
+        return CAP_MAX
+    end
+    return max(least, min(CAP_MAX, thousands * factor + div(fmod(usual, 1000) * factor, 1000)))
 end
 
 local function lifetime(period)

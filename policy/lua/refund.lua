@@ -21,6 +21,9 @@ local function give(c, n)
     end
     set_count(c, number, count_at(c, number) - n)
     c.total = c.total - n
+    if c.kind == KIND_SPIKE then
+        spike_give(c, n, at)
+    end
     return true
 end
 
@@ -54,7 +57,7 @@ for i, people in ipairs(strangers) do
     for k = 1, #people / 7 do
         local number, tag = person_at(people, k)
 
-        forget_known(known, number, tag, div(at, HOUR))
+        forget_known(known, number, tag, div(at, HOUR_US))
     end
     if known then
         save_known(known)

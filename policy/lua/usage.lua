@@ -4,10 +4,10 @@
 --   how much is to pass, 0 meaning one
 -- -> {time, used, cap in force for the next charge, us until so much passes (-1: not under this cap), then
 --   of a warm-up: the step that is stored (or, after days without mail, to which it will have fallen), peak
---   and held as the next charge finds them, 1 if it will advance, the UTC day that is stored; then the period
---   in force, and what lowers the cap, -1 where nothing does: the lowest cap of all nodes, the upstream's
---   word and until when it holds}. Where that step is not that of the lines, cap and what follows from it
---   are wrong: to be asked again
+--   and held as the next charge finds them, 1 if it will advance, the UTC day that is stored (of a spike the
+--   usual stands in place of the peak); then the period in force, and what lowers the cap, -1 where nothing
+--   does: the lowest cap of all nodes, the upstream's word and until when it holds}. Where that step is not
+--   that of the lines, cap and what follows from it are wrong: to be asked again
 local line, prefix, day = list_unpack(cmsgpack.unpack(ARGV[1]))
 local now = clock()
 local mixed = call('HGET', KEYS[1], 'mixed')
@@ -46,9 +46,10 @@ if c.kind == KIND_WARMUP then
         cap = min(line[L_NEXT], lowered_next[1] or CAP_MAX)
     end
     peak, held = d.peak, d.held
-elseif c.kind == KIND_RATE then
-    cap = c.burst
+elseif c.kind == KIND_SPIKE then
+    peak = c.peak
 end
+cap = counter_most(c, cap, burst)
 local used, wait, wanted = counter_used(c), 0, max(line[L_FIXED], 1)
 if cap < wanted then
     wait = -1

@@ -273,6 +273,7 @@ row_to_json(const struct usage *u)
     json_object_set_new(o, "mode", json_string(limit_mode_to_str(l->mode)));
     json_object_set_new(o, "period_ms", json_u64(l->period_ms));
     json_object_set_new(o, "rate", l->kind == LIMIT_RATE ? json_u64(l->value) : json_null());
+    json_object_set_new(o, "usual", l->kind == LIMIT_SPIKE ? json_u64(u->usual) : json_null());
     json_object_set_new(o, "used", json_u64(u->used));
     json_object_set_new(o, "cap", json_cap(u->cap));
     json_object_set_new(o, "configured",

@@ -113,12 +113,16 @@ cell_u64(struct buf *out, uint64_t n)
         buf_printf(out, "<td class=n>%" PRIu64 "</td>", n);
 }
 
-/* Of a rate the burst is capped; the rate itself is said beside it. */
+/* Of a rate the burst is capped; the rate itself is said beside it, as what is usual beside a spike's. */
 static void
 cell_cap(struct buf *out, const struct usage *u)
 {
     char period[PERIOD_TEXT_MAX];
 
+    if (u->limit->kind == LIMIT_SPIKE) {
+        buf_printf(out, "<td class=n>%" PRIu64 ", usual %" PRIu64 "</td>", u->cap, u->usual);
+        return;
+    }
     if (u->limit->kind != LIMIT_RATE) {
         cell_u64(out, u->cap);
         return;

@@ -48,10 +48,16 @@ struct mailbox_entry {
     struct mailbox_conf conf;
 };
 
+struct spike_entry {
+    uint32_t factor_milli; /* 0: not said */
+    uint64_t floor;        /* the same */
+};
+
 struct limit_entry {
     struct entry_head head;
     struct limit_conf conf;
     struct rate window, rate;
+    struct spike_entry spike;
     const char *domains; /* profiles: for each sender domain of the route that this pattern covers */
     const char *link;    /* profiles: where the figure is from */
     bool dropped;        /* unlimited, or overridden */

@@ -19,11 +19,21 @@ struct growing {
     size_t n;
 };
 
+#define SPIKE_FACTOR_MILLI 3000
+#define SPIKE_FLOOR 20
+
+static const struct node *
+spike_of(const struct limit_entry *e)
+{
+    return node_get(e->head.node, "spike");
+}
+
 static int
 check_burst(struct draft *d, struct limit_entry *e)
 {
     if (!e->rate.set && e->conf.burst > 0)
-        return draft_fail(d, entry_key(&e->head, "burst"), "burst belongs to rate, not to window");
+        return draft_fail(d, entry_key(&e->head, "burst"), "burst belongs to rate, not to %s",
+            spike_of(e) ? "spike" : "window");
     if (e->conf.burst == LIMIT_UNLIMITED)
         return draft_fail(d, entry_key(&e->head, "burst"), "burst must be a number");
     if (e->rate.set && e->rate.period_ms > 0 && e->conf.burst == 0 && e->conf.unit != UNIT_MESSAGES)
@@ -45,31 +55,79 @@ check_new(struct draft *d, struct limit_entry *e)
     if (e->conf.scope == SCOPE_RECIPIENT_DOMAIN)
         return draft_fail(d, entry_key(&e->head, "unit"),
             "new_recipients counts for a sender: its scope is not recipient_domain");
-    if (e->rate.set)
-        return draft_fail(d, entry_key(&e->head, "rate"), "new_recipients is counted by window, not by rate");
+    if (!e->window.set)
+        return draft_fail(d, entry_key(&e->head, e->rate.set ? "rate" : "spike"),
+            "new_recipients is counted by window, not by %s", e->rate.set ? "rate" : "spike");
     if (e->conf.known_ms == 0)
         e->conf.known_ms = KNOWN_FOR_MS;
     return 0;
 }
 
-/* From window and rate to kind, value and period. */
 static int
-settle_value(struct draft *d, struct limit_entry *e)
+check_floor(struct draft *d, const struct limit_entry *e)
+{
+    const struct node *floor = node_get(spike_of(e), "floor");
+
+    if (e->spike.floor == LIMIT_UNLIMITED)
+        return draft_fail(d, floor, "floor must be a number");
+    if (!floor && e->conf.unit == UNIT_BYTES)
+        return draft_fail(d, spike_of(e), "spike of limit %s needs floor: the bytes an hour that are never a "
+            "spike", e->head.name);
+    return 0;
+}
+
+/* Exactly one of the three says how it is counted. */
+static int
+check_kind(struct draft *d, const struct limit_entry *e)
+{
+    int said = e->window.set + e->rate.set + (spike_of(e) != NULL);
+
+    if (said == 1)
+        return 0;
+    return draft_fail(d, e->head.node, "limit %s needs %swindow, rate or spike%s", e->head.name,
+        said > 1 ? "either " : "", said > 1 ? ", not more than one of them" : "");
+}
+
+static int
+settle_spike(struct draft *d, struct limit_entry *e)
+{
+    if (check_floor(d, e) < 0)
+        return -1;
+    if (e->spike.factor_milli == 0)
+        e->spike.factor_milli = SPIKE_FACTOR_MILLI;
+    if (e->spike.floor == 0)
+        e->spike.floor = SPIKE_FLOOR;
+    e->conf.kind = LIMIT_SPIKE;
+    e->conf.value = e->spike.floor;
+    e->conf.factor_milli = e->spike.factor_milli;
+    e->conf.period_ms = HOUR_MS;
+    return 0;
+}
+
+static void
+settle_rate(struct limit_entry *e)
 {
     const struct rate *rate = e->rate.set ? &e->rate : &e->window;
 
-    if (e->rate.set == e->window.set)
-        return draft_fail(d, e->head.node, "limit %s needs %s", e->head.name,
-            e->rate.set ? "either window or rate, not both" : "window or rate");
-    if (check_new(d, e) < 0 || check_burst(d, e) < 0)
-        return -1;
-    e->conf.name = e->head.name;
     e->conf.kind = e->rate.set && e->rate.period_ms > 0 ? LIMIT_RATE : LIMIT_WINDOW;
     e->conf.value = rate->n;
     e->conf.period_ms = rate->period_ms > 0 ? rate->period_ms : DAY_MS; /* deny has no period of its own */
     e->dropped = rate->n == LIMIT_UNLIMITED;
     if (e->conf.kind == LIMIT_RATE && e->conf.burst == 0)
         e->conf.burst = 1;
+}
+
+/* From window, rate and spike to kind, value and period. */
+static int
+settle_value(struct draft *d, struct limit_entry *e)
+{
+    if (check_kind(d, e) < 0 || check_new(d, e) < 0 || check_burst(d, e) < 0)
+        return -1;
+    e->conf.name = e->head.name;
+    if (!spike_of(e))
+        settle_rate(e);
+    else if (settle_spike(d, e) < 0)
+        return -1;
     if (!e->conf.source)
         e->conf.source = draft_printf(d, "%s:%u", e->head.node->file, e->head.node->line);
     return 0;

@@ -26,6 +26,7 @@ enum section {
     SECTION_ROUTE,
     SECTION_MAILBOX,
     SECTION_LIMIT,
+    SECTION_SPIKE,
     SECTION_SCHEDULE,
     SECTION_REPLY,
     SECTION_PROFILE, /* from here on: profile files */

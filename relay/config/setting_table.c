@@ -95,7 +95,11 @@ const struct section_info section_table[SECTION_COUNT] = {
     [SECTION_MAILBOX] = {"mailboxes", sizeof(struct mailbox_entry), TYPE_MAILBOX_NAME,
         "Identities at the upstream server. Capital letters do not make another one."},
     [SECTION_LIMIT] = {"limits", sizeof(struct limit_entry), TYPE_MAILBOX_NAME,
-        "Caps, besides those that profiles and warm-ups bring. Either window or rate."},
+        "Caps, besides those that profiles and warm-ups bring. One of window, rate and spike."},
+    [SECTION_SPIKE] = {"spike", 0, TYPE_NAME,
+        "A limit relative to what is usual, against a runaway: in any hour at most factor times the median "
+        "of the hours with use in the past week, and never less than floor. Of a limit: spike: {factor: 3, "
+        "floor: 20}, or spike: {}."},
     [SECTION_SCHEDULE] = {"schedules", sizeof(struct schedule_entry), TYPE_NAME, "Warm-up curves."},
     [SECTION_REPLY] = {"replies", sizeof(struct reply_entry), TYPE_NAME,
         "What a reply of the upstream server means. The first rule that matches wins."},
@@ -405,6 +409,8 @@ const struct setting setting_table[] = {
         .help = "Evenly N per period with a burst; admits N + burst in a period. Not for daily caps."},
     {SECTION_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
         .help = "rate: how many may go at once. Default 1; needed where recipients or bytes are counted."},
+    {SECTION_LIMIT, "spike", SECTION_AT(AT(limit_entry, spike, struct spike_entry), SECTION_SPIKE),
+        .help = "At most a multiple of what is usual, in every interval of an hour. See section spike."},
     {SECTION_LIMIT, "mode", WORD(limit_entry, conf.mode, enum limit_mode, mode_words), .fallback = "enforce",
         .help = "enforce: what does not fit is held. shadow: counted and never held; what it would have held "
                 "is told by sendgov_shadow_total and by shadow= in the message's log line."},
@@ -412,6 +418,11 @@ const struct setting setting_table[] = {
     {SECTION_LIMIT, "only", TEXT(limit_entry, conf.only),
         .help = "Only this one client, sender, ... of the scope; the domain of a sender must be one of a "
                 "route. Of recipient domains also \"*.example.com\", each one below it."},
+
+    {SECTION_SPIKE, "factor", .type = TYPE_GROWTH, .offset = AT(spike_entry, factor_milli, uint32_t),
+        .least = 1100, .most = 100000, .help = "Times the usual, such as 2.5. Default 3."},
+    {SECTION_SPIKE, "floor", NUMBER(spike_entry, floor, 1, 1000000000),
+        .help = "So many an hour are never a spike. Default 20; needed where bytes are counted."},
 
     {SECTION_SCHEDULE, "curve", WORD(schedule_entry, conf.curve, enum curve_kind, curve_words),
         .fallback = "geometric",
@@ -488,6 +499,8 @@ const struct setting setting_table[] = {
     {SECTION_PROFILE_LIMIT, "burst", NUMBER(limit_entry, conf.burst, 1, 1000000),
         .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "known_for", MS64(limit_entry, conf.known_ms, DAY, 365 * (uint64_t)DAY),
+        .help = "As in section limits."},
+    {SECTION_PROFILE_LIMIT, "spike", SECTION_AT(AT(limit_entry, spike, struct spike_entry), SECTION_SPIKE),
         .help = "As in section limits."},
     {SECTION_PROFILE_LIMIT, "mode", WORD(limit_entry, conf.mode, enum limit_mode, mode_words),
         .fallback = "enforce", .help = "As in section limits."},

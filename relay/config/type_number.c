@@ -151,6 +151,13 @@ TYPE_PARSER(type_parse_licences)
     return type_number_in_bounds(d, s, v, field);
 }
 
+static int
+growth_out_of_bounds(struct draft *d, const struct setting *s, const struct node *v)
+{
+    return draft_fail(d, v, "%s '%.100s' is out of bounds; allowed are %g to %g", s->key, v->text,
+        (double)s->least / 1000, (double)s->most / 1000);
+}
+
 /* "1.4" -> 1400. */
 TYPE_PARSER(type_parse_growth)
 {
@@ -167,7 +174,7 @@ TYPE_PARSER(type_parse_growth)
         milli *= 10;
     milli += ones * 1000;
     if (milli < s->least || milli > s->most)
-        return type_bad(d, s, v, "is out of bounds; allowed are 1.001 to 3");
+        return growth_out_of_bounds(d, s, v);
     *(uint32_t *)field = (uint32_t)milli;
     return 0;
 }

@@ -201,7 +201,9 @@ per_text(const json_t *l, char out[PER_TEXT_MAX])
     if (get_number(l, "period_ms") <= 0)
         return out;
     period_format((uint64_t)get_number(l, "period_ms"), period);
-    if (has_value(l, "rate"))
+    if (has_value(l, "usual"))
+        snprintf(out, PER_TEXT_MAX, "%s, usual %lld", period, get_number(l, "usual"));
+    else if (has_value(l, "rate"))
         snprintf(out, PER_TEXT_MAX, "burst, %lld/%s", get_number(l, "rate"), period);
     else
         snprintf(out, PER_TEXT_MAX, "%s", period);

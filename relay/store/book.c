@@ -343,8 +343,10 @@ book_refund(struct book *b, const struct charge_request *r, uint32_t granted, ui
 static struct counter_terms
 terms_of(const struct book *b, const struct limit_conf *limit, uint64_t cap, uint32_t step)
 {
+    uint64_t burst = counter_burst(limit);
+
     return (struct counter_terms){counter_kind(limit), limit->unit, counter_period_us(limit),
-        cap < CAP_MAX ? cap : CAP_MAX, limit->burst < CAP_MAX ? limit->burst : CAP_MAX,
+        cap < CAP_MAX ? cap : CAP_MAX, burst < CAP_MAX ? burst : CAP_MAX,
         counter_allowed(limit, cap), step, 0, b->began_us};
 }
 
@@ -475,7 +477,8 @@ book_usage(struct book *b, const struct book_question *q, uint64_t now_us, struc
     t = terms_of(b, q->limit, cap < most ? cap : most, warm.step);
     c = current(b, q->limit, q->instance, &t, now_us);
     out->used = counter_used(&c);
-    out->cap = c.kind == LIMIT_RATE ? c.rate.burst : t.cap;
+    out->cap = counter_most(&c, t.cap, t.burst);
+    out->usual = c.kind == LIMIT_SPIKE ? c.spike.usual : 0;
     out->step = warm.step;
     out->peak = warm.peak;
     out->held = warm.held;

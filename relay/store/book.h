@@ -43,6 +43,7 @@ struct book_usage {
     uint64_t peak;
     bool held;
     uint64_t lowered_cap, lowered_until_us; /* the upstream's word; LIMIT_UNLIMITED and 0: none */
+    uint64_t usual; /* of a spike */
 };
 /* cap: as configured. day: the limit whose step a warm-up goes by (limit itself, but for an hour cap).
  * wanted: how much is to pass; 0 means one. */

@@ -18,8 +18,8 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
 STORE_RIG = tests/lib/store_rig.h tests/lib/store_rig.c tests/lib/private_redis.h tests/lib/private_redis.c
 
 if HAVE_CMOCKA
-STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_resp_guard \
-    tests/unit/test_redis_address tests/unit/test_sentinels \
+STORE_TESTS = tests/unit/test_model tests/unit/test_spike tests/unit/test_pause_list \
+    tests/unit/test_resp_guard tests/unit/test_redis_address tests/unit/test_sentinels \
     tests/unit/test_store_charge tests/unit/test_store_clock tests/unit/test_store_failure \
     tests/unit/test_store_fencing tests/unit/test_store_guest tests/unit/test_store_lease \
     tests/unit/test_store_memory_loss tests/unit/test_store_nodes tests/unit/test_store_pause \
@@ -27,6 +27,8 @@ STORE_TESTS = tests/unit/test_model tests/unit/test_pause_list tests/unit/test_r
     tests/unit/test_warmup
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
+tests_unit_test_spike_SOURCES = tests/unit/test_spike.c
+tests_unit_test_spike_LDADD = $(unit_ldadd)
 tests_unit_test_model_SOURCES = tests/unit/test_model.c tests/lib/private_redis.c tests/lib/private_redis.h
 tests_unit_test_model_LDADD = $(unit_ldadd)
 tests_unit_test_pause_list_SOURCES = tests/unit/test_pause_list.c

@@ -173,6 +173,7 @@ struct usage {
     uint32_t warmup_step;
     uint64_t warmup_peak;
     bool warmup_held;
+    uint64_t usual; /* out, spike only */
 };
 typedef void store_usage_fn(void *arg, bool ok, enum store_error error, const struct usage *usage, size_t n);
 struct handle store_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_fn *done,

@@ -101,7 +101,7 @@ add_limits(struct buf *out, const struct limit_conf *limits, size_t n, struct cu
             msgpack_uint(out, number_of(c, l));
         else
             add_caps(out, &l->value, 1);
-        msgpack_uint(out, capped(l->burst));
+        msgpack_uint(out, capped(counter_burst(l)));
         msgpack_uint(out, l->period_ms);
         msgpack_uint(out, (uint64_t)counter_kind(l) * UNIT_COUNT + l->unit);
         msgpack_uint(out, l->mode == MODE_SHADOW);

@@ -186,7 +186,7 @@ add_line(struct command *c, const struct charge_line *line, const struct decide_
     add_uint(c, counter_period_us(l));
     add_uint(c, capped(line->cap));
     add_uint(c, capped(line->next_cap));
-    add_uint(c, capped(l->burst));
+    add_uint(c, capped(counter_burst(l)));
     add_uint(c, capped(line->fixed));
     add_uint(c, line->each);
     add_uint(c, line->step);

@@ -368,6 +368,7 @@ memory_usage(struct store *s, const struct usage *wanted, size_t n, store_usage_
         u->nodes_cap = LIMIT_UNLIMITED;
         u->upstream_cap = b.lowered_cap;
         u->upstream_until_ms = (int64_t)(b.lowered_until_us / 1000);
+        u->usual = b.usual;
     }
     ask_answer_later(ask);
     return ask->handle;

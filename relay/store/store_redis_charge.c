@@ -370,6 +370,7 @@ on_usage(void *arg, const struct redisReply *reply, enum store_error error)
     u->nodes_cap = f[10] < 0 ? LIMIT_UNLIMITED : (uint64_t)f[10];
     u->upstream_cap = f[11] < 0 ? LIMIT_UNLIMITED : (uint64_t)f[11];
     u->upstream_until_ms = f[12] / 1000;
+    u->usual = u->limit->kind == LIMIT_SPIKE ? (uint64_t)f[5] : 0;
     end_part(part, STORE_OK);
 }
 

@@ -140,7 +140,9 @@ own_limits_replace_those_of_the_profile(void **state)
         "  out-mailbox-spike: {scope: mailbox, unit: messages, window: unlimited}\n"
         "  nothing: {scope: sender, unit: messages, window: deny, only: Bad@X.test}\n"
         "  burst: {scope: client, unit: external, rate: 100/min, burst: 20, only: app}\n"
-        "  slow: {scope: client, unit: messages, rate: 100/min, mode: shadow}\n");
+        "  slow: {scope: client, unit: messages, rate: 100/min, mode: shadow}\n"
+        "  loop: {scope: client, unit: messages, spike: {}}\n"
+        "  big: {scope: route, unit: bytes, spike: {factor: 2.5, floor: 1_000_000}}\n");
 
     (void)state;
     limit_is(c, "out-mailbox-day", LIMIT_WINDOW, SCOPE_MAILBOX, UNIT_RECIPIENTS, 9000, 86400000);
@@ -160,6 +162,13 @@ own_limits_replace_those_of_the_profile(void **state)
     assert_int_equal(config_limit(c, "slow")->burst, 1);
     assert_int_equal(config_limit(c, "slow")->mode, MODE_SHADOW);
     assert_non_null(strstr(c->dump, "limits.slow.mode: shadow"));
+    limit_is(c, "loop", LIMIT_SPIKE, SCOPE_CLIENT, UNIT_MESSAGES, 20, 3600000);
+    assert_int_equal(config_limit(c, "loop")->factor_milli, 3000);
+    assert_non_null(strstr(c->dump, "limits.loop.spike.floor: 20  # default"));
+    limit_is(c, "big", LIMIT_SPIKE, SCOPE_ROUTE, UNIT_BYTES, 1000000, 3600000);
+    assert_int_equal(config_limit(c, "big")->factor_milli, 2500);
+    assert_non_null(strstr(c->dump, "limits.big.spike.factor: 2.5"));
+    assert_non_null(strstr(c->dump, "limits.slow.spike.factor: (not set)"));
     config_unref(&c);
 }
 

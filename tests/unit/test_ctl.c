@@ -233,7 +233,10 @@ static const char limits[] =
     "{\"limit\":\"m\",\"scope\":\"mailbox\",\"instance\":\"relay@contoso.com\",\"unit\":\"messages\","
     "\"period_ms\":60000,\"used\":3,\"cap\":null,\"frees_after_ms\":0,\"mode\":\"enforce\"},"
     "{\"limit\":\"b\",\"scope\":\"client\",\"instance\":\"erp\",\"kind\":\"rate\",\"unit\":\"external\","
-    "\"period_ms\":60000,\"rate\":100,\"used\":33,\"cap\":20,\"frees_after_ms\":0,\"mode\":\"shadow\"}]}";
+    "\"period_ms\":60000,\"rate\":100,\"used\":33,\"cap\":20,\"frees_after_ms\":0,\"mode\":\"shadow\"},"
+    "{\"limit\":\"loop\",\"scope\":\"client\",\"instance\":\"erp\",\"kind\":\"spike\",\"unit\":\"messages\","
+    "\"period_ms\":3600000,\"rate\":null,\"usual\":20,\"used\":3,\"cap\":60,\"frees_after_ms\":0,"
+    "\"mode\":\"enforce\"}]}";
 
 static void
 test_limits(void **state)
@@ -249,7 +252,9 @@ test_limits(void **state)
         "m       mailbox  relay@contoso.com     3  unlimited  messages  min             now         "
         "enforce\n"
         "b       client   erp                  33         20  external  burst, 100/min  now         "
-        "shadow\n");
+        "shadow\n"
+        "loop    client   erp                   3         60  messages  h, usual 20     now         "
+        "enforce\n");
     assert_int_equal(run_with(&d, "limits show --json", limits), CTL_OK);
     expect(out, "\"frees_after_ms\": 90000");
     assert_int_equal(run_with(&d, "limits", "{\"ok\":true,\"limits\":[]}"), CTL_OK);

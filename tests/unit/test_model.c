@@ -27,7 +27,7 @@
 #define START_US 1700000000000000ull
 #define ROUTES 2
 #define CLIENTS 3
-#define LIMITS 12
+#define LIMITS 14
 #define PEOPLE 60 /* of one request at most */
 #define POPULATION 240 /* in 3 buckets, which is more than these hold */
 #define PIPELINE 64
@@ -74,7 +74,7 @@ struct model {
     size_t counts[VERDICT_KIND_COUNT];
     size_t strangers, acquaintances, reordered;
     size_t refunds, edits, steps_asked, falls, frozen, moved, batches, batched;
-    size_t held_in_shadow, shortened_in_shadow;
+    size_t held_in_shadow, shortened_in_shadow, usual_seen, spikes;
 };
 
 static uint64_t
@@ -192,6 +192,10 @@ set_limits(struct model *m)
             .period_ms = 3600000, .known_ms = 86400000, .only = "c1"},
         {.name = "new-day", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE, .unit = UNIT_NEW, .value = 60,
             .period_ms = 86400000, .known_ms = 2 * 86400000, .only = "route-1"},
+        {.name = "loop", .kind = LIMIT_SPIKE, .scope = SCOPE_CLIENT, .unit = UNIT_RECIPIENTS, .value = 30,
+            .period_ms = 3600000, .factor_milli = 2500},
+        {.name = "domain-loop", .kind = LIMIT_SPIKE, .scope = SCOPE_SENDER_DOMAIN, .unit = UNIT_MESSAGES,
+            .value = 20, .period_ms = 3600000, .factor_milli = 3000},
     };
 
     memcpy(m->limits, limits, sizeof(limits));
@@ -503,6 +507,8 @@ charge(struct model *m)
     if (!r.look && !r.people && pick(m, 5) == 0)
         charge_many(m, &copy);
     m->counts[in_book.kind]++;
+    m->spikes += in_book.kind == VERDICT_OVER && in_book.limit && in_book.limit->kind == LIMIT_SPIKE
+        && in_book.cap > in_book.limit->value;
     m->held_in_shadow += in_book.would_hold != 0;
     m->shortened_in_shadow += in_book.would_shorten != 0;
     if (in_book.kind == VERDICT_GRANTED && !r.look) {
@@ -510,11 +516,10 @@ charge(struct model *m)
         m->granted = in_book;
         m->has_granted = true;
     }
-    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Within a
-     * day: at midnight the cap of a warm-up may change. */
+    /* "retry after" is the earliest moment: then it passes, and a millisecond before it does not. Within an
+     * hour: as it turns, the ceiling of a spike may rise or fall. */
     if (pick(m, 8) == 0 && in_book.kind == VERDICT_OVER && in_book.retry_after_ms > 1
-        && in_book.retry_after_ms < 3600000
-        && m->now_us / US_PER_DAY == (m->now_us + (uint64_t)in_book.retry_after_ms * 1000) / US_PER_DAY) {
+        && (m->now_us + (uint64_t)in_book.retry_after_ms * 1000) / HOUR_US == m->now_us / HOUR_US) {
         int64_t wait_ms = in_book.retry_after_ms;
 
         r.look = true;
@@ -564,13 +569,17 @@ edit(struct model *m)
         l->period_ms = periods[pick(m, 5)];
         break;
     case 1:
-        if (l->kind != LIMIT_WARMUP && l->unit != UNIT_BYTES) {
+        if (l->factor_milli > 0 && l->kind != LIMIT_RATE) {
+            l->kind = l->kind == LIMIT_WINDOW ? LIMIT_SPIKE : LIMIT_WINDOW;
+            l->period_ms = l->kind == LIMIT_SPIKE ? 3600000 : l->period_ms;
+        } else if (l->kind != LIMIT_WARMUP && l->unit != UNIT_BYTES) {
             l->kind = l->kind == LIMIT_WINDOW ? LIMIT_RATE : LIMIT_WINDOW;
             l->burst = 1 + pick(m, 30);
         }
         break;
     case 2:
         l->burst = l->kind == LIMIT_RATE ? 1 + pick(m, l->unit == UNIT_BYTES ? 400000 : 40) : 0;
+        l->factor_milli = l->factor_milli > 0 ? 1000 + (uint32_t)pick(m, 4000) : 0;
         break;
     case 3:
         if (l->unit == UNIT_NEW)
@@ -708,9 +717,10 @@ static void
 usage(struct model *m)
 {
     const struct limit_conf *l = &m->limits[pick(m, LIMITS)];
-    const char *instance =
-        l->scope == SCOPE_ROUTE ? "route-1" : l->scope == SCOPE_CLIENT ? "c2" :
-        l->scope == SCOPE_SENDER ? "s1 %{x}@contoso.com" : "a.x.test";
+    static const char *const instances[SCOPE_COUNT] = {[SCOPE_ROUTE] = "route-1", [SCOPE_CLIENT] = "c2",
+        [SCOPE_SENDER] = "s1 %{x}@contoso.com", [SCOPE_SENDER_DOMAIN] = "contoso.com",
+        [SCOPE_RECIPIENT_DOMAIN] = "a.x.test"};
+    const char *instance = instances[l->scope];
     struct book_question q = {l, day_of(m, l), instance, l->value, l->unit == UNIT_BYTES ? 0 : pick(m, 12)};
     struct book_usage in_book;
     int64_t f[USAGE_FIELDS];
@@ -724,7 +734,8 @@ usage(struct model *m)
     assert_int_equal(f[2], in_book.cap);
     assert_int_equal(f[3], in_book.wait_us);
     assert_int_equal(f[4] + f[7], in_book.step);
-    assert_int_equal(f[5], in_book.peak);
+    assert_int_equal(f[5], l->kind == LIMIT_SPIKE ? in_book.usual : in_book.peak);
+    m->usual_seen += in_book.usual > 0;
     assert_int_equal(f[6], in_book.held);
     assert_int_equal(f[9], counter_period_us(l));
     assert_int_equal(f[10], -1); /* one node: nobody to agree with */
@@ -745,6 +756,8 @@ move_clock(struct model *m)
         break;
     case 2:
     case 3:
+    case 4:
+    case 5:
         m->now_us += pick(m, 7200000000ull);
         break;
     default:
@@ -778,16 +791,17 @@ random_histories_agree(void **state)
     catch_up(m);
     print_message("%zu charges: %zu granted, %zu over, %zu impossible; %zu refunds, %zu edits, "
         "%zu steps asked, %zu falls, %zu moved, %zu frozen, %zu in %zu batches; in shadow %zu held, "
-        "%zu shortened; of people %zu strangers, %zu known, %zu reordered\n", n,
+        "%zu shortened; %zu spikes; of people %zu strangers, %zu known, %zu reordered\n", n,
         m->counts[VERDICT_GRANTED], m->counts[VERDICT_OVER], m->counts[VERDICT_IMPOSSIBLE], m->refunds,
         m->edits, m->steps_asked, m->falls, m->moved, m->frozen, m->batched, m->batches, m->held_in_shadow,
-        m->shortened_in_shadow, m->strangers, m->acquaintances, m->reordered);
+        m->shortened_in_shadow, m->spikes, m->strangers, m->acquaintances, m->reordered);
     /* A history in which one of them never happens proves nothing about it. */
     assert_true(m->batches > n / 1000 && m->batched > m->batches);
     assert_true(m->counts[VERDICT_GRANTED] > n / 20);
     assert_true(m->counts[VERDICT_OVER] > n / 20);
     assert_true(m->counts[VERDICT_IMPOSSIBLE] > 0);
     assert_true(m->held_in_shadow > n / 100 && m->shortened_in_shadow > n / 1000);
+    assert_true(m->spikes > 10 && m->usual_seen > 0);
     assert_true(m->refunds > 0 && m->edits > 0 && m->steps_asked > 0 && m->falls > 10);
     assert_true(m->moved > 10 && m->frozen > 10);
     assert_true(m->strangers > n / 100 && m->acquaintances > n / 20 && m->reordered > n / 100);
@@ -816,6 +830,22 @@ granted_of(struct model *m, uint32_t n)
     charge_redis(m, &r, &in_redis);
     assert_same(&in_book, &in_redis);
     return in_book.granted;
+}
+
+/* The same, and the grant may be refunded later. */
+static void
+charge_spike(struct model *m, uint32_t n)
+{
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .external = true, .recipients = n, .least = 1};
+    struct verdict in_redis;
+    struct charge_request copy;
+
+    assert_int_equal(plan_charge(m->limits, 1, &s, &m->granted_request), 0);
+    copy = m->granted_request;
+    book_charge(m->book, &copy, m->now_us, &m->granted);
+    charge_redis(m, &m->granted_request, &in_redis);
+    assert_same(&m->granted, &in_redis);
+    m->has_granted = m->granted.kind == VERDICT_GRANTED;
 }
 
 #define HOURS_US ((uint64_t)3600 * 1000000)
@@ -975,6 +1005,155 @@ a_shadow_overflows_nothing(void **state)
         assert_in_range(in_book.used, 1000, CAP_MAX);
         assert_true(in_book.wait_us > 0);
     }
+}
+
+/* ---- spikes ---- */
+
+static void
+one_spike(struct model *m, enum limit_unit unit)
+{
+    m->limits[0] = (struct limit_conf){.name = "loop", .kind = LIMIT_SPIKE, .scope = SCOPE_ROUTE,
+        .unit = unit, .value = 20, .period_ms = 3600000, .factor_milli = 3000};
+}
+
+/* The limit of one_spike on contoso: what the book says is usual, after Redis said the same. */
+static uint64_t
+usual_of(struct model *m)
+{
+    struct book_question q = {&m->limits[0], &m->limits[0], "contoso", m->limits[0].value, 0};
+    struct book_usage in_book;
+    int64_t f[USAGE_FIELDS];
+
+    book_usage(m->book, &q, m->now_us, &in_book);
+    ask_usage(m, &q, 1, f);
+    assert_int_equal(f[1], in_book.used);
+    assert_int_equal(f[2], in_book.cap);
+    assert_int_equal(f[3], in_book.wait_us);
+    assert_int_equal(f[5], in_book.usual);
+    return in_book.usual;
+}
+
+/* As much as may go, again and again: in no hour more than the ceiling that was in force in it, and that
+ * rises as slowly as spike.h says. An hour and two minutes apart, so that the window is empty each time. */
+static void
+a_runaway_lifts_its_ceiling_slowly(void **state)
+{
+    struct model *m = *state;
+    uint64_t hour = 0;
+
+    one_spike(m, UNIT_EXTERNAL);
+    for (int i = 0; i < 55; i++) {
+        uint32_t ceiling = i < 13 ? 20 : i < 27 ? 60 : 180;
+
+        assert_true(m->now_us / HOUR_US > hour); /* each in an hour of its own */
+        hour = m->now_us / HOUR_US;
+        assert_int_equal(granted_of(m, 500), ceiling);
+        m->now_us += 59 * 60 * 1000000ull;
+        if (m->now_us / HOUR_US == hour) /* else another ceiling may be in force */
+            assert_int_equal(granted_of(m, 1), 0);
+        m->now_us += 3 * 60 * 1000000ull + 3000000;
+    }
+    assert_int_equal(usual_of(m), 180);
+}
+
+/* Hours of all sizes, silences, charges given back into the hour before, spikes and shadows: both agree. */
+static void
+what_is_usual_agrees(void **state)
+{
+    struct model *m = *state;
+    size_t above = 0, shadows = 0;
+
+    one_spike(m, UNIT_EXTERNAL);
+    for (int i = 0; i < 3000; i++) {
+        if (pick(m, 60) == 0)
+            m->limits[0].mode = pick(m, 3) == 0 ? MODE_SHADOW : MODE_ENFORCE;
+        if (pick(m, 100) == 0)
+            m->limits[0].factor_milli = 1000 + (uint32_t)pick(m, 5000);
+        shadows += m->limits[0].mode == MODE_SHADOW;
+        charge_spike(m, 1 + (uint32_t)pick(m, pick(m, 40) == 0 ? 400 : 25));
+        m->now_us += pick(m, 200) == 0 ? pick(m, 8 * US_PER_DAY) : pick(m, 3000000000ull);
+        if (pick(m, 6) == 0)
+            refund(m);
+        if (pick(m, 8) == 0)
+            m->now_us -= pick(m, 600000000ull);
+        above += usual_of(m) > 20;
+    }
+    assert_true(above > 500 && above < 2800 && shadows > 100);
+}
+
+/* Mail that never was so many at once is not refused for good: what is usual grows. */
+static void
+nothing_is_impossible_for_a_spike(void **state)
+{
+    struct model *m = *state;
+    struct plan_subject s = {.route = SPAN_LIT("contoso"), .external = true, .recipients = 1, .least = 1,
+        .bytes = 5000};
+    struct charge_request r;
+    struct verdict v;
+
+    one_spike(m, UNIT_BYTES);
+    assert_int_equal(plan_charge(m->limits, 1, &s, &r), 0);
+    book_charge(m->book, &r, m->now_us, &v);
+    assert_int_equal(v.kind, VERDICT_OVER);
+    assert_int_equal(v.retry_after_ms, -1);
+    charge_redis(m, &r, &v);
+    assert_int_equal(v.kind, VERDICT_OVER);
+    assert_int_equal(v.retry_after_ms, -1);
+}
+
+/* A charge of the hour before is given back while the present hour has some: that still has no say. */
+static void
+a_charge_given_back_was_never_usual(void **state)
+{
+    struct model *m = *state;
+
+    one_spike(m, UNIT_EXTERNAL);
+    m->limits[0].mode = MODE_SHADOW;
+    for (int i = 0; i < 24; i++) {
+        assert_int_equal(granted_of(m, i < 12 ? 10 : 30), i < 12 ? 10 : 30);
+        m->now_us += HOUR_US;
+    }
+    assert_int_equal(usual_of(m), 10);
+    charge_spike(m, 30);
+    m->now_us += HOUR_US;
+    assert_int_equal(usual_of(m), 30);
+    assert_int_equal(granted_of(m, 70), 70);
+    refund(m);
+    assert_int_equal(usual_of(m), 10);
+}
+
+/* What a spike admitted before it was forgotten is bounded by nothing in its configuration. */
+static void
+a_forgotten_spike_may_have_been_any(void **state)
+{
+    struct model *m = *state;
+
+    one_spike(m, UNIT_EXTERNAL);
+    m->now_us += 100 * HOURS_US;
+    m->limits[0].mode = MODE_SHADOW;
+    assert_int_equal(granted_of(m, 60000), 60000);
+    m->now_us += 10 * US_PER_DAY;
+    assert_int_equal(granted_of(m, 1), 1);
+    m->limits[0] = (struct limit_conf){.name = "loop", .kind = LIMIT_WINDOW, .scope = SCOPE_ROUTE,
+        .unit = UNIT_EXTERNAL, .value = 60000, .period_ms = 30 * 86400000ull};
+    assert_int_equal(granted_of(m, 60000), 0);
+}
+
+/* A window that becomes a spike keeps what was used in the hour, and knows of nothing usual. */
+static void
+a_window_may_become_a_spike(void **state)
+{
+    struct model *m = *state;
+
+    one_spike(m, UNIT_EXTERNAL);
+    m->limits[0].kind = LIMIT_WINDOW;
+    m->limits[0].value = 100;
+    assert_int_equal(granted_of(m, 15), 15);
+    one_spike(m, UNIT_EXTERNAL);
+    assert_int_equal(granted_of(m, 15), 5);
+    m->limits[0].kind = LIMIT_WINDOW;
+    m->limits[0].value = 100;
+    assert_int_equal(granted_of(m, 100), 80);
 }
 
 /* ---- replies that hold a warm-up or take it back, told more than once or late ---- */
@@ -1200,6 +1379,12 @@ main(void)
         CASE(a_shadow_counts_what_it_would_have_held),
         CASE(a_shadow_rate_owes_a_period_at_most),
         CASE(a_shadow_overflows_nothing),
+        CASE(a_runaway_lifts_its_ceiling_slowly),
+        CASE(what_is_usual_agrees),
+        CASE(nothing_is_impossible_for_a_spike),
+        CASE(a_charge_given_back_was_never_usual),
+        CASE(a_forgotten_spike_may_have_been_any),
+        CASE(a_window_may_become_a_spike),
         CASE(a_change_told_twice_is_done_once),
         CASE(a_late_step_back_belongs_to_its_day),
         CASE(pauses_agree),

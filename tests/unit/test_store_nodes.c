@@ -103,6 +103,29 @@ another_unit_or_kind_is_a_difference(void **state)
     assert_true(turn_until(r, node_0_sees_2));
 }
 
+/* Of a spike the lower floor and the lower factor are in force. */
+static void
+the_stricter_spike_holds(void **state)
+{
+    static const char factor[] = "return (struct.unpack('>I6', redis.call('HGET', KEYS[1], 'c:loop')))";
+    struct rig *r = *state;
+
+    add_limit(r, "loop", LIMIT_SPIKE, UNIT_EXTERNAL, 20, 3600000);
+    r->limits[0].factor_milli = 2000;
+    begin(r, 2);
+    lower[0] = r->limits[0];
+    lower[0].value = 10;
+    lower[0].factor_milli = 3000;
+    store_set_limits(r->nodes[1].store, lower, 1);
+    assert_true(turn_until(r, node_0_sees_2));
+    assert_string_equal(differs(r), "loop");
+    r->answers = 0;
+    assert_int_equal(charge(r, 0, 30), VERDICT_GRANTED);
+    assert_int_equal(r->granted, 10);
+    assert_int_equal(use(r, 0, 0)->cap, 10);
+    assert_int_equal(cli(r, "EVAL %s 1 sendgov:{t%%7B%%7Dx}:o", factor), 2000);
+}
+
 /* One recipient, by the limit that this node was given. */
 static enum verdict_kind
 charge_lower(struct rig *r, size_t node)
@@ -337,6 +360,7 @@ main(void)
         CASE(the_lowest_cap_among_nodes_holds),
         CASE(the_longest_period_among_nodes_holds),
         CASE(another_unit_or_kind_is_a_difference),
+        CASE(the_stricter_spike_holds),
         CASE(one_that_enforces_wins_over_shadows),
         CASE(one_that_enforces_wins_whoever_it_is),
         CASE(a_number_of_connections_that_differs_is_named),

@@ -107,6 +107,17 @@ def test_a_limit_in_shadow_tells_what_it_would_have_held(site):
     assert (row["used"], row["cap"], row["remaining"], row["mode"]) == (5, 3, 0, "shadow") and row["frees_after_ms"] > 0
 
 
+def test_a_spike_holds_what_is_more_than_usual(site):
+    nodes = two_nodes(site, limits={"loop": {"scope": "client", "unit": "external", "spike": {"factor": 2.5, "floor": 4}}})
+    replies = [send(nodes[i % 2]) for i in range(6)]
+    assert [r.code for r in replies] == [250] * 4 + [451] * 2
+    assert replies[-1].enhanced == "4.4.5" and re.search(
+        r"spike: limit loop \(client local\) used 4 of 4 external recipients in an hour, the least it admits; retry after \d+ s",
+        replies[-1].text), replies[-1]
+    assert re.search(r"loop +client +local +4 +4 +external +h, usual 0 ", nodes[0].ctl("limits"))
+    assert checker.check_cap(site.sim.messages(), external_cap(4, 3600)) == []
+
+
 @pytest.mark.parametrize("cap", [1, 3, 40])
 def test_a_window_is_exact_under_concurrency(site, cap):
     nodes = two_nodes(site, limits={"day": {"scope": "route", "unit": "messages", "window": f"{cap}/d"}},
