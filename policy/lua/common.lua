@@ -617,7 +617,7 @@ end
 -- What lowers caps for a time: other nodes' stricter configuration ("c:" fields, all nodes alike: the burst,
 -- the period in ms, then the caps by step) and the upstream's word ("b:" fields, for one instance). The
 -- period of such a line becomes the longer one; where it was the shorter, line.longer is true. A line in
--- shadow that another node enforces ("e:" fields) is enforced here too.
+-- shadow that another node enforces ("e:" fields) is enforced here too, by the cap of those who do.
 -- -> by line: caps, bursts, caps of the step after; nil where nothing does
 local function load_lowered(key, mixed, scopes, counts, lines, now)
     local caps, bursts, nexts, fields, i = {}, {}, {}, {}, 0
@@ -636,10 +636,6 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
     fields = call('HMGET', key, list_unpack(fields))
     for k = 1, i do
         local common, own, step = fields[3 * k - 2], fields[3 * k - 1], lines[k][L_STEP]
-
-        if fields[3 * k] then
-            lines[k][L_SHADOW] = 0
-        end
         if common then
             local by_step = sub(common, 2 * COUNT_SIZE + 1)
             local period = cap_at(common, 2) * 1000
@@ -648,6 +644,11 @@ local function load_lowered(key, mixed, scopes, counts, lines, now)
                 lines[k][L_PERIOD], lines[k].longer = period, true
             end
             bursts[k], caps[k], nexts[k] = cap_at(common, 1), cap_at(by_step, step), cap_at(by_step, step + 1)
+            if fields[3 * k] and lines[k][L_SHADOW] == 1 then
+                lines[k][L_SHADOW] = 0
+                lines[k][L_CAP] = max(lines[k][L_CAP], caps[k])
+                lines[k][L_BURST] = max(lines[k][L_BURST], bursts[k])
+            end
         end
         if own then
             local cap, till = string.match(own, '^(%d+) (%d+)')

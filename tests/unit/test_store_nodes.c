@@ -140,7 +140,7 @@ charge_lower(struct rig *r, size_t node)
     return r->verdict.kind;
 }
 
-/* The cap of the one who enforces it, not the lower one of the one who only watches. */
+/* The cap of the one who enforces it, on both, not the lower one of the one who only watches. */
 static void
 enforces_and_watches(struct rig *r, size_t enforcer, size_t watcher)
 {
@@ -154,7 +154,9 @@ enforces_and_watches(struct rig *r, size_t enforcer, size_t watcher)
     assert_string_equal(differs(r), "hour");
     assert_int_equal(charge(r, enforcer, 4), VERDICT_GRANTED);
     assert_int_equal(r->granted, 4);
+    assert_int_equal(charge_lower(r, watcher), VERDICT_GRANTED);
     assert_int_equal(charge_lower(r, watcher), VERDICT_OVER);
+    assert_int_equal(r->verdict.cap, 5);
     store_set_limits(r->nodes[enforcer].store, lower, 1);
     assert_true(turn_until(r, node_0_agrees));
     assert_int_equal(charge_lower(r, watcher), VERDICT_GRANTED);
