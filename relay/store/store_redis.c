@@ -139,13 +139,15 @@ shortest_period_ms(const struct redis_store *r)
     return shortest;
 }
 
+/* After a loss nothing leaves for so long. What is only watched holds nothing, not then either. */
 static uint64_t
 longest_window_ms(const struct redis_store *r)
 {
     uint64_t longest = 0;
 
     for (size_t i = 0; i < r->n_limits; i++)
-        if (r->limits[i].kind != LIMIT_CONCURRENCY && r->limits[i].period_ms > longest)
+        if (r->limits[i].kind != LIMIT_CONCURRENCY && r->limits[i].mode != MODE_SHADOW
+            && r->limits[i].period_ms > longest)
             longest = r->limits[i].period_ms;
     return longest > 0 ? longest : 86400000;
 }
