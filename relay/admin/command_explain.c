@@ -37,6 +37,7 @@ work_free(void *arg)
 
     for (size_t i = 0; i < w->n_parts; i++) {
         free(w->parts[i].usage);
+        free(w->parts[i].request.people);
         envelope_fini(&w->parts[i].envelope);
     }
     free(w->parts);

@@ -76,6 +76,13 @@ is_binding(const struct explain_part *part, size_t line)
         strcmp(v->instance, scope->instance) == 0;
 }
 
+/* One in shadow is counted and holds nothing. */
+static bool
+is_shadow(const struct explain_part *part, size_t line)
+{
+    return part->request.lines[line].limit->mode == MODE_SHADOW;
+}
+
 static int64_t
 line_passes_after_ms(const struct explain_part *part, size_t line)
 {
@@ -132,7 +139,9 @@ line_to_json(const struct admin *a, const struct explain_part *part, size_t i)
     json_object_set_new(o, "rate", l->kind == LIMIT_RATE ? json_u64(l->value) : json_null());
     add_use(o, part, i);
     add_time(o, a->setup.store, line_passes_after_ms(part, i));
-    json_object_set_new(o, "binds", json_boolean(is_binding(part, i) || line_passes_after_ms(part, i) != 0));
+    json_object_set_new(o, "mode", json_string(limit_mode_to_str(l->mode)));
+    json_object_set_new(o, "binds", json_boolean(is_binding(part, i)
+        || (!is_shadow(part, i) && line_passes_after_ms(part, i) != 0)));
     json_object_set_new(o, "source", json_text(l->source));
     json_object_set_new(o, "origin", json_text(l->origin));
     return o;
@@ -198,7 +207,8 @@ limits_pass_after_ms(const struct explain_part *part)
     int64_t after_ms = 0;
 
     for (size_t i = 0; i < part->request.n_lines; i++)
-        after_ms = later(after_ms, line_passes_after_ms(part, i));
+        if (!is_shadow(part, i) || is_binding(part, i))
+            after_ms = later(after_ms, line_passes_after_ms(part, i));
     switch (part->verdict.kind) {
     case VERDICT_OVER:
     case VERDICT_PAUSED:

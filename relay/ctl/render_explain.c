@@ -98,7 +98,7 @@ add_limit(struct grid *g, const json_t *l)
     grid_add(g, "%lld", get_number(l, "wanted"));
     grid_add(g, "%s", get_text(l, "unit"));
     add_period(g, l);
-    grid_add(g, "%s", when_text(l, when));
+    grid_add(g, "%s", strcmp(get_text(l, "mode"), "shadow") == 0 ? "shadow" : when_text(l, when));
     add_cap_reason(g, l);
     grid_add(g, "%s%s%s", origin, origin[0] ? ", " : "", get_text(l, "source"));
 }

@@ -40,6 +40,8 @@ explain_plan(struct flow *f, const struct flow_look *look, struct charge_request
     uint32_t n = (uint32_t)look->envelope->n_recipients;
     int result = flow_plan_look(f, look, class_of(look), n, request_out);
 
+    if (result == 0)
+        request_out->people = flow_name_people(request_out, look->envelope);
     if (result == 0 && flow_may_hold(f, look->client))
         request_out->least = 1; /* the others may wait */
     return result;

@@ -27,8 +27,8 @@ struct explained {
 /* Do both leave in one upstream transaction of this route? */
 bool explain_goes_with(const struct flow *f, const struct route_conf *route, const struct recipient *a,
     const struct recipient *b);
-/* The charge for one transaction, whose recipients are those in look->envelope; it only looks. Not 0: more
- * limits apply than one charge can carry. */
+/* The charge for one transaction, whose recipients are those in look->envelope; it only looks, and its people
+ * are the caller's (free). Not 0: more limits apply than one charge can carry. */
 int explain_plan(struct flow *f, const struct flow_look *look, struct charge_request *request_out);
 
 struct explain_asked {

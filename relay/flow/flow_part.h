@@ -48,6 +48,8 @@ struct span flow_domain_of(const struct flow *f, const struct route_conf *route,
 /* What it is to be charged by the limits of f->config. Not 0: too many limits apply. */
 int flow_plan_subject(struct flow *f, const struct flow_subject *subject, struct charge_request *request_out);
 /* The same of what a client is about to ask for, all or nothing and only to look. */
+/* Who a request for the recipients of e is about, the caller's (free); NULL: no line asks. */
+struct charge_person *flow_name_people(const struct charge_request *request, const struct envelope *e);
 int flow_plan_look(struct flow *f, const struct flow_look *look, enum recipient_class class,
     uint32_t recipients, struct charge_request *request_out);
 

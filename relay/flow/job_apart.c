@@ -15,12 +15,12 @@
 /* ---- new recipients ---- */
 
 static struct charge_person *
-people_of(const struct job *job, size_t n)
+people_of(const struct charge_request *request, size_t n)
 {
     bool is_asked = false;
 
-    for (size_t i = 0; i < job->request.n_lines; i++)
-        is_asked = is_asked || job->request.lines[i].new_bit != 0;
+    for (size_t i = 0; i < request->n_lines; i++)
+        is_asked = is_asked || request->lines[i].new_bit != 0;
     return is_asked ? xcalloc(n, sizeof(struct charge_person)) : NULL;
 }
 
@@ -30,19 +30,27 @@ person_of(const struct recipient *r)
     return known_person(span_str(r->address.text));
 }
 
+struct charge_person *
+flow_name_people(const struct charge_request *request, const struct envelope *e)
+{
+    struct charge_person *people = people_of(request, e->n_recipients);
+
+    for (size_t i = 0; people != NULL && i < e->n_recipients; i++)
+        people[i].hash = person_of(&e->recipients[i]);
+    return people;
+}
+
 void
 job_name_look(struct job *job, const struct envelope *e)
 {
-    job->people = job->request.people = people_of(job, e->n_recipients);
-    for (size_t i = 0; job->people != NULL && i < e->n_recipients; i++)
-        job->people[i].hash = person_of(&e->recipients[i]);
+    job->people = job->request.people = flow_name_people(&job->request, e);
 }
 
 void
 job_name_round(struct job *job)
 {
     free(job->people);
-    job->people = job->request.people = people_of(job, job->round.n);
+    job->people = job->request.people = people_of(&job->request, job->round.n);
     for (size_t i = 0; job->people != NULL && i < job->round.n; i++)
         job->people[i].hash = person_of(job->round.recipients[i]);
 }

@@ -256,4 +256,5 @@ scene_explain(struct scene *s, const struct client_conf *client, const struct en
     store_charge(s->store, &request, on_look, s);
     world_until(&s->w, &s->look_came);
     explain_verdict(s->flow, &asked, out);
+    free(request.people);
 }

@@ -220,9 +220,13 @@ test_when_all_of_it_passes(void **state)
 {
     struct fixture f;
     json_t *a, *l;
+    struct limit_conf limits[8];
 
     (void)state;
     open_fixture(&f);
+    assert_true(f.config.n_limits <= sizeof(limits) / sizeof(limits[0]));
+    memcpy(limits, f.config.limits, f.config.n_limits * sizeof(limits[0]));
+    f.config.limits = limits;
     fake.used = 30; /* erp-burst is full for 90 s */
     fake.verdict = (struct verdict){.kind = VERDICT_OVER, .granted = 1, .limit = &f.config.limits[3],
         .scope = SCOPE_CLIENT, .instance = "erp", .used = 31, .cap = 19, .retry_after_ms = 100000};
@@ -246,6 +250,19 @@ test_when_all_of_it_passes(void **state)
     json_decref(a);
     fake.is_behind = false;
     fake.verdict.kind = VERDICT_OVER;
+    fake.verdict.limit = NULL; /* what is full in shadow holds nothing */
+    fake.verdict.retry_after_ms = 1000;
+    for (size_t i = 0; i < f.config.n_limits; i++)
+        limits[i].mode = MODE_SHADOW;
+    a = ask_ok(&f, ONE);
+    l = limit(transaction(a, 0), "erp-burst");
+    assert_string_equal(text(l, "mode"), "shadow");
+    assert_false(json_is_true(json_object_get(l, "binds")));
+    assert_int_equal(number(a, "passes_after_ms"), 1000);
+    json_decref(a);
+    for (size_t i = 0; i < f.config.n_limits; i++)
+        limits[i].mode = MODE_ENFORCE;
+    fake.verdict.limit = &f.config.limits[3];
     fake.verdict.retry_after_ms = 1000; /* the use of all limits says more */
     a = ask_ok(&f, ONE);
     assert_int_equal(number(a, "passes_after_ms"), 90000);

@@ -130,6 +130,25 @@ test_foretold_is_what_happens(void **state)
     scene_stop(&s);
 }
 
+/* Whom the sender knows passes although the limit of new recipients is full. */
+static void
+test_foretold_of_strangers(void **state)
+{
+    struct explained x;
+    struct scene s;
+
+    (void)state;
+    scene_start(&s, 2, HOUR_MS, NULL, 0);
+    s.limit.unit = UNIT_NEW;
+    s.limit.known_ms = 86400000;
+    assert_int_equal(scene_relay(&s, 2), 250);
+    foretell(&s, &scene_client, 2, EXPLAIN_RELAYED, &x);
+    foretell(&s, &scene_client, 3, EXPLAIN_REFUSED, &x);
+    assert_int_equal(scene_relay(&s, 2), 250);
+    assert_int_equal(scene_used(&s), 2);
+    scene_stop(&s);
+}
+
 /* Where the rest cannot be held there is no second transaction. */
 static void
 test_foretold_for_the_rest(void **state)
@@ -655,6 +674,7 @@ main(void)
         cmocka_unit_test(test_impossible_is_for_good),
         cmocka_unit_test(test_paused_is_not_asked),
         cmocka_unit_test(test_foretold_is_what_happens),
+        cmocka_unit_test(test_foretold_of_strangers),
         cmocka_unit_test(test_foretold_for_the_rest),
         cmocka_unit_test(test_block_pauses_what_follows),
         cmocka_unit_test(test_no_place_for_a_pause_is_none),
