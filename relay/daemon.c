@@ -405,7 +405,8 @@ take_place(struct daemon *d)
 static int
 make_store(struct daemon *d, struct err *err)
 {
-    struct store_setup setup = {d->loop, d->dialer, d->metrics, d->config->node, d->config->state};
+    struct store_setup setup = {.loop = d->loop, .dialer = d->dialer, .metrics = d->metrics,
+        .node = d->config->node, .state_folder = d->config->state, .replaces = d->start.predecessor != NULL};
 
     d->store = store_redis_new(&setup, &d->config->store, err);
     return d->store == NULL ? -1 : 0;

@@ -4,7 +4,8 @@ libsendgov_a_SOURCES += relay/store/store.h relay/store/store_conf.h relay/store
     relay/store/store_codec.h relay/store/store_codec.c \
     relay/store/store_codec_reply.c relay/store/store_caps.h relay/store/store_caps.c \
     relay/store/store_keys.h relay/store/store_keys.c \
-    relay/store/journal.h relay/store/journal.c relay/store/pause_list.h relay/store/pause_list.c \
+    relay/store/journal.h relay/store/journal.c relay/store/guests.h relay/store/guests.c \
+    relay/store/pause_list.h relay/store/pause_list.c \
     relay/store/redis_info.h relay/store/redis_info.c relay/store/redis_link.h relay/store/redis_link.c \
     relay/store/redis_link_part.h relay/store/redis_link_setup.c relay/store/redis_wire.h \
     relay/store/redis_wire.c relay/store/sentinels.h relay/store/sentinels.c \

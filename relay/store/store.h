@@ -35,6 +35,7 @@ struct store_setup {
     struct metrics *metrics;
     const char *node;         /* name of this node */
     const char *state_folder;
+    bool replaces; /* another process of this node lives, and perhaps others that it took the place of */
 };
 
 /* The answer of a charge; verdict is valid during the call only. */
@@ -95,7 +96,7 @@ struct handle store_lease_take(struct store *s, const struct lease_request *requ
 void store_lease_give(struct store *s, const struct lease_request *request, uint64_t lease);
 /* What former runs of this node held is free, for their processes are dead: told as soon as Redis can be.
  * identity: the same for all runs of another node (store_identity), whose process is known to be dead; NULL:
- * this node. */
+ * this node, and its guests, when nobody lives who might be one. */
 void store_lease_disown(struct store *s, const struct lease_request *request, const char *identity);
 
 /* An upgrade in place: from now on this process is a guest of the group, a node with a name and an identity

@@ -621,6 +621,8 @@ store_redis_new(const struct store_setup *setup, const struct store_conf *conf, 
     list_init(&r->leases);
     list_init(&r->changes);
     redis_store_init_pauses(r);
+    if (!setup->replaces)
+        redis_store_init_guests(r);
     timer_init(&r->heart, r->loop, on_heart, r);
     timer_start(&r->heart, HEARTBEAT_MS);
     if (redis_link_load_tls(&r->conf, &tls, err) != 0) {

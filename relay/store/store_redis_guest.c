@@ -1,7 +1,8 @@
 /* An upgrade in place: two processes of one node, for a while. The younger one gets the node's journal and
  * name; the older one finishes what it has begun as a guest of the group, a node of its own that keeps
  * nothing on disk. So each of the two counts under an identity nobody else has, and Redis needs no rule for
- * it: the guest is one more node that will be silent some day.
+ * it: the guest is one more node that will be silent some day. Its identity is written down before its first
+ * word: when both processes die, the next one gives its slots back.
  *
  * Order matters at the change. Slots are said again under the new identity before it introduces itself, so
  * that with the answer to that all of them are known; only then may the other process begin, which gives
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "relay/base/log.h"
 #include "relay/base/xmalloc.h"
 #include "relay/store/store_redis_part.h"
 
@@ -33,6 +35,40 @@ redis_store_guest_heard(struct redis_store *r, enum store_error error)
     answer(r, error);
     redis_store_save_pauses(r);
 }
+
+/* ---- who is remembered: the file is that of who has the node's name ---- */
+
+void
+redis_store_init_guests(struct redis_store *r)
+{
+    struct err err;
+
+    if (guests_read(r->state_folder, &r->dead_guests, &err) != 0)
+        log_text(LOG_ERROR, "store_guests", "connections of a process that was replaced and died may count"
+            " for 6 minutes more: %s", err.text);
+}
+
+void
+redis_store_forget_guest(struct redis_store *r, const char *identity)
+{
+    struct err err;
+
+    if (r->own_node == NULL && guests_remove(r->state_folder, identity, &err) != 0)
+        log_text(LOG_ERROR, "store_guests", "%s", err.text);
+}
+
+/* A disk that is full must not keep a new program from running, which may be the cure. */
+static void
+remember_guest(struct redis_store *r, const char *identity)
+{
+    struct err err;
+
+    if (guests_add(r->state_folder, identity, &err) != 0)
+        log_text(LOG_ERROR, "store_guests", "should both processes of this upgrade die, their connections"
+            " count for 6 minutes more: %s", err.text);
+}
+
+/* ---- the change ---- */
 
 /* "relay-1~3f9c": no two processes that drain at the same time have the same. */
 static char *
@@ -71,6 +107,7 @@ redis_store_become_guest(struct store *base, store_pause_line_fn *on_pause, stor
         return;
     }
     redis_store_flush_pauses(r);
+    remember_guest(r, journal_uuid(guest));
     leave_identity(r);
     r->journal = guest;
     journal_close(&own);

@@ -61,6 +61,7 @@ lease_new(struct redis_store *r, enum limit_scope scope, const char *instance, c
 {
     struct lease *l = xcalloc(1, sizeof(*l));
 
+    l->store = r;
     l->scope = scope;
     l->instance = xstrdup(instance);
     l->limit_name = xstrdup(limit_name);
@@ -155,6 +156,31 @@ redis_store_lease_take(struct store *base, const struct lease_request *request, 
 
 /* ---- giving back and renewing ---- */
 
+static bool
+has_disowned(const struct redis_store *r, const char *identity)
+{
+    LIST_EACH(it, &r->leases) {
+        const struct lease *l = LIST_ITEM(it, struct lease, link);
+
+        if (l->identity != NULL && strcmp(l->identity, identity) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void
+end_given(struct lease *l)
+{
+    struct redis_store *r = l->store;
+    char *identity = l->identity;
+
+    l->identity = NULL;
+    lease_free(l);
+    if (identity != NULL && !has_disowned(r, identity))
+        redis_store_forget_guest(r, identity);
+    free(identity);
+}
+
 static void
 on_given(void *arg, const struct redisReply *reply, enum store_error error)
 {
@@ -165,7 +191,7 @@ on_given(void *arg, const struct redisReply *reply, enum store_error error)
     if (error == STORE_OK)
         l->state = LEASE_GIVEN;
     if (l->state == LEASE_GIVEN && l->n_telling == 0)
-        lease_free(l);
+        end_given(l);
 }
 
 /* No run has an empty name, so of another identity all are former ones. */
@@ -206,10 +232,9 @@ redis_store_lease_give(struct store *base, const struct lease_request *request, 
     tell_given(r, l);
 }
 
-void
-redis_store_lease_disown(struct store *base, const struct lease_request *request, const char *identity)
+static void
+disown(struct redis_store *r, const struct lease_request *request, const char *identity)
 {
-    struct redis_store *r = redis_store_of(base);
     enum store_error error;
     struct lease *l = lease_new(r, request->scope, request->instance, request->limit_name);
 
@@ -217,6 +242,16 @@ redis_store_lease_disown(struct store *base, const struct lease_request *request
     l->identity = identity != NULL ? xstrdup(identity) : NULL;
     if (redis_store_is_ready(r, &error))
         tell_given(r, l);
+}
+
+void
+redis_store_lease_disown(struct store *base, const struct lease_request *request, const char *identity)
+{
+    struct redis_store *r = redis_store_of(base);
+
+    disown(r, request, identity);
+    for (size_t i = 0; identity == NULL && i < r->dead_guests.n; i++)
+        disown(r, request, r->dead_guests.identities[i]);
 }
 
 void

@@ -5,6 +5,7 @@
 #ifndef SENDGOV_STORE_STORE_REDIS_PART_H
 #define SENDGOV_STORE_STORE_REDIS_PART_H
 
+#include "relay/store/guests.h"
 #include "relay/store/journal.h"
 #include "relay/store/pause_list.h"
 #include "relay/store/redis_link.h"
@@ -50,6 +51,7 @@ enum lease_state {
 
 struct lease {
     struct list link;
+    struct redis_store *store;
     enum lease_state state;
     unsigned n_telling; /* answers of Redis to its giving that are still to come */
     uint64_t number;
@@ -116,6 +118,7 @@ struct redis_store {
     /* Of an upgrade: the identity before this one, and the last slot that was asked for under it. */
     char former_uuid[JOURNAL_UUID_MAX];
     uint64_t former_lease;
+    struct guests dead_guests; /* of this node, as it began */
     struct list changes;    /* of warm-ups, that Redis has not confirmed */
     uint64_t last_change;
     int64_t renewed_mono_ms;
@@ -148,6 +151,10 @@ void redis_store_introduce(struct redis_store *r);
 /* store_redis_guest.c */
 void redis_store_become_guest(struct store *s, store_pause_line_fn *on_pause, store_done_fn *done, void *arg);
 int redis_store_return(struct store *s, struct err *err);
+/* Reads which guests of this node have died, for nobody else of it lives. */
+void redis_store_init_guests(struct redis_store *r);
+/* Nothing is to be given back of this one any more: it need not be remembered. */
+void redis_store_forget_guest(struct redis_store *r, const char *identity);
 /* What came of the introduction. */
 void redis_store_guest_heard(struct redis_store *r, enum store_error error);
 

@@ -31,7 +31,8 @@ turn_until(struct rig *r, bool (*done)(struct rig *r))
 void
 open_node(struct rig *r, size_t i)
 {
-    struct store_setup setup = {r->loop, r->dialer, r->metrics, r->nodes[i].name, r->nodes[i].folder};
+    struct store_setup setup = {r->loop, r->dialer, r->metrics, r->nodes[i].name, r->nodes[i].folder,
+        r->nodes[i].replaces};
     struct err err;
 
     r->nodes[i].store = store_redis_new(&setup, &r->conf, &err);

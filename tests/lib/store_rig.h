@@ -16,6 +16,7 @@ struct node {
     struct store *store;
     char folder[96];
     char name[16];
+    bool replaces; /* as a process that takes the place of another */
 };
 
 struct rig {

@@ -9,11 +9,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "relay/base/clock.h"
+#include "relay/base/file.h"
+#include "relay/store/guests.h"
 #include "tests/lib/store_rig.h"
 
 #define FILE_MAX (1024 * 1024)
@@ -35,6 +38,7 @@ set_up_heir(void **state)
     /* node 1 is the process that takes the place of node 0 */
     memcpy(r->nodes[1].folder, r->nodes[0].folder, sizeof(r->nodes[0].folder));
     memcpy(r->nodes[1].name, r->nodes[0].name, sizeof(r->nodes[0].name));
+    r->nodes[1].replaces = true;
     add_limit(r, "hour", LIMIT_WINDOW, UNIT_MESSAGES, 8, 3600000);
     return 0;
 }
@@ -145,7 +149,8 @@ read_state(struct rig *r, const char *name, char *bytes)
     return (size_t)n;
 }
 
-static const char journal_file[] = "store.journal", pauses_file[] = "store.pauses";
+static const char journal_file[] = "store.journal", pauses_file[] = "store.pauses",
+                  guests_file[] = "store.guests";
 
 /* ---- becoming one ---- */
 
@@ -281,6 +286,114 @@ slots_of_a_guest_stay_its_own(void **state)
     store_lease_give(r->nodes[0].store, &connections, held);
     assert_true(turn_until(r, heir_takes_slot)); /* what was the node's own does not stand for long */
     assert_false(take_lease(r, 1, connections.cap));
+}
+
+/* Without a word to Redis, as a process that is killed. */
+static void
+kill_both(struct rig *r)
+{
+    kill(r->server.pid, SIGSTOP);
+    for (size_t i = 0; i < 2; i++)
+        if (r->nodes[i].store != NULL)
+            store_free(&r->nodes[i].store);
+    kill(r->server.pid, SIGCONT);
+}
+
+static bool
+nobody_is_remembered(struct rig *r)
+{
+    static char bytes[FILE_MAX];
+
+    return read_state(r, guests_file, bytes) == 0;
+}
+
+/* Before anybody has taken the guest's place: only the state folder knows of it. */
+static void
+slots_of_a_dead_guest_are_given_back(void **state)
+{
+    struct rig *r = *state;
+
+    begin(r, 1);
+    for (uint64_t i = 0; i < connections.cap; i++)
+        assert_true(take_lease(r, 0, connections.cap));
+    assert_true(become_guest(r));
+    assert_false(nobody_is_remembered(r));
+    kill_both(r);
+    r->nodes[1].replaces = false;
+    open_heir(r);
+    assert_true(turn_until(r, nobody_is_remembered));
+    for (uint64_t i = 0; i < connections.cap; i++)
+        assert_true(take_lease(r, 1, connections.cap));
+    assert_false(take_lease(r, 1, connections.cap));
+}
+
+/* Who has its place knows by other means when it is dead, and who has its own again. */
+static void
+a_living_guest_is_remembered_until_its_end(void **state)
+{
+    struct rig *r = *state;
+    char identity[STORE_IDENTITY_MAX];
+
+    begin(r, 1);
+    assert_true(take_lease(r, 0, connections.cap));
+    assert_true(become_guest(r));
+    take_back(r);
+    assert_true(turn_until(r, nobody_is_remembered));
+    assert_true(become_guest(r));
+    snprintf(identity, sizeof(identity), "%s", store_identity(r->nodes[0].store));
+    open_heir(r);
+    assert_nothing_is_lost(r);
+    assert_false(nobody_is_remembered(r));
+    assert_true(take_lease(r, 1, 2));
+    assert_false(take_lease(r, 1, 2)); /* the guest has one */
+    store_lease_disown(r->nodes[1].store, &connections, identity);
+    assert_true(turn_until(r, nobody_is_remembered));
+    assert_true(take_lease(r, 1, 2));
+}
+
+/* What cannot be written down keeps nobody from a new program, nor what cannot be read from a start. */
+static void
+without_a_place_for_its_name_a_guest_is_one(void **state)
+{
+    struct rig *r = *state;
+    char path[160];
+
+    snprintf(path, sizeof(path), "%s/%s", r->nodes[0].folder, guests_file);
+    assert_int_equal(mkdir(path, 0700), 0);
+    begin(r, 1);
+    assert_true(become_guest(r));
+    take_back(r);
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_nothing_is_lost(r);
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* Whatever stands there, and however much. */
+static void
+the_file_of_guests_is_not_believed_blindly(void **state)
+{
+    static const char bad[] = "\n..\n0123456789abcdef0123456789abcdeX\n0123456789abcdef0123456789abcdef";
+    struct rig *r = *state;
+    struct guests g;
+    struct err err;
+    char path[160], identity[STORE_IDENTITY_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", r->nodes[0].folder, guests_file);
+    assert_int_equal(file_replace(path, span_of(bad, sizeof(bad)), 0600, &err), 0);
+    assert_int_equal(guests_read(r->nodes[0].folder, &g, &err), 0);
+    assert_int_equal(g.n, 0); /* the last ends by a byte that is no line's */
+    for (int i = 0; i < GUESTS_MAX + 3; i++) {
+        snprintf(identity, sizeof(identity), "%032x", i);
+        assert_int_equal(guests_add(r->nodes[0].folder, identity, &err), 0);
+        assert_int_equal(guests_add(r->nodes[0].folder, identity, &err), 0);
+    }
+    assert_int_equal(guests_read(r->nodes[0].folder, &g, &err), 0);
+    assert_int_equal(g.n, GUESTS_MAX);
+    assert_string_equal(g.identities[0], "00000000000000000000000000000003");
+    assert_int_equal(guests_remove(r->nodes[0].folder, "00000000000000000000000000000005", &err), 0);
+    assert_int_equal(guests_read(r->nodes[0].folder, &g, &err), 0);
+    assert_int_equal(g.n, GUESTS_MAX - 1);
+    assert_string_equal(g.identities[2], "00000000000000000000000000000006");
 }
 
 /* ---- taking it back ---- */
@@ -554,6 +667,10 @@ main(void)
         CASE(a_guest_leaves_the_journal_alone),
         CASE(without_redis_nobody_becomes_a_guest),
         CASE(slots_of_a_guest_stay_its_own),
+        CASE(slots_of_a_dead_guest_are_given_back),
+        CASE(a_living_guest_is_remembered_until_its_end),
+        CASE(without_a_place_for_its_name_a_guest_is_one),
+        CASE(the_file_of_guests_is_not_believed_blindly),
         CASE(name_and_slots_come_back_at_once),
         CASE(name_and_slots_come_back_without_redis),
         CASE(what_a_guest_asked_is_answered_after_its_return),

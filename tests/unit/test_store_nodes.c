@@ -346,7 +346,7 @@ static void
 two_daemons_on_one_folder_are_refused(void **state)
 {
     struct rig *r = *state;
-    struct store_setup setup = {r->loop, r->dialer, r->metrics, "n9", r->nodes[0].folder};
+    struct store_setup setup = {r->loop, r->dialer, r->metrics, "n9", r->nodes[0].folder, false};
     struct err err;
 
     begin(r, 1);

@@ -445,6 +445,24 @@ def test_slots_of_a_killed_old_process_are_free(site):
     assert_relayed(send(node))
 
 
+def test_slots_of_both_are_free_when_both_were_killed(site):
+    """Nobody lives who was told by what the old one went."""
+    rule = site.sim.rule(step="dot", delay_ms=20000, count=1)
+    node = site.node(mailboxes={"relay@contoso.com": {"route": "contoso", "password_file": site.upstream_password,
+                                                      "connections": 1}}, drain_timeout="20s").start()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        cut = pool.submit(send, node)
+        wait_until(lambda: site.sim.hits(rule) == 1, 5, "the message to be upstream")
+        old = node.upgrade()
+        for process in (old, node.process):
+            process.signal(signal.SIGKILL)
+        assert old.wait() == node.process.wait() == -signal.SIGKILL
+        assert cut.exception(15) is not None
+    node.start()
+    assert_relayed(send(node))
+    wait_until(lambda: not os.path.exists(os.path.join(node.config["state"], "store.guests")), 5, "nobody to be remembered")
+
+
 def test_slots_are_the_nodes_again_when_an_upgrade_fails_without_redis(site):
     """Redis is gone at the moment the guest's slots are to be given up: it hears of it later."""
     proxy = site.adopt(RedisProxy(site.redis.port))
