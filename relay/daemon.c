@@ -467,6 +467,7 @@ watch_signals(struct daemon *d, struct err *err)
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         if (loop_on_signal(d->loop, signals[i], on_signal, d, err) != 0)
             return -1;
+    process_release_signals();
     return 0;
 }
 

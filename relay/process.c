@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -162,6 +163,29 @@ process_drop_root(const char *user, struct err *err)
         return err_set_errno(err, "cannot become %s", user);
     forbid_core();
     return 0;
+}
+
+static void
+mask_held_signals(int how)
+{
+    sigset_t held;
+
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGUSR2);
+    (void)sigprocmask(how, &held, NULL);
+}
+
+void
+process_hold_signals(void)
+{
+    mask_held_signals(SIG_BLOCK);
+}
+
+void
+process_release_signals(void)
+{
+    mask_held_signals(SIG_UNBLOCK);
 }
 
 long

@@ -16,6 +16,9 @@ int process_give_state(const char *folder, const char *name, const char *user, s
 int process_give_spool(const char *folder, const char *user, struct err *err);
 /* As root: becomes user for good, groups included. Otherwise nothing. Staying root is refused. */
 int process_drop_root(const char *user, struct err *err);
+/* SIGHUP and SIGUSR2 would end a process that does not watch them yet: they wait from hold to release. */
+void process_hold_signals(void);
+void process_release_signals(void);
 /* Raises the soft limit of open descriptors to the hard one; returns the limit. */
 long process_raise_descriptors(void);
 /* sd_notify(3) protocol, without the library: READY=1, RELOADING=1, STOPPING=1, WATCHDOG=1, STATUS=...

@@ -86,6 +86,7 @@ run(char **argv, const char *file)
     struct err err;
     int status;
 
+    process_hold_signals();
     if (predecessor_from_environment(&start.predecessor, &err) != 0)
         return fail(NULL, err.text);
     start.inherited = inherited_from_environment(&err);

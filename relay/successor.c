@@ -177,14 +177,27 @@ tell_why(int link, int error)
     (void)sendmsg(link, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* The loop's handlers would tell this process' signals to the one it was forked from. Those that ask for
+ * something must not end it before it watches them: ignored, for other versions would not unblock them. */
+static void
+leave_handlers(void)
+{
+    sigset_t none;
+
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR2, SIG_IGN);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void __attribute__((noreturn))
 become(struct launch *l)
 {
-    sigset_t none;
     int link = FIRST_FD + l->n_fds - 2;
 
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    leave_handlers();
     for (size_t i = 0; i < l->n_pids; i++)
         write_pid(l->pid_places[i], getpid());
     if (place_descriptors(l))
@@ -293,17 +306,23 @@ static int
 launch(struct successor *s, struct err *err)
 {
     struct launch l;
-    int link[2];
+    sigset_t all, before;
+    int link[2], why;
 
     if (packets_pair(link, err) != 0)
         return -1;
     launch_init(&l, &s->setup, link[1]);
+    sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &before);
     s->pid = fork();
     if (s->pid == 0)
         become(&l);
+    why = errno;
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     launch_fini(&l);
     close(link[1]);
     s->link = link[0];
+    errno = why;
     return s->pid > 0 ? 0 : err_set_errno(err, "cannot start a process");
 }
 

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
+import strace
 from checker import Cap, check_cap
 from node import give, program, write
 from ports import free_port
-from process import wait_until
+from process import Adopted, adopt_orphans, wait_until
 from redis_proxy import RedisProxy
 from smtp_client import Client, message
 from spooled import BLOCK, Sent, assert_held, assert_relayed, clients, offer, route, send, spool, state, wait_empty
@@ -369,6 +370,25 @@ def test_a_program_that_fails_leaves_the_old_process(site, case):
     os.symlink(program("sendgovd"), binary)
     drained(node, node.upgrade())
     goes_on(node)
+
+
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGUSR2"])
+def test_a_signal_to_a_process_that_only_starts_waits(site, number):
+    """It comes with the lock of the state folder, long before the loop turns."""
+    adopt_orphans()
+    node = site.node()
+    log = os.path.join(node.folder, "strace.log")
+    node.start(ready=False, under=strace.under(log, [f"flock:signal={number}:when=1"], trace="flock"))
+    if number == "SIGHUP":
+        wait_until(lambda: node.log_events("reload") or not node.process.alive(), 10, "the reload")
+    else:
+        old = node.process
+        said = wait_until(lambda: [e["msg"] for e in node.log_events("upgrade") if "serves now" in e["msg"]], 10, "the upgrade")
+        node.process = Adopted(old, int(said[0].split()[1]))
+        drained(node, old)
+    strace.detach(node.process.pid)
+    node.wait_ready()
+    assert_relayed(send(node))
 
 
 def test_a_second_upgrade_waits_for_the_first(site):
