@@ -604,6 +604,7 @@ daemon_free(struct daemon **dp)
 
     if (d == NULL)
         return;
+    process_hold_signals(); /* with the loop go the handlers */
     if (d->loop != NULL && d->metrics != NULL) {
         admin_free(&d->admin);
         front_free(&d->front);
