@@ -300,17 +300,27 @@ retire(void *arg)
     front_retire(d->front, d->config->drain_ms, on_front_drained, d);
 }
 
+/* Of three processes the last might get the spool from the first, and what the one between them has promised
+ * to store would be refused. */
+static const char *
+why_no_upgrade(const struct daemon *d)
+{
+    if (d->upgrade == NULL)
+        return "this process does not serve yet";
+    if (d->state != DAEMON_RUNNING)
+        return "the daemon is about to end";
+    if (flow_awaits_spool(d->flow))
+        return "the process this one took the place of still has the spool: try again when it has ended";
+    return NULL;
+}
+
 static void
 upgrade(struct daemon *d)
 {
+    const char *why = why_no_upgrade(d);
     struct err err;
-    int rc;
+    int rc = why != NULL ? err_set(&err, "%s", why) : upgrade_begin(d->upgrade, d->config, &err);
 
-    if (d->state != DAEMON_RUNNING || d->upgrade == NULL)
-        rc = err_set(&err, "%s",
-            d->upgrade == NULL ? "this process does not serve yet" : "the daemon is about to end");
-    else
-        rc = upgrade_begin(d->upgrade, d->config, &err);
     if (rc != 0)
         log_text(LOG_ERROR, "upgrade-refused", "%s", err.text);
 }

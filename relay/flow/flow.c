@@ -351,3 +351,9 @@ flow_status(const struct flow *f, struct flow_status *out)
 {
     out->in_flight = f->jobs.live;
 }
+
+bool
+flow_awaits_spool(struct flow *f)
+{
+    return f->spool != NULL && !spool_is_ours(f->spool);
+}

@@ -110,5 +110,7 @@ struct flow_status {
     size_t in_flight;
 };
 void flow_status(const struct flow *f, struct flow_status *out);
+/* The process this one took the place of still has the spool. */
+bool flow_awaits_spool(struct flow *f);
 
 #endif

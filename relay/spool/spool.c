@@ -343,3 +343,9 @@ spool_status(const struct spool *s, struct spool_status *out)
     else if (s->early_until_mono_ms != 0)
         snprintf(out->why, sizeof(out->why), "the process that was replaced has it until it ends");
 }
+
+bool
+spool_is_ours(struct spool *s)
+{
+    return have_lock(s);
+}

@@ -175,5 +175,7 @@ struct spool_status {
     int64_t oldest_utc_ms;  /* 0: none */
 };
 void spool_status(const struct spool *s, struct spool_status *out);
+/* Looks again: false, another process still has it. */
+bool spool_is_ours(struct spool *s);
 
 #endif

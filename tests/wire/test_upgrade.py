@@ -392,16 +392,34 @@ def test_a_signal_to_a_process_that_only_starts_waits(site, number):
 
 
 def test_a_second_upgrade_waits_for_the_first(site):
+    """Of three, the last might have the spool before the one between, whose clients wait for it."""
     node = site.node(spool=spool(), drain_timeout="20s").start()
+    node.ctl("pause", "--scope", "route", "--instance", "contoso", "--reason", "a test")
     slow = begin(node)
     old = node.upgrade()
-    old.signal(signal.SIGUSR2)  # it is about to end, and hands over nothing more
-    wait_until(lambda: node.log_events("upgrade-refused"), 5, "the refusal")
-    older, second = old, node.upgrade()  # two processes drain
-    assert finish(slow).code == 250
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(send, node)
+        refused(node, "still has the spool")
+        old.signal(signal.SIGUSR2)  # it is about to end, and hands over nothing more
+        wait_until(lambda: "about to end" in node.log_events("upgrade-refused")[-1]["msg"], 5, "the refusal")
+        assert not waits.done() and finish(slow).code == 250
+        drained(node, old)
+        assert_held(waits.result(20))
+    node.ctl("resume", "--scope", "route", "--instance", "contoso", "--reason", "a test")
+    drained(node, node.upgrade())
+    goes_on(node)
+
+
+def test_two_processes_drain_where_there_is_no_spool(site):
+    node = site.node(drain_timeout="20s").start()
+    slow = begin(node)
+    older = node.upgrade()
+    second_slow = begin(node)
+    second = node.upgrade()
+    assert finish(slow).code == finish(second_slow).code == 250
     drained(node, older)
     drained(node, second)
-    goes_on(node)
+    assert_relayed(send(node))
 
 
 def test_sigterm_gives_the_messages_of_the_old_process_their_time(site):
