@@ -270,7 +270,7 @@ control_hand_over(struct control *c)
 {
     if (c->listener)
         listener_close(&c->listener);
-    control_socket_forget(&c->file);
+    control_socket_leave(&c->file); /* of another path, when the new process has moved it */
 }
 
 void

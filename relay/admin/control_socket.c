@@ -39,12 +39,26 @@ fill_address(const char *path, struct sockaddr_un *sun, struct err *err)
     return 0;
 }
 
-/* A socket that refuses connections has no process behind it any more. */
+/* A socket that refuses connections has no process behind it any more. -1 and err: it cannot be told. */
+static int
+look_for_listener(const struct sockaddr_un *sun, bool *listens_out, struct err *err)
+{
+    int fd = new_socket(err), rc, error;
+
+    if (fd < 0)
+        return -1;
+    rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
+    error = errno;
+    close(fd);
+    *listens_out = rc == 0 || error != ECONNREFUSED;
+    return 0;
+}
+
 static int
 clear_stale(const struct sockaddr_un *sun, struct err *err)
 {
     struct stat st;
-    int fd, rc, error;
+    bool listens;
 
     if (lstat(sun->sun_path, &st) != 0)
         return errno == ENOENT ? 0 : err_set_errno(err, "admin.socket: %s", sun->sun_path);
@@ -52,13 +66,9 @@ clear_stale(const struct sockaddr_un *sun, struct err *err)
         return err_set(err, "admin.socket: %s is a symbolic link; remove it", sun->sun_path);
     if (!S_ISSOCK(st.st_mode))
         return err_set(err, "admin.socket: %s exists and is no socket; remove it", sun->sun_path);
-    fd = new_socket(err);
-    if (fd < 0)
+    if (look_for_listener(sun, &listens, err) != 0)
         return -1;
-    rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
-    error = errno;
-    close(fd);
-    if (rc == 0 || error != ECONNREFUSED)
+    if (listens)
         return err_set(err, "admin.socket: another process answers at %s", sun->sun_path);
     if (unlink(sun->sun_path) != 0)
         return err_set_errno(err, "admin.socket: cannot remove the stale %s", sun->sun_path);
@@ -129,8 +139,8 @@ control_socket_know(const char *path, struct socket_file *file_out)
     *file_out = (struct socket_file){xstrdup(path), st.st_dev, st.st_ino};
 }
 
-void
-control_socket_forget(struct socket_file *file)
+static void
+forget(struct socket_file *file)
 {
     free(file->path);
     file->path = NULL;
@@ -145,5 +155,21 @@ control_socket_remove(struct socket_file *file)
         return;
     if (lstat(file->path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
         unlink(file->path);
-    control_socket_forget(file);
+    forget(file);
+}
+
+void
+control_socket_leave(struct socket_file *file)
+{
+    struct sockaddr_un sun;
+    struct err ignored;
+    bool listens = true;
+
+    if (!file->path)
+        return;
+    if (fill_address(file->path, &sun, &ignored) == 0 && look_for_listener(&sun, &listens, &ignored) == 0 &&
+        !listens)
+        control_socket_remove(file);
+    else
+        forget(file);
 }

@@ -23,9 +23,10 @@ int control_socket_open(const char *path, struct socket_file *file_out, struct e
 void control_socket_give(const struct socket_file *file, const char *owner, gid_t group);
 /* The file of a listening socket that was handed over. */
 void control_socket_know(const char *path, struct socket_file *file_out);
-/* The file is somebody else's from now on. */
-void control_socket_forget(struct socket_file *file);
 /* Unlinks the file if it is still the one that was made. */
 void control_socket_remove(struct socket_file *file);
+/* The listening socket was closed here: the file is that of who listens on it too, and is unlinked when
+ * nobody does. */
+void control_socket_leave(struct socket_file *file);
 
 #endif

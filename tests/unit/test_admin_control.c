@@ -183,6 +183,34 @@ test_stale_socket_is_replaced(void **state)
     fixture_close(&f);
 }
 
+/* A copy of the descriptor, as another process has it, listens on. */
+static void
+test_a_file_left_behind_goes_with_the_last_listener(void **state)
+{
+    struct fixture f;
+    struct socket_file file = {0};
+    struct err err;
+    char path[128];
+    int fd, other;
+
+    (void)state;
+    fixture_open(&f, NULL);
+    snprintf(path, sizeof(path), "%s/left", f.folder);
+    fd = control_socket_open(path, &file, &err);
+    assert_true(fd >= 0);
+    other = dup(fd);
+    close(fd);
+    control_socket_leave(&file);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_null(file.path);
+    close(other);
+    control_socket_know(path, &file);
+    control_socket_leave(&file);
+    assert_int_equal(access(path, F_OK), -1);
+    control_socket_leave(&file); /* nothing is left to leave */
+    fixture_close(&f);
+}
+
 static void
 test_other_files_are_left_alone(void **state)
 {
@@ -242,6 +270,7 @@ main(void)
         cmocka_unit_test(test_hang_up),
         cmocka_unit_test(test_stranger),
         cmocka_unit_test(test_stale_socket_is_replaced),
+        cmocka_unit_test(test_a_file_left_behind_goes_with_the_last_listener),
         cmocka_unit_test(test_other_files_are_left_alone),
         cmocka_unit_test(test_reload_moves_the_socket),
     };

@@ -265,6 +265,24 @@ def test_connections_of_the_control_page_end_with_their_process(site):
         wait_until(reset, 3, "nobody to have the connection")
 
 
+def test_a_control_socket_that_moves_leaves_no_file(site):
+    node = site.node(spool=spool(), drain_timeout="20s")
+    before, after = (os.path.join(node.config["state"], name) for name in ("before", "after"))
+    node.config["admin"]["socket"] = before
+    node.write_config()
+    node.start()
+    node.config["admin"]["socket"] = after
+    node.write_config()
+    slow = begin(node)
+    old = node.upgrade()
+    wait_until(lambda: not os.path.exists(before), 5, "the file to go, although its process lives")
+    assert finish(slow).code == 250
+    drained(node, old)
+    goes_on(node)
+    drained(node, node.upgrade())
+    goes_on(node)
+
+
 # ---- what goes wrong ----
 
 def refused(node, *words):
