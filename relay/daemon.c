@@ -526,8 +526,8 @@ ask_predecessor(struct daemon *d, struct err *err)
 static int
 go_live(struct daemon *d, struct err *err)
 {
-    struct upgrade_setup upgrade = {.loop = d->loop, .store = d->store, .front = d->front,
-        .argv = d->start.argv, .lock = d->lock_fd, .replaced = retire, .arg = d};
+    struct upgrade_setup upgrade = {.loop = d->loop, .store = d->store, .flow = d->flow,
+        .front = d->front, .argv = d->start.argv, .lock = d->lock_fd, .replaced = retire, .arg = d};
 
     if (make_admin(d, err) != 0)
         return -1;

@@ -9,6 +9,7 @@
 #include "relay/base/log.h"
 #include "relay/base/xmalloc.h"
 #include "relay/config/config.h"
+#include "relay/flow/flow.h"
 #include "relay/front/front.h"
 #include "relay/process.h"
 #include "relay/store/store.h"
@@ -45,7 +46,9 @@ forget(struct upgrade *u)
     config_unref(&u->config);
 }
 
-/* A folder that cannot be had again is said; mail goes on under the guest's name. */
+/* A folder that cannot be had again is said; mail goes on under the guest's name. What was held before goes
+ * by the run that the node was then: the new process would have given it back, as it gives back what a dead
+ * one held. */
 static void
 take_back(struct upgrade *u)
 {
@@ -54,6 +57,8 @@ take_back(struct upgrade *u)
     if (store_return(u->setup.store, &err) != 0)
         log_text(LOG_ERROR, "upgrade", "this process stays a guest of its group, and needs a restart: %s",
             err.text);
+    else
+        flow_disown(u->setup.flow, NULL);
 }
 
 /* ---- step by step ---- */

@@ -14,6 +14,7 @@
 struct upgrade;
 struct loop;
 struct store;
+struct flow;
 struct front;
 struct admin;
 struct config;
@@ -21,6 +22,7 @@ struct config;
 struct upgrade_setup {
     struct loop *loop;
     struct store *store;
+    struct flow *flow;
     struct front *front;
     struct admin *admin;
     char *const *argv; /* as this process was started */

@@ -44,7 +44,8 @@ void flow_configure(struct flow *f, struct config *config);
  * refused. */
 int flow_open_spool(struct flow *f, const struct spool_conf *conf, struct err *err);
 int flow_start_spool(struct flow *f, struct err *err);
-/* The process of this identity (store_identity) is dead: the connection slots it held are free. */
+/* The process of this identity (store_identity) is dead: the connection slots it held are free. NULL: those
+ * of all former runs of this node. */
 void flow_disown(struct flow *f, const char *identity);
 /* Nothing more leaves the spool; what is on its way does. */
 void flow_stop_release(struct flow *f);

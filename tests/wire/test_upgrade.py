@@ -546,6 +546,23 @@ def test_slots_are_the_nodes_again_when_an_upgrade_fails_without_redis(site):
     wait_until(lambda: len(site.redis.client().zrange(slots, 0, -1)) <= 1, 5, "the guest's slot to be free")
 
 
+def test_other_nodes_see_each_slot_once_after_an_upgrade_failed(site):
+    """Nobody came who would have given back what stood under the name before."""
+    node = site.node(spool=spool())
+    binary = os.path.join(node.folder, "sendgovd")
+    os.symlink(program("sendgovd"), binary)
+    node.start(binary=binary)
+    assert_relayed(send(node))
+    slots = f"sendgov:{{{node.name}}}:l:1:relay@contoso.com:connections"
+    before, = site.redis.client().zrange(slots, 0, -1)
+    os.unlink(binary)
+    identity = f"node {node.name}, state {node.config['state']}, spool {node.config['state']}/spool"
+    write(binary, FAKE.format(body=FAKES["says so"][0].format(identity=identity)), 0o755)
+    refused(node, "no luck")
+    wait_until(lambda: before not in site.redis.client().zrange(slots, 0, -1), 5, "the slot to be said under one name only")
+    goes_on(node)
+
+
 # ---- sockets of a service manager ----
 
 def test_sockets_of_a_service_manager_are_used(site):
