@@ -4,6 +4,7 @@ something is wrong."""
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +16,10 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import governor_table  # noqa: E402
 import queues  # noqa: E402
 import spool_table  # noqa: E402
+from governor_redis import Governor, Server  # noqa: E402
 from procs import BenchError, Proc, signals_wait  # noqa: E402
 
 BENCH = os.path.join(os.getcwd(), "tests", "bench")  # the build folder is where make check runs its programs
@@ -146,6 +149,73 @@ class Fails(unittest.TestCase):
             _, errors = child.communicate(timeout=30)
             self.assertEqual(child.returncode, 1)
             self.assertIn("closed by the server", errors)
+
+
+class Charges(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="sendgov-bench-")
+        self.server = Server(self.folder)
+        self.governor = Governor(self.folder, os.path.join(BENCH, "governor"), self.server)
+        self.governor.ask("begin 1")
+
+    def tearDown(self):
+        self.governor.stop()
+        self.server.stop()
+        shutil.rmtree(self.folder)
+
+    def used(self, scope, instance):
+        """Of the window that stands first in the counters of this instance: its total."""
+        value = self.server.link.one("GET", f"sendgov:{{bench}}:s:{scope}:{instance}")
+        return int.from_bytes(value[3 + 1 + value[3] + 18:][:8], "big")
+
+    def test_all_is_charged(self):
+        for line in ("raw charge 1 64 200 20", "raw charge 3 8 100 20", "raw charge 2 1 20 20", "store 3 8 100 20"):
+            before = self.used(0, "contoso") if self.server.state_bytes(0)[1] else 0
+            run = self.governor.ask(line)
+            with self.subTest(line):
+                self.assertEqual(self.used(0, "contoso") - before, run["ops"])
+                self.assertGreater(run["server_ns"], 0)
+                self.assertGreaterEqual(run["p99_us"], run["p50_us"])
+        self.assertEqual(self.server.state_bytes(3)[1], 20)
+        self.assertEqual(self.used(3, "sender-000007@contoso.com"), 420 / 20)
+        self.assertEqual(self.server.without_end(), [])
+
+    def test_what_is_compared_changes_no_counter(self):
+        self.governor.ask("raw charge 1 8 20 20")
+        before = self.used(0, "contoso")
+        for what in ("touch", "states", "incr"):
+            self.governor.ask(f"raw {what} 1 8 40 20")
+        self.assertEqual(self.used(0, "contoso"), before)
+        self.assertEqual(self.server.link.one("GET", "sendgov:{bench}:incr:3"), b"2")
+
+    def test_counters_are_aged(self):
+        self.governor.ask("raw charge 1 8 40 20")
+        self.governor.ask("age 20 0 1")
+        self.assertEqual(self.used(3, "sender-000007@contoso.com"), 65)
+        self.governor.ask("age 20 1800000 1")
+        self.governor.ask("raw charge 1 8 20 20")
+        self.assertLess(self.used(3, "sender-000007@contoso.com"), 36)  # half an hour of it has gone by
+
+    def test_what_is_not_granted_ends_it(self):
+        self.server.link.one("HSET", "sendgov:{bench}:g", "p:0:contoso", "a 0 1 block-tenant - test")
+        with self.assertRaisesRegex(BenchError, "not granted"):
+            self.governor.ask("raw charge 1 8 20 20")
+
+
+class ChargeTable(unittest.TestCase):
+    def run_of(self, ms, server_ms):
+        return {"ops": 1000, "wall_ns": ms * 1000000, "server_ns": server_ms * 1000000, "p50_us": 1, "p99_us": 2,
+                "request_bytes": 500000, "reply_bytes": 50000}
+
+    def test_medians_and_ratios_within_a_round(self):
+        a, b = ("charge", 1, True), ("touch", 1, True)
+        rounds = [{a: self.run_of(100, 80), b: self.run_of(50, 40)}, {a: self.run_of(300, 90), b: self.run_of(90, 30)},
+                  {a: self.run_of(200, 100), b: self.run_of(20, 20)}]
+        row = governor_table.summarise(rounds)[a]
+        self.assertEqual((row["per_second"], row["cpu_us"], row["request_bytes"]), (5000, 90, 500))
+        self.assertAlmostEqual(governor_table.ratio(rounds, a, b, "cpu_us"), 1 / 3)
+        self.assertAlmostEqual(governor_table.ratio(rounds, a, b, "per_second"), 0.3)
+        self.assertIsNone(governor_table.ratio(rounds, a, ("incr", 1, True), "cpu_us"))
 
 
 PAGE = """\
