@@ -1,8 +1,9 @@
--- charge_usual: the charge nothing is unusual about, decided at a third of the price. Not another set of
--- rules: it answers only where charge.lua would grant all of it and no counter begins, turns a bucket or a
--- day, was edited, is lowered or paused; it then writes exactly what charge.lua would. In all other cases it
--- has written nothing, and charge.lua decides. That is worth a file because defining the functions of
--- common.lua and copying every counter is most of what a charge costs Redis.
+-- charge_usual: the charge nothing is unusual about, decided at half the price. Not another set of rules: it
+-- answers only where charge.lua would grant all of it and no counter begins, turns a day (a spike: an hour),
+-- was edited, is lowered or paused; it then writes exactly what charge.lua would. In all other cases it has
+-- written nothing, and charge.lua decides. That is worth a file because defining the functions of common.lua
+-- and copying every counter is most of what a charge costs Redis. Buckets turn here too: of many senders
+-- nearly each was last charged some buckets ago.
 --
 -- It also charges several equal messages at once (`times`, numbered seq, seq + 1, ...), as many as fit whole:
 -- a node asks so for what came in one turn of its loop. Each is counted, numbered and remembered as if it had
@@ -35,11 +36,40 @@ local function usual_rate(value, body, line)
     return burst - level, {unit, period, n, burst, level, base, rest, born, seen}
 end
 
+-- The counts without those in slots first to last, and how much these were.
+local function empty_slots(counts, first, last)
+    local from, size = first * COUNT_SIZE, (last - first + 1) * COUNT_SIZE
+    local gone, none, sum = sub(counts, from + 1, from + size), rep('\0', size), 0
+
+    if gone == none then -- most senders are seldom here
+        return counts, 0
+    end
+    for at = 1, size, COUNT_SIZE do
+        sum = sum + unpack(COUNT, gone, at)
+    end
+    return concat({sub(counts, 1, from), none, sub(counts, from + size + 1)}), sum
+end
+
+-- window_turn() of common.lua, all buckets at once. -> the counts, what is left of the total
+local function turn_counts(counts, head, to, total)
+    local first, last, gone = fmod(head + 1, SLOTS), fmod(to, SLOTS), 0
+
+    if total == 0 or to - head > 64 then
+        return rep('\0', COUNTS_SIZE), 0
+    end
+    if last < first then -- round the end of the ring
+        counts, gone = empty_slots(counts, 0, last)
+        total, last = total - gone, SLOTS - 1
+    end
+    counts, gone = empty_slots(counts, first, last)
+    return counts, total - gone
+end
+
 local function usual_window(value, body, line, is_day, kind)
     local _, unit, period, head, total, born, seen, step, day, peak, held = unpack(WINDOW, value, body)
-    local wide, cap = width(period), line[L_CAP]
+    local to, cap, counts = div(now, width(period)), line[L_CAP], nil
 
-    if now >= (head + 1) * wide or (is_day and (step ~= line[L_STEP] or day ~= div(now, DAY_US))) then
+    if is_day and (step ~= line[L_STEP] or day ~= div(now, DAY_US)) then
         return
     end
     if kind == KIND_SPIKE then
@@ -48,30 +78,45 @@ local function usual_window(value, body, line, is_day, kind)
         end
         cap = ceiling_of(peak, cap, line[L_BURST])
     end
-    return cap - total, {unit, period, head, total, born, max(seen, cap), step, day, peak, held}
+    if to > head then
+        counts = sub(value, body + WINDOW_SIZE, body + WINDOW_SIZE + COUNTS_SIZE - 1)
+        counts, total = turn_counts(counts, head, to, total)
+        head = to
+    end
+    return cap - total, {unit, period, head, total, born, max(seen, cap), step, day, peak, held, counts}
 end
 
--- The counter after `cost` more, packed, up to the byte before the one returned with it.
-local function take_rate(c, body, _, cost)
+-- Adds the counter after `cost` more, packed, to parts. -> the byte of the value after what of it has changed
+local function take_rate(parts, c, body, cost)
     local n, burst = c[3], c[4]
     local seen = max(c[9], min(n + burst, CAP_MAX))
 
-    return pack(RATE, KIND_RATE, c[1], c[2], n, burst, c[5] + cost, c[6], c[7], now, c[8], seen),
-        body + RATE_SIZE
+    parts[#parts + 1] = pack(RATE, KIND_RATE, c[1], c[2], n, burst, c[5] + cost, c[6], c[7], now, c[8], seen)
+    return body + RATE_SIZE
 end
 
-local function take_window(c, body, _, cost, kind, value)
-    local total, at = c[4] + cost, body + WINDOW_SIZE + fmod(c[3], SLOTS) * 6
+local function take_window(parts, c, body, cost, kind, value)
+    local src, from = c[11] or value, c[11] and 1 or body + WINDOW_SIZE
+    local at, hours = from + fmod(c[3], SLOTS) * COUNT_SIZE, body + WINDOW_SIZE + COUNTS_SIZE
+    local total, i = c[4] + cost, #parts
     local peak = kind == KIND_WARMUP and max(c[9], total) or c[9]
-    local packed = pack(WINDOW, kind, c[1], c[2], c[3], total, c[5], c[6], c[7], c[8], peak, c[10])
-        .. sub(value, body + WINDOW_SIZE, at - 1) .. pack(COUNT, unpack(COUNT, value, at) + cost)
-    local hour = body + WINDOW_SIZE + COUNTS_SIZE + fmod(c[8], HOURS) * 6
 
-    if kind ~= KIND_SPIKE then
-        return packed, at + 6
+    parts[i + 1] = pack(WINDOW, kind, c[1], c[2], c[3], total, c[5], c[6], c[7], c[8], peak, c[10])
+    parts[i + 2] = sub(src, from, at - 1)
+    parts[i + 3] = pack(COUNT, unpack(COUNT, src, at) + cost)
+    at = at + COUNT_SIZE
+    if c[11] then
+        parts[i + 4] = sub(src, at)
+        at = hours
     end
-    return packed .. sub(value, at + 6, hour - 1)
-        .. pack(COUNT, min(unpack(COUNT, value, hour) + cost, CAP_MAX)), hour + 6
+    if kind == KIND_SPIKE then
+        local hour = hours + fmod(c[8], HOURS) * COUNT_SIZE
+
+        parts[#parts + 1] = sub(value, at, hour - 1)
+        parts[#parts + 1] = pack(COUNT, min(unpack(COUNT, value, hour) + cost, CAP_MAX))
+        at = hour + COUNT_SIZE
+    end
+    return at
 end
 
 -- Is all as it should be, outside the counters?
@@ -152,14 +197,11 @@ local function save_scope(value, key, live, fits, found, i)
     local parts, from = {}, 1
 
     while found[i] and found[i][6] == key do
-        local c, body, line, cost, kind = list_unpack(found[i])
-
+        local c, body, _, cost, kind = list_unpack(found[i])
         local take = kind == KIND_RATE and take_rate or take_window
-        local packed, after = take(c, body, line, cost * fits, kind, value)
 
         parts[#parts + 1] = sub(value, from, body - 1)
-        parts[#parts + 1] = packed
-        from = after
+        from = take(parts, c, body, cost * fits, kind, value)
         i = i + 1
     end
     parts[#parts + 1] = sub(value, from)
