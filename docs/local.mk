@@ -1,2 +1,2 @@
 # documents
-EXTRA_DIST += docs/architecture.md docs/spool.md HACKING.md SECURITY.md NEWS.md
+EXTRA_DIST += docs/architecture.md docs/scaling.md docs/spool.md HACKING.md SECURITY.md NEWS.md

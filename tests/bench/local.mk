@@ -7,8 +7,8 @@ check_PROGRAMS += tests/bench/governor
 tests_bench_governor_SOURCES = tests/bench/governor.c tests/bench/governor.h tests/bench/governor_raw.c \
     tests/bench/governor_store.c tests/bench/hist.h
 tests_bench_governor_LDADD = libsendgov.a
-EXTRA_DIST += tests/bench/test_bench.py
-TESTS += tests/bench/test_bench.py
+EXTRA_DIST += tests/bench/test_bench.py tests/bench/test_scaling.py tests/bench/scaling.py
+TESTS += tests/bench/test_bench.py tests/bench/test_scaling.py
 EXTRA_DIST += tests/bench/bench.py tests/bench/procs.py tests/bench/sendgov.py tests/bench/table.py
 EXTRA_DIST += tests/bench/bench_spool.py tests/bench/queues.py tests/bench/spool_table.py
 EXTRA_DIST += tests/bench/bench_governor.py tests/bench/governor_redis.py tests/bench/governor_table.py
