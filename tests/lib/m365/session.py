@@ -25,7 +25,7 @@ class Session:
     # the session
     async def run(self):
         why = "quit"
-        self.ledger.add(event="connect", conn=self.number, ns=self.wire.selector.returned_ns)
+        self.ledger.add(event="connect", conn=self.number, ns=time.monotonic_ns())
         try:
             await self._begin()
             while not self.quit:

@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 
-WAKE_UP_NS = 20_000_000  # the kernel wakes a waiting poll within so long
+SLICE_S = 0.01  # a poll waits no longer, so that little is unknown of what ends it
 
 
 class Gone(Exception):
@@ -19,22 +19,32 @@ class Gone(Exception):
 
 
 class StampedSelector(selectors.EpollSelector):
-    """Knows since when the events of this turn can have been there."""
+    """Knows since when the events of this turn can have been there: since the poll before, which did not report them.
+
+    That one looked no earlier than it was called or, where it came back with nothing, than its time was over. When a poll came
+    back says nothing: on a busy machine the process may get the processor a long time after the kernel looked.
+    """
 
     def __init__(self):
         super().__init__()
-        self.lo_ns = self.returned_ns = time.monotonic_ns()
+        self.looked_ns = self.lo_ns = time.monotonic_ns()
+
+    def _poll(self, wait_s):
+        self.lo_ns = self.looked_ns
+        self.looked_ns = time.monotonic_ns()
+        events = super().select(wait_s)
+        if not events:
+            self.looked_ns += int(wait_s * 1_000_000_000)
+        return events
 
     def select(self, timeout=None):
-        previous = self.returned_ns
-        events = super().select(0)
-        if events or timeout == 0:
-            self.lo_ns = previous
-        else:
-            asked = time.monotonic_ns()
-            events = super().select(timeout)
-            self.lo_ns = max(asked, time.monotonic_ns() - WAKE_UP_NS)
-        self.returned_ns = time.monotonic_ns()
+        events = self._poll(0)
+        until = None if timeout is None else time.monotonic() + timeout
+        while not events:
+            left_s = SLICE_S if until is None else min(SLICE_S, until - time.monotonic())
+            if left_s <= 0:
+                break
+            events = self._poll(left_s)
         return events
 
 
