@@ -12,6 +12,7 @@ import pytest
 import checker
 from checker import Cap, SECOND_NS
 from load import Load
+from racy_proxy import RacyProxy
 from rig import Rig
 
 INTERNAL = ("contoso.com",)
@@ -22,23 +23,30 @@ LIMITS = {  # name: cap, seconds; the longer one binds, the shorter one shapes
 }
 
 
-def caps():
-    return [Cap(name, s * SECOND_NS, "external", [(0, n)], internal_domains=INTERNAL) for name, (n, s) in LIMITS.items()]
+def caps(limits=None):
+    return [Cap(name, s * SECOND_NS, "external", [(0, n)], internal_domains=INTERNAL) for name, (n, s) in (limits or LIMITS).items()]
+
+
+def long(seconds):
+    return float(os.environ.get("SENDGOV_LONG", seconds))
 
 
 class Run:
-    """Nodes, a load of three times the cap, and a plan of what happens when."""
+    """Nodes, a load of three times the cap, and a plan of what happens when.
+    names: of the limits in force; more: sections of the nodes' configuration."""
 
-    def __init__(self, rig, n_nodes, clients, seconds):
+    def __init__(self, rig, n_nodes, clients, seconds, names=tuple(LIMITS), **more):
         self.rig = rig
-        self.seconds = float(os.environ.get("SENDGOV_LONG", seconds))
+        self.limits = {name: LIMITS[name] for name in names}
+        self.seconds = seconds
         self.random = random.Random(SEED)
-        limits = {name: {"scope": "route", "unit": "external", "window": f"{n}/{s}s"} for name, (n, s) in LIMITS.items()}
+        limits = {name: {"scope": "route", "unit": "external", "window": f"{n}/{s}s"} for name, (n, s) in self.limits.items()}
         mailboxes = {"relay@contoso.com": {"route": "contoso", "password_file": rig.upstream_password, "connections": 100}}
         route = {"contoso": {"upstream": f"localhost:{rig.sim.port}", "tls": "off", "domains": ["contoso.com"],
                              "replies": [{"reply": "5xx 5.7.708", "class": "block-tenant"}]}}  # a profile brings limits of its own
         rig.sim.limits(connections=None)
-        self.nodes = [rig.node(f"n{i}", limits=limits, mailboxes=mailboxes, routes=route, log={"level": "info", "format": "json"})
+        self.nodes = [rig.node(f"n{i}", limits=limits, mailboxes=mailboxes, routes=route, log={"level": "info", "format": "json"},
+                               **more)
                       for i in range(n_nodes)]
         for node in self.nodes:
             node.start()
@@ -108,16 +116,22 @@ class Run:
         self.outages.append((begun, time.monotonic_ns() + SECOND_NS))
 
     # judgement
+    def findings(self):
+        """What the checker says once the nodes have ended."""
+        for node in self.nodes:
+            if node.process is not None:
+                node.stop()
+        return checker.check_all(self.load.attempts, self.rig.sim.messages(), caps(self.limits), INTERNAL, self.rig.ends(),
+                                 self.resumed)
+
     def judge(self):
         void = 0
         for node in self.nodes:
             if node.process is not None:
                 void += node.metric("sendgov_charges_void_total")
                 assert node.metric("sendgov_overshoot_total") == 0
-                node.stop()
-        messages = self.rig.sim.messages()
-        attempts = self.load.attempts
-        findings = checker.check_all(attempts, messages, caps(), INTERNAL, self.rig.ends(), self.resumed)
+        findings = self.findings()
+        messages, attempts = self.rig.sim.messages(), self.load.attempts
         outcomes = {o: sum(a["outcome"] == o for a in attempts) for o in ("2xx", "4xx", "5xx", "lost")}
         share = checker.used_share(messages, caps()[0], self.begin_ns, self.end_ns, self.outages)
         print(f"seed {SEED}: {len(attempts)} offers {outcomes}, {len(messages)} upstream, {share:.1%} of the cap used, {void:.0f} charges void, "
@@ -129,7 +143,7 @@ class Run:
 
 def test_two_nodes_and_everything_that_goes_wrong():
     with Rig(upstream_tls=False, bodies=False) as rig:
-        run = Run(rig, 2, 32, 40)
+        run = Run(rig, 2, 32, long(40))
         asyncio.run(run.go((0.10, run.flush_scripts), (0.15, run.kill_a_node), (0.30, run.break_connections),
                            (0.35, run.freeze_redis), (0.55, run.block_and_resume), (0.75, run.kill_redis),
                            (0.90, run.flush_scripts)))
@@ -139,7 +153,7 @@ def test_two_nodes_and_everything_that_goes_wrong():
 def test_three_nodes_sixty_four_clients_three_times_the_cap():
     """A node and Redis killed on the way: never above the cap in any window, at least 95 % of it used."""
     with Rig(upstream_tls=False, bodies=False) as rig:
-        run = Run(rig, 3, 64, 45)
+        run = Run(rig, 3, 64, long(45))
         asyncio.run(run.go((0.3, run.kill_a_node), (0.6, run.kill_redis)))
         messages = run.judge()
         findings = checker.check_work(messages, caps()[0], run.begin_ns, run.end_ns, run.outages)
@@ -170,3 +184,19 @@ def test_exactly_the_cap_over_three_nodes(cap):
         assert sum(m["accepted"] for m in messages) == cap == len(messages)
         day = Cap("day", 86400 * SECOND_NS, "external", [(0, cap)], internal_domains=INTERNAL)
         assert checker.check_all(load.attempts, messages, [day], INTERNAL, rig.ends()) == []
+
+
+@pytest.mark.parametrize("racy", [False, True])
+def test_a_charge_in_two_steps_would_be_found(racy):
+    """The same run, with charges as they are and with charges that read, wait and write: the checker can tell."""
+    with Rig(upstream_tls=False, bodies=False) as rig:
+        proxy = rig.adopt(RacyProxy(rig.redis.port, racy))
+        run = Run(rig, 3, 64, 7, ["ten"], redis={"url": proxy.url, "settle": "200ms"})  # good for 250 ms, the gap is 40
+        asyncio.run(run.go())
+        findings, taken = run.findings(), len(rig.sim.accepted())
+        print(f"seed {SEED}: {proxy.charges} charges, {taken} upstream, {findings}")
+        assert proxy.scripts >= 3 and proxy.charges >= taken >= 100, f"seed {SEED}: {proxy.scripts}, {proxy.charges}, {taken}"
+        if racy:
+            assert findings and all(finding.startswith("1 cap ten: ") for finding in findings), f"seed {SEED}: {findings}"
+        else:
+            assert findings == [], f"seed {SEED}: {findings}"
