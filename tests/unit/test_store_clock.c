@@ -126,6 +126,33 @@ a_clock_jump_outlives_restart_and_reload(void **state)
     assert_true(turn_until(r, all_open));
 }
 
+static bool
+node_0_takes_slot(struct rig *r)
+{
+    return take_lease(r, 0, 3);
+}
+
+/* Memory was lost while the clock was ahead: what was to wait for moments waits until then, or for the
+ * operator. */
+static void
+an_operator_opens_what_waits_for_a_time_that_was_ahead(void **state)
+{
+    struct rig *r = *state;
+    long long ahead_ms = (long long)clock_utc_ms() + 30LL * 86400000;
+
+    add_limit(r, "minute", LIMIT_WINDOW, UNIT_EXTERNAL, 5, 60000);
+    begin(r, 1);
+    cli(r, "HSET sendgov:{t%%7B%%7Dx}:g slots_at %lld open_at %lld lost 1", ahead_ms, ahead_ms);
+    assert_false(take_lease(r, 0, 3));
+    assert_int_equal(charge(r, 0, 1), VERDICT_CLOSED);
+    r->answers = 0;
+    store_open(r->nodes[0].store, "test", "the clock is right", on_done, r);
+    assert_true(turn_until(r, answered));
+    assert_true(turn_until(r, node_0_takes_slot));
+    assert_true(turn_until(r, all_open));
+    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+}
+
 /* One heartbeat a second; Redis' clock gains so much in each. Returns how many are believed. */
 static unsigned
 believed(uint64_t shortest_us, uint64_t gain_us, unsigned beats)
@@ -169,6 +196,7 @@ main(void)
         CASE(a_time_before_own_charges_is_doubted_until_confirmed),
         CASE(a_time_before_own_charges_is_believed_once_it_passed_them),
         CASE(a_clock_jump_outlives_restart_and_reload),
+        CASE(an_operator_opens_what_waits_for_a_time_that_was_ahead),
         cmocka_unit_test(small_gains_do_not_add_up),
     };
 
