@@ -12,8 +12,9 @@ wire_tests = tests/conftest.py tests/wire/conftest.py tests/wire/m365_sim tests/
     tests/wire/test_spool_notify.py tests/wire/test_spool_release.py tests/wire/test_spool_trouble.py \
     tests/wire/test_tls.py tests/wire/test_upgrade.py \
     tests/wire/test_upstream_faults.py tests/wire/test_upstreams.py
-fault_tests = tests/fault/checker.py tests/fault/checker_spool.py tests/fault/racy_proxy.py \
-    tests/fault/spool_run.py tests/fault/spool_scene.py tests/fault/test_checker.py tests/fault/test_checker_spool.py \
+fault_tests = tests/fault/checker.py tests/fault/checker_spool.py tests/fault/governor_long.py \
+    tests/fault/racy_proxy.py tests/fault/spool_run.py tests/fault/spool_scene.py \
+    tests/fault/test_checker.py tests/fault/test_checker_spool.py \
     tests/fault/test_runs.py tests/fault/test_spool_damage.py tests/fault/test_spool_faults.py \
     tests/fault/test_spool_many.py tests/fault/test_spool_runs.py tests/fault/test_spool_space.py \
     tests/fault/test_spool_waits.py

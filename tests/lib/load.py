@@ -19,10 +19,11 @@ class Lost(Exception):
 class Load:
     """ports: the nodes to send through, in a list that a test may change while it runs.
     addressed: function (random, number) -> recipients of that message, instead of always the same ones.
-    source: the address the clients come from. lines: how many lines of text a message may have."""
+    source: the address the clients come from. lines: how many lines of text a message may have.
+    senders: who else may send. insists: False: what got 4xx is not offered again."""
 
     def __init__(self, ports, clients, every_s, sender="app@contoso.com", recipient="someone@fabrikam.com", name="load",
-                 recipients_per_message=1, seed=1, addressed=None, source=None, lines=(8,)):
+                 recipients_per_message=1, seed=1, addressed=None, source=None, lines=(8,), senders=(), insists=True):
         self.ports = ports
         self.clients = clients
         self.every_s = every_s
@@ -33,6 +34,8 @@ class Load:
         self.addressed = addressed
         self.source = source
         self.lines = lines
+        self.senders = senders
+        self.again = ("4xx", "lost") if insists else ("lost",)
         self.random = random.Random(seed)
         self.attempts = []
         self.numbers = itertools.count(1)
@@ -70,7 +73,7 @@ class Load:
                 connection = None
             if attempt is not None:
                 self.attempts.append(attempt)
-            if attempt is None or attempt["outcome"] in ("4xx", "lost"):
+            if attempt is None or attempt["outcome"] in self.again:
                 again.append(item)
             if attempt is not None and connection is not None and connection.ended:
                 connection.close()
@@ -80,14 +83,15 @@ class Load:
 
     def _new(self):
         number = next(self.numbers)
-        author = self.sender or "postmaster@contoso.com"
+        sender = self.random.choice(self.senders) if self.senders else self.sender
+        author = sender or "postmaster@contoso.com"
         message_id = f"<{self.name}.{number}@{author.rpartition('@')[2]}>"
         recipients = [self.recipient] if self.recipients_per_message == 1 else [
             f"r{i}.{self.recipient}" for i in range(self.recipients_per_message)]
         if self.addressed is not None:
             recipients = self.addressed(self.random, number)
         body = message(author, recipients[0], message_id, text=b"line of text %d\r\n" % number * self.random.choice(self.lines))
-        return {"id": message_id, "sender": self.sender, "recipients": recipients, "body": body,
+        return {"id": message_id, "sender": sender, "recipients": recipients, "body": body,
                 "sha256": hashlib.sha256(body).hexdigest()}
 
 
