@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <hiredis/hiredis.h>
@@ -155,10 +156,17 @@ cli(struct rig *r, const char *fmt, ...)
     va_list ap;
 
     assert_true(c && c->err == 0);
-    va_start(ap, fmt);
-    reply = redisvCommand(c, fmt, ap);
-    va_end(ap);
-    assert_non_null(reply);
+    for (int64_t end = clock_mono_ms() + WAIT_MS;;) { /* it may have been started a moment ago */
+        va_start(ap, fmt);
+        reply = redisvCommand(c, fmt, ap);
+        va_end(ap);
+        assert_non_null(reply);
+        if (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "LOADING", 7) != 0 ||
+            clock_mono_ms() > end)
+            break;
+        freeReplyObject(reply);
+        usleep(5000);
+    }
     if (reply->type == REDIS_REPLY_ERROR)
         fail_msg("%s: %s", fmt, reply->str);
     result = reply->type == REDIS_REPLY_INTEGER ? reply->integer : (long long)reply->elements;

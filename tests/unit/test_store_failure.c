@@ -20,6 +20,13 @@
 #include "relay/base/metric.h"
 #include "tests/lib/store_rig.h"
 
+/* Each node that comes back may close for a moment, so that all can say their pauses. */
+static bool
+is_decided(struct rig *r)
+{
+    return all_open(r) && charge(r, 0, 1) != VERDICT_CLOSED;
+}
+
 static void
 redis_killed_and_back_with_its_data(void **state)
 {
@@ -34,8 +41,8 @@ redis_killed_and_back_with_its_data(void **state)
     assert_int_equal(charge(r, 0, 1), VERDICT_NO_DECISION);
     assert_int_equal(r->verdict.error, STORE_DOWN);
     private_redis_restart(&r->server, with_aof);
-    assert_true(turn_until(r, all_open));
-    assert_int_equal(charge(r, 0, 1), VERDICT_GRANTED);
+    assert_true(turn_until(r, is_decided));
+    assert_int_equal(r->verdict.kind, VERDICT_GRANTED);
     assert_int_equal(charge(r, 1, 1), VERDICT_OVER);
 }
 
