@@ -13,6 +13,7 @@ libsendgov_a_SOURCES += \
     relay/base/owner.h \
     relay/base/siphash.c relay/base/siphash.h \
     relay/base/slots.c relay/base/slots.h \
+    relay/base/calendar.c relay/base/calendar.h \
     relay/base/span.c relay/base/span.h \
     relay/base/table.c relay/base/table.h \
     relay/base/text.c relay/base/text.h \

@@ -84,6 +84,30 @@ span_cut(struct span s, char c, struct span *head_out)
 }
 
 bool
+span_take_digits(struct span *s, size_t n, unsigned *out)
+{
+    *out = 0;
+    if (s->n < n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (s->p[i] < '0' || s->p[i] > '9')
+            return false;
+        *out = *out * 10 + (unsigned)(s->p[i] - '0');
+    }
+    *s = span_from(*s, n);
+    return true;
+}
+
+bool
+span_take_byte(struct span *s, char c)
+{
+    if (s->n == 0 || s->p[0] != c)
+        return false;
+    *s = span_from(*s, 1);
+    return true;
+}
+
+bool
 span_to_u64(struct span s, uint64_t *value_out)
 {
     uint64_t value = 0;

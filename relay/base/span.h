@@ -56,6 +56,10 @@ bool span_ends_nocase(struct span s, struct span suffix);
 ptrdiff_t span_find_nocase(struct span s, struct span needle);
 /* Where byte c first occurs, or -1. */
 ptrdiff_t span_find_byte(struct span s, char c);
+/* Takes exactly n decimal digits (at most 9) off the front; false: they are not there, *s is as it was. */
+bool span_take_digits(struct span *s, size_t n, unsigned *out);
+/* The same of one byte. */
+bool span_take_byte(struct span *s, char c);
 /* Without leading and trailing spaces, tabs, CR and LF. */
 struct span span_trim(struct span s);
 /* Cuts s at the first byte c: *head_out is what was before it, the rest (after c) is returned.

@@ -4,6 +4,7 @@
 
 #include "policy/types.h"
 #include "relay/base/ascii.h"
+#include "relay/base/calendar.h"
 
 struct unit {
     const char *name;
@@ -84,60 +85,18 @@ units_parse_number(struct span in, uint64_t *out, const char **why_out)
     return rest.n == 0 || no(why_out, "is not a whole number");
 }
 
-static bool
-take_digits(struct span *in, size_t n, unsigned *out)
-{
-    *out = 0;
-    if (in->n < n)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (in->p[i] < '0' || in->p[i] > '9')
-            return false;
-        *out = *out * 10 + (unsigned)(in->p[i] - '0');
-    }
-    *in = span_from(*in, n);
-    return true;
-}
-
-static bool
-take_dash(struct span *in)
-{
-    if (in->n == 0 || in->p[0] != '-')
-        return false;
-    *in = span_from(*in, 1);
-    return true;
-}
-
-static bool
-is_leap(unsigned year)
-{
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-/* Days from 1970-01-01 to the first of January. */
-static unsigned
-days_before(unsigned year)
-{
-    unsigned y = year - 1;
-
-    return 365 * (year - 1970) + (y / 4 - 1969 / 4) - (y / 100 - 1969 / 100) + (y / 400 - 1969 / 400);
-}
-
 bool
 units_parse_day(struct span in, int64_t *utc_ms_out, const char **why_out)
 {
-    unsigned lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}, year, month, day, days;
+    unsigned year, month, day;
 
-    if (!take_digits(&in, 4, &year) || !take_dash(&in) || !take_digits(&in, 2, &month) || !take_dash(&in)
-        || !take_digits(&in, 2, &day) || in.n > 0 || year < 2000 || year > 2999)
+    if (!span_take_digits(&in, 4, &year) || !span_take_byte(&in, '-') || !span_take_digits(&in, 2, &month)
+        || !span_take_byte(&in, '-') || !span_take_digits(&in, 2, &day) || in.n > 0 || year < 2000
+        || year > 2999)
         return no(why_out, "is no day such as 2026-11-01");
-    lengths[1] += is_leap(year);
-    if (month < 1 || month > 12 || day < 1 || day > lengths[month - 1])
+    if (!calendar_is_date(year, month, day))
         return no(why_out, "is a day that no calendar has");
-    days = days_before(year) + day - 1;
-    while (--month > 0)
-        days += lengths[month - 1];
-    *utc_ms_out = (int64_t)days * 86400000;
+    *utc_ms_out = (int64_t)calendar_days(year, month, day) * 86400000;
     return true;
 }
 

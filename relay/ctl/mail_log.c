@@ -3,54 +3,18 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "relay/base/calendar.h"
+
 #define RECIPIENTS_MAX 1000000 /* of one line: more is a damaged one */
 #define YEAR_LEAST 1971
 #define YEAR_MOST 2999
 
 /* ---- times ---- */
 
-/* Days since 1970-01-01 in the Gregorian calendar; years begin in March, so that a leap day is the last. */
-static uint64_t
-days_of(unsigned year, unsigned month, unsigned day)
-{
-    unsigned y = month <= 2 ? year - 1 : year, m = month <= 2 ? month + 9 : month - 3;
-
-    return 365ull * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
-}
-
 static bool
 is_date(unsigned year, unsigned month, unsigned day)
 {
-    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-
-    return year >= YEAR_LEAST && year <= YEAR_MOST && month >= 1 && month <= 12 && day >= 1
-        && day <= (unsigned)days[month - 1] + (month == 2 && leap);
-}
-
-/* Exactly n digits. */
-static bool
-take_digits(struct span *in, size_t n, unsigned *out)
-{
-    *out = 0;
-    if (in->n < n)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (in->p[i] < '0' || in->p[i] > '9')
-            return false;
-        *out = *out * 10 + (unsigned)(in->p[i] - '0');
-    }
-    *in = span_from(*in, n);
-    return true;
-}
-
-static bool
-take_char(struct span *in, char c)
-{
-    if (in->n == 0 || in->p[0] != c)
-        return false;
-    *in = span_from(*in, 1);
-    return true;
+    return year >= YEAR_LEAST && year <= YEAR_MOST && calendar_is_date(year, month, day);
 }
 
 /* "12:00:00", in seconds of the day. A leap second is the one before. */
@@ -59,8 +23,9 @@ take_clock(struct span *in, uint64_t *seconds_out)
 {
     unsigned hour, minute, second;
 
-    if (!take_digits(in, 2, &hour) || !take_char(in, ':') || !take_digits(in, 2, &minute)
-        || !take_char(in, ':') || !take_digits(in, 2, &second) || hour > 23 || minute > 59 || second > 60)
+    if (!span_take_digits(in, 2, &hour) || !span_take_byte(in, ':') || !span_take_digits(in, 2, &minute)
+        || !span_take_byte(in, ':') || !span_take_digits(in, 2, &second) || hour > 23 || minute > 59
+        || second > 60)
         return false;
     *seconds_out = hour * 3600u + minute * 60u + (second < 60 ? second : 59u);
     return true;
@@ -89,12 +54,12 @@ take_zone(struct span *in, int64_t *ahead_out)
     unsigned hour, minute;
 
     *ahead_out = 0;
-    if (take_char(in, 'Z') || take_char(in, 'z'))
+    if (span_take_byte(in, 'Z') || span_take_byte(in, 'z'))
         return true;
-    if ((!take_char(in, '+') && !take_char(in, '-')) || !take_digits(in, 2, &hour))
+    if ((!span_take_byte(in, '+') && !span_take_byte(in, '-')) || !span_take_digits(in, 2, &hour))
         return false;
-    take_char(in, ':');
-    if (!take_digits(in, 2, &minute) || hour > 14 || minute > 59)
+    span_take_byte(in, ':');
+    if (!span_take_digits(in, 2, &minute) || hour > 14 || minute > 59)
         return false;
     *ahead_out = (int64_t)(hour * 3600 + minute * 60) * (is_east ? 1 : -1);
     return true;
@@ -107,14 +72,14 @@ take_rfc3339(struct span *in, uint64_t *us_out)
     uint64_t seconds, us;
     int64_t ahead;
 
-    if (!take_digits(in, 4, &year) || !take_char(in, '-') || !take_digits(in, 2, &month)
-        || !take_char(in, '-') || !take_digits(in, 2, &day) || !is_date(year, month, day)
-        || (!take_char(in, 'T') && !take_char(in, ' ')) || !take_clock(in, &seconds))
+    if (!span_take_digits(in, 4, &year) || !span_take_byte(in, '-') || !span_take_digits(in, 2, &month)
+        || !span_take_byte(in, '-') || !span_take_digits(in, 2, &day) || !is_date(year, month, day)
+        || (!span_take_byte(in, 'T') && !span_take_byte(in, ' ')) || !take_clock(in, &seconds))
         return false;
     us = take_fraction_us(in);
     if (!take_zone(in, &ahead))
         return false;
-    *us_out = (uint64_t)((int64_t)(days_of(year, month, day) * 86400 + seconds) - ahead) * 1000000 + us;
+    *us_out = (uint64_t)((int64_t)(calendar_days(year, month, day) * 86400 + seconds) - ahead) * 1000000 + us;
     return true;
 }
 
@@ -137,17 +102,17 @@ take_syslog_time(struct mail_log *log, struct span *in, uint64_t *us_out)
 {
     unsigned month = take_month(in), day;
     uint64_t seconds;
-    bool is_short = month > 0 && take_char(in, ' ');
+    bool is_short = month > 0 && span_take_byte(in, ' ');
 
-    if (month == 0 || !take_digits(in, is_short ? 1 : 2, &day) || !take_char(in, ' ')
-        || !take_clock(in, &seconds) || !take_char(in, ' '))
+    if (month == 0 || !span_take_digits(in, is_short ? 1 : 2, &day) || !span_take_byte(in, ' ')
+        || !take_clock(in, &seconds) || !span_take_byte(in, ' '))
         return false;
     if (log->month - (int)month > 6 && log->year < YEAR_MOST)
         log->year++;
     if (!is_date((unsigned)log->year, month, day))
         return false;
     log->month = (int)month;
-    *us_out = (days_of((unsigned)log->year, month, day) * 86400 + seconds) * 1000000;
+    *us_out = (calendar_days((unsigned)log->year, month, day) * 86400 + seconds) * 1000000;
     return true;
 }
 
@@ -161,7 +126,7 @@ take_epoch(struct span *in, uint64_t *us_out)
 
     while (n < in->n && in->p[n] >= '0' && in->p[n] <= '9')
         n++;
-    if (!span_to_u64(span_head(digits, n), &seconds) || seconds / 86400 > days_of(YEAR_MOST, 1, 1))
+    if (!span_to_u64(span_head(digits, n), &seconds) || seconds / 86400 > calendar_days(YEAR_MOST, 1, 1))
         return false;
     *in = span_from(*in, n);
     *us_out = seconds * 1000000 + take_fraction_us(in);
@@ -314,7 +279,7 @@ parse_csv(const struct mail_log *log, struct span line, struct mail_arrival *out
     }
     while (comma > 0 && line.p[comma - 1] != ',')
         comma--;
-    if (is_time && take_char(&rest, ',') && comma > 0 && span_find_byte(rest, ',') >= 0
+    if (is_time && span_take_byte(&rest, ',') && comma > 0 && span_find_byte(rest, ',') >= 0
         && span_to_u64(span_trim(span_from(line, comma)), &out->recipients))
         return out->recipients > 0 ? MAIL_LINE_ARRIVAL : MAIL_LINE_OTHER;
     return log->n_lines == 1 && !is_time && comma > 0 ? MAIL_LINE_OTHER : MAIL_LINE_BAD; /* a heading */
@@ -334,7 +299,7 @@ parse_any(struct mail_log *log, struct span line, struct mail_arrival *out)
     if (take_syslog_time(log, &rest, &out->at_us))
         return parse_postfix(log, rest, out);
     rest = line;
-    if (take_rfc3339(&rest, &out->at_us) && take_char(&rest, ' '))
+    if (take_rfc3339(&rest, &out->at_us) && span_take_byte(&rest, ' '))
         return parse_postfix(log, rest, out);
     return parse_csv(log, line, out);
 }

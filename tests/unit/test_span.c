@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "relay/base/calendar.h"
 #include "relay/base/span.h"
 #include "relay/base/text.h"
 #include "tests/lib/guard.h"
@@ -125,6 +126,40 @@ test_utf8(void **state)
     assert_int_equal(text_head_utf8(SPAN_LIT("abc"), 2).n, 2);
 }
 
+static void
+test_take(void **state)
+{
+    struct span in = SPAN_LIT("2024-x");
+    unsigned n;
+
+    (void)state;
+    assert_false(span_take_digits(&in, 5, &n));
+    assert_int_equal(in.n, 6);
+    assert_true(span_take_digits(&in, 4, &n));
+    assert_int_equal(n, 2024);
+    assert_false(span_take_byte(&in, ':'));
+    assert_true(span_take_byte(&in, '-'));
+    assert_false(span_take_digits(&in, 1, &n));
+    assert_true(span_take_byte(&in, 'x'));
+    assert_false(span_take_byte(&in, 'x'));
+    assert_false(span_take_digits(&in, 1, &n));
+}
+
+static void
+test_calendar(void **state)
+{
+    (void)state;
+    assert_int_equal(calendar_days(1970, 1, 1), 0);
+    assert_int_equal(calendar_days(2000, 3, 1), 11017);
+    assert_int_equal(calendar_days(2024, 2, 29) + 1, calendar_days(2024, 3, 1));
+    assert_int_equal(calendar_days(2026, 12, 31) + 1, calendar_days(2027, 1, 1));
+    assert_true(calendar_is_date(2024, 2, 29) && calendar_is_date(2000, 2, 29));
+    assert_true(calendar_is_date(2026, 12, 31));
+    assert_false(calendar_is_date(2023, 2, 29) || calendar_is_date(2100, 2, 29));
+    assert_false(calendar_is_date(2026, 4, 31) || calendar_is_date(2026, 1, 0));
+    assert_false(calendar_is_date(2026, 0, 1) || calendar_is_date(2026, 13, 1));
+}
+
 int
 main(void)
 {
@@ -134,6 +169,8 @@ main(void)
         cmocka_unit_test(test_cut_and_trim),
         cmocka_unit_test(test_to_u64),
         cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_take),
+        cmocka_unit_test(test_calendar),
         cmocka_unit_test(test_utf8),
     };
 
