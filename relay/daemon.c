@@ -33,6 +33,7 @@
 #define READY_LOOK_MS 10
 
 enum daemon_state {
+    DAEMON_STARTING, /* in the place of another process: nobody is served yet */
     DAEMON_RUNNING,
     DAEMON_RETIRING, /* another process serves; as DRAINING, but a silent client has some time more */
     DAEMON_DRAINING, /* no new sessions; ends when all are gone or the deadline passed */
@@ -195,9 +196,9 @@ reload(void *arg, const char *actor, struct err *err)
     int rc;
 
     /* It would open again the listeners that were just closed, or that were handed over. */
-    if (d->state != DAEMON_RUNNING)
+    if (d->state == DAEMON_RETIRING || d->state == DAEMON_DRAINING)
         (void)err_set(err, "the daemon is about to end");
-    else if (d->upgrade == NULL || upgrade_is_under_way(d->upgrade))
+    else if (d->state == DAEMON_STARTING || upgrade_is_under_way(d->upgrade))
         (void)err_set(err, "an upgrade is under way; its new process reads the configuration");
     else
         new = config_load(d->config->file, err);
@@ -276,7 +277,7 @@ drain(void *arg)
         hasten(d);
         return;
     }
-    if (d->upgrade == NULL) { /* it does not serve yet */
+    if (d->state == DAEMON_STARTING) {
         loop_stop(d->loop);
         return;
     }
@@ -305,7 +306,7 @@ retire(void *arg)
 static const char *
 why_no_upgrade(const struct daemon *d)
 {
-    if (d->upgrade == NULL)
+    if (d->state == DAEMON_STARTING)
         return "this process does not serve yet";
     if (d->state != DAEMON_RUNNING)
         return "the daemon is about to end";
@@ -533,6 +534,7 @@ go_live(struct daemon *d, struct err *err)
         return -1;
     upgrade.admin = d->admin;
     d->upgrade = upgrade_new(&upgrade);
+    d->state = DAEMON_RUNNING;
     front_open(d->front);
     inherited_close_rest(d->start.inherited);
     return 0;

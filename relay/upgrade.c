@@ -19,7 +19,6 @@ struct upgrade {
     struct upgrade_setup setup;
     struct config *config;       /* of this process, while an upgrade is under way */
     struct successor *successor; /* NULL: none is under way */
-    bool is_replaced;
 };
 
 void
@@ -110,7 +109,6 @@ on_serving(void *arg)
     struct upgrade *u = arg;
     char text[64];
 
-    u->is_replaced = true;
     snprintf(text, sizeof(text), "MAINPID=%ld", (long)successor_pid(u->successor));
     process_notify(text);
     snprintf(
@@ -179,7 +177,7 @@ upgrade_is_under_way(const struct upgrade *u)
 void
 upgrade_cancel(struct upgrade *u)
 {
-    if (u->successor == NULL || u->is_replaced)
+    if (u->successor == NULL)
         return;
     log_outcome(LOG_NOTICE, "upgrade-refused", "this process is told to end");
     forget(u);

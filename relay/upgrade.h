@@ -40,7 +40,7 @@ void upgrade_free(struct upgrade **u);
 /* config: in force; kept until the outcome. -1: not now, err says why. */
 int upgrade_begin(struct upgrade *u, struct config *config, struct err *err);
 bool upgrade_is_under_way(const struct upgrade *u);
-/* This process ends in another way. */
+/* This process ends in another way; not once it was replaced. */
 void upgrade_cancel(struct upgrade *u);
 
 #endif
